@@ -1,0 +1,234 @@
+//! From the JSON tree to typed values, collecting every error on the way.
+//!
+//! A decoder is a function `fn(Cursor) -> Option<T>`. `None` means "already reported": the caller goes on with the
+//! rest of the file, so that all mistakes appear in one run.
+
+mod fields;
+mod report;
+mod tagged;
+mod unique;
+
+pub(crate) use fields::Fields;
+pub(crate) use report::Report;
+pub(crate) use unique::Unique;
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::RangeInclusive;
+
+use crate::error::{ConfigError, ErrorKind};
+use crate::json::{Member, Node, Value};
+use crate::path::Path;
+
+/// A value, the way to it, and the place for complaints.
+#[derive(Clone, Copy)]
+pub(crate) struct Cursor<'a> {
+    node: &'a Node,
+    path: &'a Path<'a>,
+    report: &'a Report,
+}
+
+impl<'a> Cursor<'a> {
+    pub(crate) fn new(node: &'a Node, path: &'a Path<'a>, report: &'a Report) -> Self {
+        Self { node, path, report }
+    }
+
+    /// Reports that this value is wrong.
+    pub(crate) fn fail<T>(self, message: impl Into<String>) -> Option<T> {
+        let error = ConfigError::new(ErrorKind::Invalid, message.into());
+        self.report
+            .push(error.at(self.node.position).under(self.path.to_string()));
+        None
+    }
+
+    /// Reports that this value is of another kind than `what`.
+    pub(crate) fn expected<T>(self, what: &str) -> Option<T> {
+        self.fail(format!(
+            "expected {what}, found {}",
+            describe(&self.node.value)
+        ))
+    }
+
+    pub(crate) fn report(self) -> &'a Report {
+        self.report
+    }
+
+    pub(crate) fn is_string(self) -> bool {
+        matches!(self.node.value, Value::String(_))
+    }
+
+    pub(crate) fn is_number(self) -> bool {
+        matches!(self.node.value, Value::Number(_))
+    }
+
+    /// A string; `what` says which sort of string to write.
+    pub(crate) fn string(self, what: &str) -> Option<&'a str> {
+        match &self.node.value {
+            Value::String(text) => Some(text),
+            _ => self.expected(what),
+        }
+    }
+
+    /// A string that `parse` understands.
+    pub(crate) fn parsed<T>(
+        self,
+        what: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        parse(self.string(what)?).map_or_else(|message| self.fail(message), Some)
+    }
+
+    /// A whole number within `range`, which is never rounded or clamped.
+    pub(crate) fn integer<N>(self, range: RangeInclusive<N>) -> Option<N>
+    where
+        N: Copy + PartialOrd + std::fmt::Display + std::str::FromStr,
+    {
+        let number = match &self.node.value {
+            Value::Number(text) => text.parse().ok().filter(|number| range.contains(number)),
+            _ => None,
+        };
+        match number {
+            Some(number) => Some(number),
+            None => self.expected(&format!(
+                "a whole number from {} to {}",
+                range.start(),
+                range.end()
+            )),
+        }
+    }
+
+    /// An array with each item decoded by `read`; `None` if any of them is wrong.
+    pub(crate) fn list<T>(
+        self,
+        what: &str,
+        mut read: impl FnMut(Cursor<'_>) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        let Value::Array(items) = &self.node.value else {
+            return self.expected(what);
+        };
+        let decoded = items
+            .iter()
+            .enumerate()
+            .map(|(index, item)| self.item(index, item, &mut read));
+        let decoded: Vec<_> = decoded.collect();
+        decoded.into_iter().collect()
+    }
+
+    /// An array with at least one item.
+    pub(crate) fn non_empty_list<T>(
+        self,
+        what: &str,
+        read: impl FnMut(Cursor<'_>) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        let items = self.list(what, read)?;
+        if items.is_empty() {
+            self.fail(format!("is empty; expected {what}"))
+        } else {
+            Some(items)
+        }
+    }
+
+    /// An object whose keys are free names.
+    pub(crate) fn map<T>(
+        self,
+        what: &str,
+        mut read: impl FnMut(&str, Cursor<'_>) -> Option<T>,
+    ) -> Option<BTreeMap<String, T>> {
+        let members = self.members(what)?;
+        let mut decoded = Vec::with_capacity(members.len());
+        for member in members {
+            let value = self.member(member, |value| read(&member.key, value));
+            decoded.push(value.map(|value| (member.key.clone(), value)));
+        }
+        decoded.into_iter().collect()
+    }
+
+    /// An object with at least one entry.
+    pub(crate) fn non_empty_map<T>(
+        self,
+        what: &str,
+        read: impl FnMut(&str, Cursor<'_>) -> Option<T>,
+    ) -> Option<BTreeMap<String, T>> {
+        let entries = self.map(what, read)?;
+        if entries.is_empty() {
+            self.fail("needs at least one entry")
+        } else {
+            Some(entries)
+        }
+    }
+
+    /// An object with the keys that `read` asks for and no others.
+    pub(crate) fn object<T>(
+        self,
+        what: &str,
+        read: impl FnOnce(&mut Fields<'a>) -> Option<T>,
+    ) -> Option<T> {
+        let members = self.members(what)?;
+        let mut fields = Fields::new(self, members);
+        let value = read(&mut fields);
+        fields.finish();
+        value
+    }
+
+    /// The members of an object, once duplicates have been reported.
+    fn members(self, what: &str) -> Option<&'a [Member]> {
+        let Value::Object(members) = &self.node.value else {
+            return self.expected(what);
+        };
+        let mut first = HashMap::with_capacity(members.len());
+        for member in members {
+            let position = *first
+                .entry(member.key.as_str())
+                .or_insert(member.node.position);
+            if position != member.node.position {
+                self.member(member, |value| {
+                    value.fail::<()>(format!("given twice, first at {position}"))
+                });
+            }
+        }
+        Some(members)
+    }
+
+    fn member<T>(self, member: &Member, read: impl FnOnce(Cursor<'_>) -> T) -> T {
+        let path = Path::Key(self.path, &member.key);
+        read(Cursor::new(&member.node, &path, self.report))
+    }
+
+    fn item<T>(self, index: usize, node: &Node, read: impl FnOnce(Cursor<'_>) -> T) -> T {
+        let path = Path::Index(self.path, index);
+        read(Cursor::new(node, &path, self.report))
+    }
+
+    /// Goes to the value of `key` once more, to report what only shows between values.
+    pub(crate) fn revisit_key(self, key: &str, read: impl FnOnce(Cursor<'_>)) {
+        if let Value::Object(members) = &self.node.value
+            && let Some(member) = members.iter().find(|member| member.key == key)
+        {
+            self.member(member, read);
+        }
+    }
+}
+
+/// The value as a reader of the file would call it.
+fn describe(value: &Value) -> String {
+    match value {
+        Value::Null => "null".to_owned(),
+        Value::Bool(value) => value.to_string(),
+        Value::Number(text) => shorten(text),
+        Value::String(text) => quote(text),
+        Value::Array(_) => "an array".to_owned(),
+        Value::Object(_) => "an object".to_owned(),
+    }
+}
+
+/// Quotes text for a message: control characters escaped, long text cut.
+pub(crate) fn quote(text: &str) -> String {
+    format!("{:?}", shorten(text))
+}
+
+fn shorten(text: &str) -> String {
+    const READABLE: usize = 60;
+    match text.char_indices().nth(READABLE) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}

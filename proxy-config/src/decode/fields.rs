@@ -1,0 +1,125 @@
+//! The keys of one object, each asked for by name.
+
+use super::{Cursor, quote};
+use crate::json::{Member, Value};
+use crate::nearest::{any_of, suggest};
+use crate::path::Path;
+
+pub(crate) struct Fields<'a> {
+    cursor: Cursor<'a>,
+    members: &'a [Member],
+    known: Vec<&'static str>,
+}
+
+impl<'a> Fields<'a> {
+    pub(super) fn new(cursor: Cursor<'a>, members: &'a [Member]) -> Self {
+        Self {
+            cursor,
+            members,
+            known: Vec::new(),
+        }
+    }
+
+    /// The object itself, for errors about more than one key.
+    pub(crate) fn object(&self) -> Cursor<'a> {
+        self.cursor
+    }
+
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.members.iter().any(|member| member.key == key)
+    }
+
+    /// The value of `key`; `None` when absent or, once reported, wrong.
+    pub(crate) fn optional<T>(
+        &mut self,
+        key: &'static str,
+        read: impl FnOnce(Cursor<'_>) -> Option<T>,
+    ) -> Option<T> {
+        self.known.push(key);
+        let cursor = self.cursor;
+        let member = self.members.iter().find(|member| member.key == key)?;
+        cursor.member(member, read)
+    }
+
+    /// The value of `key`, whose absence is an error; `what` says what to write there.
+    pub(crate) fn required<T>(
+        &mut self,
+        key: &'static str,
+        what: &str,
+        read: impl FnOnce(Cursor<'_>) -> Option<T>,
+    ) -> Option<T> {
+        if !self.has(key) {
+            self.cursor.missing(key, what);
+        }
+        self.optional(key, read)
+    }
+
+    /// `true`, `false`, or nothing said.
+    pub(crate) fn flag(&mut self, key: &'static str) -> Option<bool> {
+        self.optional(key, boolean)
+    }
+
+    /// Reports unless exactly one of `keys` is there.
+    pub(crate) fn exactly_one(&self, keys: &[&'static str]) {
+        if !keys.iter().any(|key| self.has(key)) {
+            let keys = any_of(keys.iter().copied()).unwrap_or_default();
+            self.cursor.fail::<()>(format!("needs one of {keys}"));
+        }
+        self.at_most_one(keys);
+    }
+
+    /// Reports if more than one of `keys` is there.
+    pub(crate) fn at_most_one(&self, keys: &[&'static str]) {
+        let mut present = keys.iter().filter(|key| self.has(key));
+        if let (Some(first), Some(second)) = (present.next(), present.next()) {
+            self.cursor.fail::<()>(format!(
+                "has both {first:?} and {second:?}; only one of them is allowed"
+            ));
+        }
+    }
+
+    /// Reports every key that nobody asked for.
+    pub(super) fn finish(self) {
+        let unknown = self
+            .members
+            .iter()
+            .filter(|member| !self.known.contains(&member.key.as_str()));
+        for member in unknown {
+            self.cursor.member(member, |value| {
+                let report = value.report();
+                let message = || suggest("unknown key", &member.key, self.known.iter().copied());
+                value.fail::<()>(report.unless_full(message))
+            });
+        }
+    }
+}
+
+fn boolean(cursor: Cursor<'_>) -> Option<bool> {
+    match cursor.node.value {
+        Value::Bool(value) => Some(value),
+        _ => cursor.expected("true or false"),
+    }
+}
+
+impl Cursor<'_> {
+    /// Reports that `key` is not there; the place is the object's.
+    fn missing(self, key: &str, what: &str) {
+        let path = Path::Key(self.path, key);
+        Cursor {
+            path: &path,
+            ..self
+        }
+        .fail::<()>(format!("is missing; expected {what}"));
+    }
+
+    /// Reports that `given` is none of the names that are allowed here.
+    pub(crate) fn unknown<'n, T>(
+        self,
+        what: &str,
+        given: &str,
+        names: impl Iterator<Item = &'n str> + Clone,
+    ) -> Option<T> {
+        let message = || suggest(&format!("{what} {}", quote(given)), given, names);
+        self.fail(self.report().unless_full(message))
+    }
+}

@@ -1,0 +1,47 @@
+//! Declarative JSON configuration: schema, validation, and the running server built from it.
+//!
+//! ```
+//! use proxy_config::Config;
+//!
+//! let config: Config = r#"{
+//!     "listeners": { "web": { "listen": ["127.0.0.1:8080"], "http": { "upstream": "api" } } },
+//!     "upstreams": { "api": { "backends": ["127.0.0.1:9001", "127.0.0.1:9002"] } }
+//! }"#.parse()?;
+//! assert_eq!(config.upstreams["api"].backends.len(), 2);
+//! assert!(config.unsupported().is_empty());
+//! # Ok::<(), proxy_config::ConfigErrors>(())
+//! ```
+//!
+//! A [`Config`] that exists is valid: names resolve, addresses and header names are well formed, numbers are in
+//! range. A file that is not valid yields [`ConfigErrors`] with *all* its mistakes, each with path, line and column.
+//!
+//! Knobs that a file does not turn are `None`: their defaults belong to the crates that use them.
+
+mod decode;
+mod error;
+mod json;
+mod nearest;
+mod path;
+mod schema;
+mod unsupported;
+mod values;
+
+pub use error::{ConfigError, ConfigErrors, ErrorKind, Position};
+pub use schema::backend::Backend;
+pub use schema::config::{Config, Shutdown};
+pub use schema::filter::{Filter, RequestId};
+pub use schema::forward::Forward;
+pub use schema::header_edits::{HeaderEdits, Headers};
+pub use schema::health::{HealthCheck, OutlierDetection, Probe, StatusRange};
+pub use schema::http::{Forwarded, Http, HttpTimeouts, Limits};
+pub use schema::listener::{Listener, ListenerKind, ProxyProtocol};
+pub use schema::matcher::{Match, PathMatch};
+pub use schema::operations::{AccessLog, AccessLogFormat, Admin};
+pub use schema::rate_limit::{RateAlgorithm, RateKey, RateLimit};
+pub use schema::relay::{Tcp, Udp};
+pub use schema::route::{Route, Target};
+pub use schema::selector::{HashKey, Selector};
+pub use schema::tls::{Certificate, Tls};
+pub use schema::upstream::{Pool, Retry, Timeouts, Upstream};
+pub use unsupported::Unsupported;
+pub use values::{Address, Cidr, Rate};

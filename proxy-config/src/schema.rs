@@ -1,0 +1,20 @@
+//! The schema, one file per part. A type stands with its decoder.
+
+pub(crate) mod backend;
+pub(crate) mod config;
+pub(crate) mod filter;
+pub(crate) mod forward;
+pub(crate) mod header_edits;
+pub(crate) mod health;
+pub(crate) mod http;
+pub(crate) mod listener;
+pub(crate) mod matcher;
+pub(crate) mod operations;
+pub(crate) mod rate_limit;
+pub(crate) mod relay;
+pub(crate) mod route;
+pub(crate) mod selector;
+pub(crate) mod tls;
+pub(crate) mod upstream;
+
+mod names;

@@ -1,0 +1,161 @@
+//! The whole file.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path as FilePath;
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::listener::{Listener, listeners};
+use super::names::named;
+use super::operations::{AccessLog, Admin, access_log, admin};
+use super::upstream::{Upstream, upstream};
+use crate::decode::{Cursor, Report, Unique};
+use crate::error::{ConfigError, ConfigErrors, ErrorKind};
+use crate::json::{self, Node, Value};
+use crate::path::Path;
+use crate::unsupported::{Unsupported, unsupported};
+use crate::values::duration::duration;
+
+/// A valid configuration.
+///
+/// Get one with [`str::parse`] or [`Config::load`].
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Config {
+    /// `workers`: how many threads serve, 1 to 1024.
+    pub workers: Option<usize>,
+    /// `admin`: the administration interface.
+    pub admin: Option<Admin>,
+    /// `access_log`: one line per request.
+    pub access_log: Option<AccessLog>,
+    /// `shutdown`: how to stop.
+    pub shutdown: Shutdown,
+    /// `listeners`: where clients arrive. Never empty.
+    pub listeners: BTreeMap<String, Listener>,
+    /// `upstreams`: where requests go.
+    pub upstreams: BTreeMap<String, Upstream>,
+    unsupported: Vec<Unsupported>,
+}
+
+impl Config {
+    /// Reads and validates a file.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read, is not JSON, or is not a valid configuration; with all its mistakes.
+    pub fn load(path: impl AsRef<FilePath>) -> Result<Self, ConfigErrors> {
+        let path = path.as_ref();
+        let config = read(path)
+            .map_err(ConfigErrors::unreadable)
+            .and_then(|text| text.parse());
+        config.map_err(|errors| errors.in_file(path))
+    }
+
+    /// The parts of the text this was parsed from whose capability has not landed yet, in the order of the file.
+    pub fn unsupported(&self) -> &[Unsupported] {
+        &self.unsupported
+    }
+}
+
+impl FromStr for Config {
+    type Err = ConfigErrors;
+
+    fn from_str(text: &str) -> Result<Self, ConfigErrors> {
+        let root = json::parse(text).map_err(|error| {
+            let syntax = ConfigError::new(ErrorKind::Syntax, error.message).at(error.position);
+            ConfigErrors::new(vec![syntax], 0)
+        })?;
+        let report = Report::new(upstream_names(&root));
+        let config = config(Cursor::new(&root, &Path::Root, &report));
+        report.finish(config).map(|config| Self {
+            unsupported: unsupported(&root),
+            ..config
+        })
+    }
+}
+
+/// `shutdown`: how to stop.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Shutdown {
+    /// `drain`: how long running requests may take to finish.
+    pub drain: Option<Duration>,
+}
+
+/// The file as text; at most 64 MiB, so that a device or a pipe cannot exhaust the memory.
+fn read(path: &FilePath) -> io::Result<String> {
+    const LARGEST: u64 = 64 << 20;
+    let mut text = String::new();
+    let size = File::open(path)?
+        .take(LARGEST + 1)
+        .read_to_string(&mut text)?;
+    if size as u64 > LARGEST {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            "larger than 64 MiB",
+        ));
+    }
+    Ok(text)
+}
+
+/// The names that references may use. Read ahead of everything, as `listeners` usually comes first.
+fn upstream_names(root: &Node) -> Option<BTreeSet<String>> {
+    let Value::Object(members) = &root.value else {
+        return None;
+    };
+    match members
+        .iter()
+        .find(|member| member.key == "upstreams")
+        .map(|member| &member.node.value)
+    {
+        None => Some(BTreeSet::new()),
+        Some(Value::Object(upstreams)) => {
+            Some(upstreams.iter().map(|member| member.key.clone()).collect())
+        }
+        Some(_) => None,
+    }
+}
+
+fn config(cursor: Cursor<'_>) -> Option<Config> {
+    cursor.object("an object, the configuration", |fields| {
+        let mut taken = Unique::new();
+        // Editors complete a file by the schema that this key names.
+        fields.optional("$schema", |cursor| {
+            cursor.string("the address of a JSON Schema").map(drop)
+        });
+        let workers = fields.optional("workers", |cursor| cursor.integer(1..=1024));
+        let admin = fields.optional("admin", |cursor| admin(cursor, &mut taken));
+        let access_log = fields.optional("access_log", access_log);
+        let shutdown = fields.optional("shutdown", shutdown).unwrap_or_default();
+        let listeners = fields.required(
+            "listeners",
+            "an object with one entry per listener",
+            |cursor| listeners(cursor, &mut taken),
+        );
+        let upstreams = fields.optional("upstreams", |cursor| {
+            cursor.map("an object with one entry per upstream", |name, value| {
+                named(name, value, upstream)
+            })
+        });
+        let upstreams = upstreams.unwrap_or_default();
+        Some(Config {
+            workers,
+            admin,
+            access_log,
+            shutdown,
+            listeners: listeners?,
+            upstreams,
+            unsupported: Vec::new(),
+        })
+    })
+}
+
+fn shutdown(cursor: Cursor<'_>) -> Option<Shutdown> {
+    cursor.object("an object", |fields| {
+        Some(Shutdown {
+            drain: fields.optional("drain", duration),
+        })
+    })
+}

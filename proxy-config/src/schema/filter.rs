@@ -1,0 +1,57 @@
+//! Filters: what happens to requests and responses on their way.
+
+use super::header_edits::{Headers, headers};
+use super::rate_limit::{RateLimit, rate_limit};
+use crate::decode::Cursor;
+use crate::values::header::named_field;
+
+/// An entry of `filters`: `"name"`, or `{"name": settings}`.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Filter {
+    /// `request_id`
+    RequestId(RequestId),
+    /// `headers`
+    Headers(Headers),
+    /// `rate_limit`
+    RateLimit(RateLimit),
+}
+
+/// `request_id`: gives every request an identifier.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RequestId {
+    /// `header`: the field that carries it, in lower case.
+    pub header: Option<String>,
+}
+
+pub(super) fn filters(cursor: Cursor<'_>) -> Option<Vec<Filter>> {
+    cursor.list("an array of filters", filter)
+}
+
+fn filter(cursor: Cursor<'_>) -> Option<Filter> {
+    cursor.tagged(
+        "filter",
+        &[
+            ("headers", |settings| {
+                settings.required(headers).map(Filter::Headers)
+            }),
+            ("rate_limit", |settings| {
+                settings.required(rate_limit).map(Filter::RateLimit)
+            }),
+            ("request_id", |settings| {
+                settings
+                    .optional(RequestId::default(), request_id)
+                    .map(Filter::RequestId)
+            }),
+        ],
+    )
+}
+
+fn request_id(cursor: Cursor<'_>) -> Option<RequestId> {
+    cursor.object("an object", |fields| {
+        Some(RequestId {
+            header: fields.optional("header", named_field),
+        })
+    })
+}

@@ -1,0 +1,141 @@
+//! HTTP listeners.
+
+use std::time::Duration;
+
+use super::filter::{Filter, filters};
+use super::names::upstream_reference;
+use super::route::{Route, Target, routes};
+use crate::decode::{Cursor, Fields};
+use crate::values::cidr::{Cidr, cidrs};
+use crate::values::count::at_least_one;
+use crate::values::duration::positive_duration;
+use crate::values::size::{memory_size, size};
+
+/// `listeners.<name>.http`
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Http {
+    /// `trusted_proxies`: whose forwarding headers are believed.
+    pub trusted_proxies: Vec<Cidr>,
+    /// `filters`: around every request, the first one outermost.
+    pub filters: Vec<Filter>,
+    /// `routes`. Never empty: a listener-wide `upstream` is one route that matches everything.
+    pub routes: Vec<Route>,
+    /// `limits`
+    pub limits: Limits,
+    /// `timeouts`
+    pub timeouts: HttpTimeouts,
+    /// `forwarded`
+    pub forwarded: Forwarded,
+    /// `half_close`: whether a client that closes its sending side still gets its answer.
+    pub half_close: Option<bool>,
+}
+
+/// `listeners.<name>.http.limits`: sizes are bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// `max_head_bytes`: of a whole request head; 1 byte to 4 GiB.
+    pub max_head_bytes: Option<usize>,
+    /// `max_headers`: fields of a head; 1 to 10,000.
+    pub max_headers: Option<usize>,
+    /// `max_target_bytes`: of the request target; 1 byte to 4 GiB.
+    pub max_target_bytes: Option<usize>,
+    /// `max_body_bytes`: of a request body; 0 allows none.
+    pub max_body_bytes: Option<u64>,
+    /// `max_connections`: of all clients; at least 1.
+    pub max_connections: Option<usize>,
+    /// `max_connections_per_client`: of one address; at least 1.
+    pub max_connections_per_client: Option<usize>,
+}
+
+/// `listeners.<name>.http.timeouts`: each longer than zero.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HttpTimeouts {
+    /// `head`: until a request head is complete.
+    pub head: Option<Duration>,
+    /// `keep_alive`: between two requests.
+    pub keep_alive: Option<Duration>,
+    /// `body_idle`: without a byte of body read or written.
+    pub body_idle: Option<Duration>,
+    /// `total`: for a whole request.
+    pub total: Option<Duration>,
+}
+
+/// `listeners.<name>.http.forwarded`: what the request to the backend says about the client.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Forwarded {
+    /// `x_forwarded`: `X-Forwarded-For`, `-Proto` and `-Host`.
+    pub x_forwarded: Option<bool>,
+    /// `forwarded`: `Forwarded` (RFC 7239).
+    pub forwarded: Option<bool>,
+    /// `via`: `Via` (RFC 9110 §7.6.3).
+    pub via: Option<bool>,
+}
+
+pub(super) fn http(cursor: Cursor<'_>) -> Option<Http> {
+    cursor.object("an object", |fields| {
+        let trusted_proxies = fields
+            .optional("trusted_proxies", cidrs)
+            .unwrap_or_default();
+        let filters = fields.optional("filters", filters).unwrap_or_default();
+        let routes = routes_or_upstream(fields);
+        let limits = fields.optional("limits", limits).unwrap_or_default();
+        let timeouts = fields.optional("timeouts", timeouts).unwrap_or_default();
+        let forwarded = fields.optional("forwarded", forwarded).unwrap_or_default();
+        let half_close = fields.flag("half_close");
+        Some(Http {
+            trusted_proxies,
+            filters,
+            routes: routes?,
+            limits,
+            timeouts,
+            forwarded,
+            half_close,
+        })
+    })
+}
+
+fn routes_or_upstream(fields: &mut Fields<'_>) -> Option<Vec<Route>> {
+    let routes = fields.optional("routes", routes);
+    let upstream = fields.optional("upstream", upstream_reference);
+    fields.exactly_one(&["routes", "upstream"]);
+    routes.or_else(|| upstream.map(|name| vec![Route::everything(Target::Upstream(name))]))
+}
+
+fn limits(cursor: Cursor<'_>) -> Option<Limits> {
+    cursor.object("an object", |fields| {
+        Some(Limits {
+            max_head_bytes: fields.optional("max_head_bytes", memory_size),
+            // http::HeaderMap panics beyond 24,576 names.
+            max_headers: fields.optional("max_headers", |cursor| cursor.integer(1..=10_000)),
+            max_target_bytes: fields.optional("max_target_bytes", memory_size),
+            max_body_bytes: fields.optional("max_body_bytes", size),
+            max_connections: fields.optional("max_connections", at_least_one),
+            max_connections_per_client: fields.optional("max_connections_per_client", at_least_one),
+        })
+    })
+}
+
+fn timeouts(cursor: Cursor<'_>) -> Option<HttpTimeouts> {
+    cursor.object("an object", |fields| {
+        Some(HttpTimeouts {
+            head: fields.optional("head", positive_duration),
+            keep_alive: fields.optional("keep_alive", positive_duration),
+            body_idle: fields.optional("body_idle", positive_duration),
+            total: fields.optional("total", positive_duration),
+        })
+    })
+}
+
+fn forwarded(cursor: Cursor<'_>) -> Option<Forwarded> {
+    cursor.object("an object", |fields| {
+        Some(Forwarded {
+            x_forwarded: fields.flag("x_forwarded"),
+            forwarded: fields.flag("forwarded"),
+            via: fields.flag("via"),
+        })
+    })
+}

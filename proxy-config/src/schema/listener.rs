@@ -1,0 +1,148 @@
+//! Listeners: where clients arrive and what happens to them.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use super::forward::{Forward, forward};
+use super::http::{Http, http};
+use super::names::named;
+use super::relay::{Tcp, Udp, tcp, udp};
+use super::tls::{Tls, tls};
+use crate::decode::{Cursor, Fields, Unique};
+use crate::values::address::listen_address;
+use crate::values::cidr::{Cidr, cidrs};
+
+/// `listeners.<name>`
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Listener {
+    /// `listen`: the addresses. Never empty, and no two listeners share one.
+    pub listen: Vec<SocketAddr>,
+    /// `reuse_port`: whether each worker opens its own socket (`SO_REUSEPORT`).
+    pub reuse_port: Option<bool>,
+    /// `tls`: clients speak TLS.
+    pub tls: Option<Tls>,
+    /// `proxy_protocol`: connections begin with a PROXY header.
+    pub proxy_protocol: Option<ProxyProtocol>,
+    /// `http`, `tcp`, `udp` or `forward`.
+    pub kind: ListenerKind,
+}
+
+/// What a listener speaks: exactly one of the keys `http`, `tcp`, `udp` and `forward`.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum ListenerKind {
+    /// `http`: a reverse proxy.
+    Http(Box<Http>),
+    /// `tcp`: connections are relayed.
+    Tcp(Tcp),
+    /// `udp`: datagrams are relayed.
+    Udp(Udp),
+    /// `forward`: a forward proxy.
+    Forward(Forward),
+}
+
+/// `listeners.<name>.proxy_protocol`
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProxyProtocol {
+    /// `required`: connections without the header are refused.
+    pub required: Option<bool>,
+    /// `trusted`: who may send the header.
+    pub trusted: Vec<Cidr>,
+}
+
+/// All listeners; none of their addresses may be `taken`.
+pub(super) fn listeners(
+    cursor: Cursor<'_>,
+    taken: &mut Unique<Port>,
+) -> Option<BTreeMap<String, Listener>> {
+    cursor.non_empty_map("an object with one entry per listener", |name, value| {
+        named(name, value, |value| listener(value, taken))
+    })
+}
+
+fn listener(cursor: Cursor<'_>, taken: &mut Unique<Port>) -> Option<Listener> {
+    const WHAT: &str = r#"an array of addresses such as ["127.0.0.1:8080"]"#;
+    cursor.object("an object", |fields| {
+        let port = if fields.has("udp") {
+            Port::Datagram
+        } else {
+            Port::Stream
+        };
+        let listen = fields.required("listen", WHAT, |cursor| {
+            cursor.non_empty_list(WHAT, |item| {
+                let address = listen_address(item)?;
+                claim(taken, address, port, item);
+                Some(address)
+            })
+        });
+        let reuse_port = fields.flag("reuse_port");
+        let tls = fields.optional("tls", tls);
+        let proxy_protocol = fields.optional("proxy_protocol", proxy_protocol);
+        let kind = kind(fields);
+        Some(Listener {
+            listen: listen?,
+            reuse_port,
+            tls,
+            proxy_protocol,
+            kind: kind?,
+        })
+    })
+}
+
+fn kind(fields: &mut Fields<'_>) -> Option<ListenerKind> {
+    let http = fields
+        .optional("http", http)
+        .map(|http| ListenerKind::Http(Box::new(http)));
+    let tcp = fields.optional("tcp", tcp).map(ListenerKind::Tcp);
+    let udp = fields.optional("udp", udp).map(ListenerKind::Udp);
+    let forward = fields
+        .optional("forward", forward)
+        .map(ListenerKind::Forward);
+    fields.exactly_one(&["http", "tcp", "udp", "forward"]);
+    if fields.has("udp") {
+        refuse_stream_keys(fields.object());
+    }
+    http.or(tcp).or(udp).or(forward)
+}
+
+/// Datagrams have no connection that could begin with a handshake or a header.
+fn refuse_stream_keys(listener: Cursor<'_>) {
+    for key in ["tls", "proxy_protocol"] {
+        listener.revisit_key(key, |value| {
+            value.fail::<()>("is not possible on a \"udp\" listener");
+        });
+    }
+}
+
+fn proxy_protocol(cursor: Cursor<'_>) -> Option<ProxyProtocol> {
+    cursor.object("an object", |fields| {
+        let required = fields.flag("required");
+        let trusted = fields.required("trusted", "an array of networks", cidrs);
+        Some(ProxyProtocol {
+            required,
+            trusted: trusted?,
+        })
+    })
+}
+
+/// An address in use; TCP and UDP have ports of their own.
+#[derive(PartialEq, Eq, Hash)]
+pub(super) enum Port {
+    Stream(SocketAddr),
+    Datagram(SocketAddr),
+}
+
+/// Takes an address for a stream listener, or for one of datagrams.
+pub(super) fn claim(
+    taken: &mut Unique<Port>,
+    address: SocketAddr,
+    port: fn(SocketAddr) -> Port,
+    cursor: Cursor<'_>,
+) {
+    // Port 0 is another port each time.
+    if address.port() != 0 {
+        taken.claim(port(address), address, cursor);
+    }
+}

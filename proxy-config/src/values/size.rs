@@ -1,0 +1,73 @@
+//! Sizes: `"64KiB"`, `"1MiB"`, or a plain number of bytes.
+
+use super::number_and_unit;
+use crate::decode::{Cursor, quote};
+
+/// What an error asks for.
+const WHAT: &str = r#"a number of bytes, or a size such as "64KiB" or "1MiB""#;
+
+/// A size in bytes.
+pub(crate) fn size(cursor: Cursor<'_>) -> Option<u64> {
+    if cursor.is_number() {
+        cursor.integer(0..=u64::MAX)
+    } else {
+        cursor.parsed(WHAT, parse)
+    }
+}
+
+/// A size that is held in memory: at least one byte, at most 4 GiB.
+pub(crate) fn memory_size(cursor: Cursor<'_>) -> Option<usize> {
+    match u32::try_from(size(cursor)?) {
+        Ok(0) => cursor.fail("must be larger than zero"),
+        Ok(bytes) => usize::try_from(bytes).ok(),
+        Err(_) => cursor.fail("must be less than 4GiB"),
+    }
+}
+
+fn parse(text: &str) -> Result<u64, String> {
+    let malformed = || format!("expected {WHAT}, found {}", quote(text));
+    let (number, unit) = number_and_unit(text).ok_or_else(malformed)?;
+    let shift = match unit {
+        "B" => 0,
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        "TiB" => 40,
+        _ => return Err(malformed()),
+    };
+    number
+        .checked_mul(1 << shift)
+        .ok_or_else(|| format!("{} is too large", quote(text)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_unit() {
+        let check = |text, bytes| assert_eq!(parse(text), Ok(bytes), "{text}");
+        check("0B", 0);
+        check("64KiB", 65_536);
+        check("1MiB", 1 << 20);
+        check("3GiB", 3 << 30);
+        check("16777215TiB", 16_777_215 << 40);
+    }
+
+    #[test]
+    fn nothing_else() {
+        for text in [
+            "", "64", "KiB", "64 KiB", "64KB", "64kib", "64K", "1.5MiB", "-1B", "64KiB/s",
+        ] {
+            assert_eq!(
+                parse(text),
+                Err(format!("expected {WHAT}, found {text:?}")),
+                "{text}"
+            );
+        }
+        assert_eq!(
+            parse("16777216TiB"),
+            Err(r#""16777216TiB" is too large"#.to_owned())
+        );
+    }
+}

@@ -1,0 +1,801 @@
+//! Broken configurations and the exact words about them.
+
+use proxy_config::{Config, ErrorKind};
+
+/// Every error as `path: message`, in the order of the file.
+#[track_caller]
+fn check(config: &str, expected: &[&str]) {
+    let errors = config.parse::<Config>().expect_err("must be refused");
+    let printed: Vec<_> = errors.iter().map(ToString::to_string).collect();
+    assert_eq!(printed, expected, "in {config}");
+}
+
+/// A configuration with these members beside a correct listener and upstream.
+fn top(members: &str) -> String {
+    format!(
+        r#"{{ {members}, "listeners": {{ "web": {{ "listen": ["127.0.0.1:80"], "http": {{ "upstream": "api" }} }} }},
+            "upstreams": {{ "api": {{ "backends": ["127.0.0.1:1"] }} }} }}"#
+    )
+}
+
+/// A configuration with these listeners beside the upstreams `api` and `canary`.
+fn listeners(listeners: &str) -> String {
+    format!(
+        r#"{{ "listeners": {listeners},
+            "upstreams": {{ "api": {{ "backends": ["127.0.0.1:1"] }}, "canary": {{ "backends": ["127.0.0.1:2"] }} }} }}"#
+    )
+}
+
+/// A configuration with these members in the listener `web`.
+fn listener(members: &str) -> String {
+    listeners(&format!(r#"{{ "web": {{ {members} }} }}"#))
+}
+
+/// A configuration with these members in `listeners.web.http`, which has an upstream.
+fn http(members: &str) -> String {
+    listener(&format!(
+        r#""listen": ["127.0.0.1:80"], "http": {{ "upstream": "api", {members} }}"#
+    ))
+}
+
+/// A configuration with these routes in `listeners.web.http`.
+fn routes(routes: &str) -> String {
+    listener(&format!(
+        r#""listen": ["127.0.0.1:80"], "http": {{ "routes": {routes} }}"#
+    ))
+}
+
+/// A configuration with this `match` in the only route.
+fn matching(matcher: &str) -> String {
+    routes(&format!(r#"[{{ "match": {matcher}, "upstream": "api" }}]"#))
+}
+
+/// A configuration with this filter on `listeners.web.http`.
+fn filter(filter: &str) -> String {
+    http(&format!(r#""filters": [{filter}]"#))
+}
+
+/// A configuration with this upstream `api`.
+fn upstream(upstream: &str) -> String {
+    format!(
+        r#"{{ "listeners": {{ "web": {{ "listen": ["127.0.0.1:80"], "http": {{ "upstream": "api" }} }} }},
+            "upstreams": {{ "api": {upstream} }} }}"#
+    )
+}
+
+/// A configuration with these members in the upstream `api`, which has a backend.
+fn pooled(members: &str) -> String {
+    upstream(&format!(r#"{{ "backends": ["127.0.0.1:1"], {members} }}"#))
+}
+
+/// A configuration with these backends of the upstream `api`.
+fn backends(backends: &str) -> String {
+    upstream(&format!(r#"{{ "backends": {backends} }}"#))
+}
+
+#[test]
+fn syntax() {
+    let check = |text: &str, expected: &str| {
+        let errors = text.parse::<Config>().expect_err("must be refused");
+        assert_eq!(errors.to_string(), expected);
+        assert_eq!(errors.iter().next().unwrap().kind(), ErrorKind::Syntax);
+    };
+    check("", "1:1: expected a value, found the end of the file");
+    check("listeners:\n  web:", "1:1: expected a value, found 'l'");
+    check(
+        "{\n  \"workers\": 2,\n}",
+        "3:1: expected a key in double quotes, found '}'",
+    );
+    check("{\n  \"workers\" = 2\n}", "2:13: expected ':', found '='");
+    check(
+        "{\n  \"workers\": 02\n}",
+        "2:15: expected ',' or '}', found '2'",
+    );
+    check(
+        "{ \"workers\": 2 } // two",
+        "1:18: expected the end of the file, found a comment, which JSON does not have",
+    );
+    check(
+        "{ \"a\": \"x",
+        "1:10: expected a closing '\"', found the end of the file",
+    );
+}
+
+#[test]
+fn the_whole_file() {
+    check(
+        "[]",
+        &["expected an object, the configuration, found an array"],
+    );
+    check(
+        "{}",
+        &["listeners: is missing; expected an object with one entry per listener"],
+    );
+    check(
+        r#"{ "listeners": [] }"#,
+        &["listeners: expected an object with one entry per listener, found an array"],
+    );
+    check(
+        r#"{ "listeners": {} }"#,
+        &["listeners: needs at least one entry"],
+    );
+    check(
+        &top(r#""worker": 2"#),
+        &[r#"worker: unknown key; did you mean "workers"?"#],
+    );
+    check(
+        &top(r#""x": 2"#),
+        &[
+            r#"x: unknown key; expected "$schema", "workers", "admin", "access_log", "shutdown", "listeners" or "upstreams""#,
+        ],
+    );
+    check(
+        &top(r#""a.b": 2, "workers": 1"#).replace("a.b", "work.ers"),
+        &[r#"["work.ers"]: unknown key; did you mean "workers"?"#],
+    );
+    check(
+        &top(r#""workers": 1, "workers": 2"#),
+        &["workers: given twice, first at 1:14"],
+    );
+    check(
+        &top(r#""$schema": 1"#),
+        &["$schema: expected the address of a JSON Schema, found 1"],
+    );
+}
+
+#[test]
+fn workers_shutdown_and_operations() {
+    let between = "workers: expected a whole number from 1 to 1024, found";
+    for (value, found) in [
+        ("0", "0"),
+        ("1025", "1025"),
+        ("-1", "-1"),
+        ("2.0", "2.0"),
+        ("1e1", "1e1"),
+        ("\"2\"", "\"2\""),
+    ] {
+        check(
+            &top(&format!(r#""workers": {value}"#)),
+            &[&format!("{between} {found}")],
+        );
+    }
+    check(
+        &top(r#""shutdown": { "drain": 30 }"#),
+        &[r#"shutdown.drain: expected a duration such as "250ms", "5s", "1m" or "2h", found 30"#],
+    );
+    check(
+        &top(r#""shutdown": { "drain": "1.5s" }"#),
+        &[
+            r#"shutdown.drain: expected a duration such as "250ms", "5s", "1m" or "2h", found "1.5s""#,
+        ],
+    );
+    check(
+        &top(r#""shutdown": { "drain": "18446744073709551615h" }"#),
+        &[r#"shutdown.drain: "18446744073709551615h" is longer than a year"#],
+    );
+    check(
+        &top(r#""shutdown": null"#),
+        &["shutdown: expected an object, found null"],
+    );
+    check(
+        &top(r#""admin": {}"#),
+        &[r#"admin.listen: is missing; expected an address such as "127.0.0.1:9900""#],
+    );
+    check(
+        &top(r#""access_log": { "format": "jsn", "path": "" }"#),
+        &[
+            r#"access_log.format: unknown access log format "jsn"; did you mean "json"?"#,
+            "access_log.path: must not be empty",
+        ],
+    );
+}
+
+#[test]
+fn listener_addresses() {
+    let http = r#""http": { "upstream": "api" }"#;
+    check(
+        &listener(http),
+        &[
+            r#"listeners.web.listen: is missing; expected an array of addresses such as ["127.0.0.1:8080"]"#,
+        ],
+    );
+    check(
+        &listener(&format!(r#""listen": "127.0.0.1:80", {http}"#)),
+        &[
+            r#"listeners.web.listen: expected an array of addresses such as ["127.0.0.1:8080"], found "127.0.0.1:80""#,
+        ],
+    );
+    check(
+        &listener(&format!(r#""listen": [], {http}"#)),
+        &[
+            r#"listeners.web.listen: is empty; expected an array of addresses such as ["127.0.0.1:8080"]"#,
+        ],
+    );
+    for address in [
+        "localhost:80",
+        "127.0.0.1",
+        "127.0.0.1:99999",
+        ":80",
+        "::1:80",
+        "256.0.0.1:80",
+    ] {
+        check(
+            &listener(&format!(r#""listen": ["{address}"], {http}"#)),
+            &[&format!(
+                r#"listeners.web.listen[0]: expected an IP address and port such as "127.0.0.1:8080" or "[::]:8080", found "{address}""#
+            )],
+        );
+    }
+    check(
+        &listener(&format!(
+            r#""listen": ["127.0.0.1:80", "[::1]:80", "127.0.0.1:80"], {http}"#
+        )),
+        &["listeners.web.listen[2]: 127.0.0.1:80 is already used by listeners.web.listen[0]"],
+    );
+    let twice = format!(
+        r#"{{ "a": {{ "listen": ["127.0.0.1:80"], {http} }}, "b": {{ "listen": ["127.0.0.1:81", "127.0.0.1:80"], {http} }} }}"#
+    );
+    check(
+        &listeners(&twice),
+        &["listeners.b.listen[1]: 127.0.0.1:80 is already used by listeners.a.listen[0]"],
+    );
+    check(
+        &top(r#""admin": { "listen": "127.0.0.1:80" }"#),
+        &["listeners.web.listen[0]: 127.0.0.1:80 is already used by admin.listen"],
+    );
+    check(
+        &listener(&format!(
+            r#""listen": ["127.0.0.1:80"], "reuse_port": "yes", {http}"#
+        )),
+        &[r#"listeners.web.reuse_port: expected true or false, found "yes""#],
+    );
+}
+
+#[test]
+fn listener_kinds() {
+    let listening = |members: &str| listener(&format!(r#""listen": ["127.0.0.1:80"]{members}"#));
+    check(
+        &listening(""),
+        &[r#"listeners.web: needs one of "http", "tcp", "udp" or "forward""#],
+    );
+    check(
+        &listening(r#", "http": { "upstream": "api" }, "tcp": { "upstream": "api" }"#),
+        &[r#"listeners.web: has both "http" and "tcp"; only one of them is allowed"#],
+    );
+    check(
+        &listening(r#", "htp": { "upstream": "api" }"#),
+        &[
+            r#"listeners.web: needs one of "http", "tcp", "udp" or "forward""#,
+            r#"listeners.web.htp: unknown key; did you mean "http"?"#,
+        ],
+    );
+    check(
+        &listening(r#", "tcp": { "upstream": "apy", "splce": true }"#),
+        &[
+            r#"listeners.web.tcp.upstream: no upstream named "apy"; did you mean "api"?"#,
+            r#"listeners.web.tcp.splce: unknown key; did you mean "splice"?"#,
+        ],
+    );
+    check(
+        &listening(r#", "tcp": {}"#),
+        &["listeners.web.tcp.upstream: is missing; expected the name of an upstream"],
+    );
+    check(
+        &listening(r#", "udp": { "upstream": "dns", "idle": "0s" }"#),
+        &[
+            r#"listeners.web.udp.upstream: no upstream named "dns"; expected "api" or "canary""#,
+            "listeners.web.udp.idle: must be longer than zero",
+        ],
+    );
+    check(
+        &listening(
+            r#", "tls": { "certificates": [{ "cert": "c", "key": "k" }] }, "udp": { "upstream": "api" }"#,
+        ),
+        &[r#"listeners.web.tls: is not possible on a "udp" listener"#],
+    );
+    check(
+        &listening(
+            r#", "forward": { "connect_ports": [0, 443], "allow": ["*"], "deny": ["a b"] }"#,
+        ),
+        &[
+            "listeners.web.forward.connect_ports[0]: expected a whole number from 1 to 65535, found 0",
+            r#"listeners.web.forward.allow[0]: expected a host such as "example.com" or "*.example.com", found "*""#,
+            r#"listeners.web.forward.deny[0]: expected a host such as "example.com" or "*.example.com", found "a b""#,
+        ],
+    );
+    check(
+        &listening(r#", "tls": { "certificates": [] }, "http": { "upstream": "api" }"#),
+        &[
+            r#"listeners.web.tls.certificates: is empty; expected an array of {"cert": …, "key": …}"#,
+        ],
+    );
+    check(
+        &listening(
+            r#", "tls": { "certificates": [{ "cert": "c" }], "alpn": [""] }, "http": { "upstream": "api" }"#,
+        ),
+        &[
+            "listeners.web.tls.certificates[0].key: is missing; expected the path of a PEM file",
+            "listeners.web.tls.alpn[0]: a protocol name has 1 to 255 bytes",
+        ],
+    );
+    check(
+        &listening(
+            r#", "proxy_protocol": { "trusted": ["127.0.0.0/33"] }, "http": { "upstream": "api" }"#,
+        ),
+        &[
+            "listeners.web.proxy_protocol.trusted[0]: a prefix of 33 bits is longer than the 32 bits of the address",
+        ],
+    );
+    check(
+        &listeners(r#"{ "we b": { "listen": ["127.0.0.1:80"], "http": { "upstream": "api" } } }"#),
+        &[r#"listeners["we b"]: a name must not be empty, nor hold spaces or control characters"#],
+    );
+}
+
+#[test]
+fn http_settings() {
+    check(
+        &listener(r#""listen": ["127.0.0.1:80"], "http": {}"#),
+        &[r#"listeners.web.http: needs one of "routes" or "upstream""#],
+    );
+    check(
+        &http(r#""routes": [{ "upstream": "api" }]"#),
+        &[r#"listeners.web.http: has both "routes" and "upstream"; only one of them is allowed"#],
+    );
+    check(
+        &http(r#""trusted_proxies": ["10.0.0.1/8", "10.0.0.0/", "proxy"]"#),
+        &[
+            r#"listeners.web.http.trusted_proxies[0]: "10.0.0.1/8" has bits set after its prefix; the network is "10.0.0.0/8""#,
+            r#"listeners.web.http.trusted_proxies[1]: expected a network such as "10.0.0.0/8" or an IP address, found "10.0.0.0/""#,
+            r#"listeners.web.http.trusted_proxies[2]: expected a network such as "10.0.0.0/8" or an IP address, found "proxy""#,
+        ],
+    );
+    check(
+        &http(r#""limits": { "max_head_bytes": "64KB", "max_headers": 0, "max_body_bytes": 1.5 }"#),
+        &[
+            r#"listeners.web.http.limits.max_head_bytes: expected a number of bytes, or a size such as "64KiB" or "1MiB", found "64KB""#,
+            "listeners.web.http.limits.max_headers: expected a whole number from 1 to 10000, found 0",
+            "listeners.web.http.limits.max_body_bytes: expected a whole number from 0 to 18446744073709551615, found 1.5",
+        ],
+    );
+    check(
+        &http(
+            r#""limits": { "max_head_bytes": 0, "max_target_bytes": "4GiB", "max_body_bytes": "99999999TiB" }"#,
+        ),
+        &[
+            "listeners.web.http.limits.max_head_bytes: must be larger than zero",
+            "listeners.web.http.limits.max_target_bytes: must be less than 4GiB",
+            r#"listeners.web.http.limits.max_body_bytes: "99999999TiB" is too large"#,
+        ],
+    );
+    check(
+        &http(r#""limits": { "max_connections": 0, "max_conections_per_client": 1 }"#),
+        &[
+            "listeners.web.http.limits.max_connections: expected a whole number from 1 to 1000000000, found 0",
+            r#"listeners.web.http.limits.max_conections_per_client: unknown key; did you mean "max_connections_per_client"?"#,
+        ],
+    );
+    check(
+        &http(r#""timeouts": { "head": "0ms", "keepalive": "5s", "total": "5 s" }"#),
+        &[
+            "listeners.web.http.timeouts.head: must be longer than zero",
+            r#"listeners.web.http.timeouts.keepalive: unknown key; did you mean "keep_alive"?"#,
+            r#"listeners.web.http.timeouts.total: expected a duration such as "250ms", "5s", "1m" or "2h", found "5 s""#,
+        ],
+    );
+    check(
+        &http(r#""forwarded": { "via": 1 }, "half_close": null"#),
+        &[
+            "listeners.web.http.forwarded.via: expected true or false, found 1",
+            "listeners.web.http.half_close: expected true or false, found null",
+        ],
+    );
+}
+
+#[test]
+fn route_targets() {
+    check(
+        &routes("[]"),
+        &["listeners.web.http.routes: is empty; expected an array of routes"],
+    );
+    check(
+        &routes(r#"[{ "upstream": "api" }, { "upstream": "api" }, { "upstream": "apii" }]"#),
+        &[
+            r#"listeners.web.http.routes[2].upstream: no upstream named "apii"; did you mean "api"?"#,
+        ],
+    );
+    check(
+        &routes(r#"["api"]"#),
+        &[r#"listeners.web.http.routes[0]: expected an object, a route, found "api""#],
+    );
+    check(
+        &routes("[{}]"),
+        &[r#"listeners.web.http.routes[0]: needs one of "upstream" or "split""#],
+    );
+    check(
+        &routes(r#"[{ "upstream": "api", "split": { "api": 1 } }]"#),
+        &[
+            r#"listeners.web.http.routes[0]: has both "upstream" and "split"; only one of them is allowed"#,
+        ],
+    );
+    check(
+        &routes(r#"[{ "upstream": ["api"] }]"#),
+        &[
+            "listeners.web.http.routes[0].upstream: expected the name of an upstream, found an array",
+        ],
+    );
+    check(
+        &routes(r#"[{ "split": {} }]"#),
+        &["listeners.web.http.routes[0].split: needs at least one entry"],
+    );
+    check(
+        &routes(r#"[{ "split": { "api": 0, "canary": 0 } }]"#),
+        &["listeners.web.http.routes[0].split: all weights are 0, so no request could go anywhere"],
+    );
+    check(
+        &routes(r#"[{ "split": { "apii": 95, "canary": 65536 } }]"#),
+        &[
+            r#"listeners.web.http.routes[0].split.apii: no upstream named "apii"; did you mean "api"?"#,
+            "listeners.web.http.routes[0].split.canary: expected a whole number from 0 to 65535, found 65536",
+        ],
+    );
+    check(
+        &routes(r#"[{ "split": { "api": 1, "api": 2 } }]"#).replace('\n', ""),
+        &["listeners.web.http.routes[0].split.api: given twice, first at 1:96"],
+    );
+}
+
+#[test]
+fn route_matches() {
+    check(
+        &matching(r#"{ "hosts": "a" }"#),
+        &[r#"listeners.web.http.routes[0].match.hosts: unknown key; did you mean "host"?"#],
+    );
+    for host in ["a.*.com", "example.com:80", "-a.com", "http://a"] {
+        check(
+            &matching(&format!(r#"{{ "host": "{host}" }}"#)),
+            &[&format!(
+                r#"listeners.web.http.routes[0].match.host: expected a host such as "example.com" or "*.example.com", found "{host}""#
+            )],
+        );
+    }
+    check(
+        &matching(r#"{ "path": "v1", "path_prefix": "/a?b" }"#),
+        &[
+            r#"listeners.web.http.routes[0].match: has both "path" and "path_prefix"; only one of them is allowed"#,
+            r#"listeners.web.http.routes[0].match.path: a path starts with "/", found "v1""#,
+            "listeners.web.http.routes[0].match.path_prefix: a request path never holds '?', so this would match nothing",
+        ],
+    );
+    check(
+        &matching(r#"{ "path_regex": "" }"#),
+        &["listeners.web.http.routes[0].match.path_regex: must not be empty"],
+    );
+    check(
+        &matching(r#"{ "method": ["GET", "P UT"] }"#),
+        &[
+            r#"listeners.web.http.routes[0].match.method[1]: expected a method such as "GET", found "P UT""#,
+        ],
+    );
+    check(
+        &matching(r#"{ "method": [] }"#),
+        &[
+            r#"listeners.web.http.routes[0].match.method: is empty; expected a method such as "GET", or an array of them"#,
+        ],
+    );
+    check(
+        &matching(r#"{ "headers": { "x canary": "1", "x-b": "a\nb" } }"#),
+        &[
+            r#"listeners.web.http.routes[0].match.headers["x canary"]: "x canary" is not a legal field name"#,
+            r#"listeners.web.http.routes[0].match.headers.x-b: "a\nb" is not a legal field value"#,
+        ],
+    );
+    check(
+        &matching(r#"{ "headers": { "X-Canary": "1", "x-canary": "2" } }"#),
+        &[
+            "listeners.web.http.routes[0].match.headers.x-canary: given twice; field names ignore case",
+        ],
+    );
+    check(
+        &matching(r#"{ "cookies": { "be;ta": "yes" }, "query": { "q": 1 } }"#),
+        &[
+            r#"listeners.web.http.routes[0].match.cookies["be;ta"]: "be;ta" is not a legal cookie name"#,
+            "listeners.web.http.routes[0].match.query.q: expected a string, found 1",
+        ],
+    );
+}
+
+#[test]
+fn filters() {
+    check(
+        &filter("\"rate_limt\""),
+        &[
+            r#"listeners.web.http.filters[0]: unknown filter "rate_limt"; did you mean "rate_limit"?"#,
+        ],
+    );
+    check(
+        &filter(r#"{ "rate_limt": {} }"#),
+        &[
+            r#"listeners.web.http.filters[0].rate_limt: unknown filter "rate_limt"; did you mean "rate_limit"?"#,
+        ],
+    );
+    check(
+        &filter("\"waf\""),
+        &[
+            r#"listeners.web.http.filters[0]: unknown filter "waf"; expected "headers", "rate_limit" or "request_id""#,
+        ],
+    );
+    check(
+        &filter("\"rate_limit\""),
+        &[r#"listeners.web.http.filters[0]: "rate_limit" needs settings: {"rate_limit": …}"#],
+    );
+    check(
+        &filter("7"),
+        &[
+            "listeners.web.http.filters[0]: expected the name of a filter, or an object with that name as its one key, found 7",
+        ],
+    );
+    check(
+        &filter(r#"{ "request_id": {}, "headers": {} }"#),
+        &["listeners.web.http.filters[0]: expected an object with one key, the name of the filter"],
+    );
+    check(
+        &filter(r#"{ "request_id": { "header": "x id", "hdr": 1 } }"#),
+        &[
+            r#"listeners.web.http.filters[0].request_id.header: "x id" is not a legal field name"#,
+            r#"listeners.web.http.filters[0].request_id.hdr: unknown key; expected "header""#,
+        ],
+    );
+    check(
+        &filter(
+            r#"{ "headers": { "request": { "set": { "x:y": "1", "x-a": " 1" }, "remove": ["", "x-c"] } } }"#,
+        ),
+        &[
+            r#"listeners.web.http.filters[0].headers.request.set["x:y"]: "x:y" is not a legal field name"#,
+            r#"listeners.web.http.filters[0].headers.request.set.x-a: " 1" is not a legal field value"#,
+            r#"listeners.web.http.filters[0].headers.request.remove[0]: "" is not a legal field name"#,
+        ],
+    );
+    check(
+        &filter(r#"{ "headers": { "response": { "remove": ["Content-Length"] } } }"#),
+        &[
+            r#"listeners.web.http.filters[0].headers.response.remove[0]: "content-length" is written by the proxy itself and cannot be edited"#,
+        ],
+    );
+    check(
+        &filter(r#"{ "headers": { "request": { "add": { "Host": "a" } } } }"#),
+        &[
+            r#"listeners.web.http.filters[0].headers.request: a request has exactly one "host"; only "set" can change it"#,
+        ],
+    );
+    check(
+        &filter(
+            r#"{ "rate_limit": { "algorithm": "token_buket", "key": { "heder": "x" }, "rate": "0/s", "burst": 0 } }"#,
+        ),
+        &[
+            r#"listeners.web.http.filters[0].rate_limit.algorithm: unknown algorithm "token_buket"; did you mean "token_bucket"?"#,
+            r#"listeners.web.http.filters[0].rate_limit.key.heder: unknown key "heder"; did you mean "header"?"#,
+            "listeners.web.http.filters[0].rate_limit.rate: must be more than zero",
+            "listeners.web.http.filters[0].rate_limit.burst: expected a whole number from 1 to 4294967295, found 0",
+        ],
+    );
+    check(
+        &filter(r#"{ "rate_limit": { "algorithm": "gcra", "key": "header", "rate": "100" } }"#),
+        &[
+            r#"listeners.web.http.filters[0].rate_limit.key: "header" needs settings: {"header": …}"#,
+            r#"listeners.web.http.filters[0].rate_limit.rate: expected a rate such as "100/s", "1000/m" or "5000/h", found "100""#,
+        ],
+    );
+    check(
+        &routes(r#"[{ "upstream": "api", "filters": ["request-id"] }]"#),
+        &[
+            r#"listeners.web.http.routes[0].filters[0]: unknown filter "request-id"; did you mean "request_id"?"#,
+        ],
+    );
+}
+
+#[test]
+fn upstream_backends() {
+    check(
+        &upstream("{}"),
+        &["upstreams.api.backends: is missing; expected an array of backends"],
+    );
+    check(
+        &backends("[]"),
+        &["upstreams.api.backends: is empty; expected an array of backends"],
+    );
+    check(
+        &backends(r#"["127.0.0.1"]"#),
+        &[r#"upstreams.api.backends[0]: "127.0.0.1" has no port"#],
+    );
+    check(
+        &backends(r#"["127.0.0.1:0"]"#),
+        &[r#"upstreams.api.backends[0]: expected a port from 1 to 65535, found "0""#],
+    );
+    check(
+        &backends(r#"["1.2.3.400:80", "unix:x"]"#),
+        &[
+            r#"upstreams.api.backends[0]: expected "host:port", "[IPv6]:port" or "unix:/path", found "1.2.3.400:80""#,
+            r#"upstreams.api.backends[1]: expected an absolute path after "unix:", found "x""#,
+        ],
+    );
+    check(
+        &backends(r#"[9001]"#),
+        &["upstreams.api.backends[0]: expected an address or an object, found 9001"],
+    );
+    check(
+        &backends(r#"[{ "weight": 1 }]"#),
+        &[
+            r#"upstreams.api.backends[0].address: is missing; expected an address such as "127.0.0.1:9001""#,
+        ],
+    );
+    check(
+        &backends(r#"["127.0.0.1:1", "127.0.0.1:2", { "address": "127.0.0.1:1", "weight": 3 }]"#),
+        &["upstreams.api.backends[2]: 127.0.0.1:1 is already used by upstreams.api.backends[0]"],
+    );
+    check(
+        &backends(r#"["Api.internal:80", "api.internal:80"]"#),
+        &[
+            "upstreams.api.backends[1]: api.internal:80 is already used by upstreams.api.backends[0]",
+        ],
+    );
+    check(
+        &backends(
+            r#"[{ "address": "127.0.0.1:1", "weight": 65536 }, { "address": "127.0.0.1:1", "wieght": 1 }]"#,
+        ),
+        &[
+            "upstreams.api.backends[0].weight: expected a whole number from 0 to 65535, found 65536",
+            "upstreams.api.backends[1]: 127.0.0.1:1 is already used by upstreams.api.backends[0]",
+            r#"upstreams.api.backends[1].wieght: unknown key; did you mean "weight"?"#,
+        ],
+    );
+    check(
+        &backends(r#"[{ "address": "127.0.0.1:1", "weight": 0 }]"#),
+        &["upstreams.api.backends: all weights are 0, so no request could go anywhere"],
+    );
+    check(
+        &backends(r#"[{ "address": "127.0.0.1:1", "zone": "", "backup": "no" }]"#),
+        &[
+            "upstreams.api.backends[0].zone: must not be empty",
+            r#"upstreams.api.backends[0].backup: expected true or false, found "no""#,
+        ],
+    );
+}
+
+#[test]
+fn upstream_selectors() {
+    check(
+        &pooled(r#""selector": "round_robbin""#),
+        &[
+            r#"upstreams.api.selector: unknown selector "round_robbin"; did you mean "round_robin"?"#,
+        ],
+    );
+    check(
+        &pooled(r#""selector": "consistent_hash""#),
+        &[r#"upstreams.api.selector: "consistent_hash" needs settings: {"consistent_hash": …}"#],
+    );
+    check(
+        &pooled(r#""selector": { "consistent_hash": {} }"#),
+        &[
+            r#"upstreams.api.selector.consistent_hash.key: is missing; expected one such as {"cookie": "session"}"#,
+        ],
+    );
+    check(
+        &pooled(r#""selector": { "consistent_hash": { "key": { "cookie": "a=b" } } }"#),
+        &[
+            r#"upstreams.api.selector.consistent_hash.key.cookie: expected a cookie name, found "a=b""#,
+        ],
+    );
+    check(
+        &pooled(r#""selector": { "round_robin": { "weight": 1 } }"#),
+        &["upstreams.api.selector.round_robin.weight: unknown key"],
+    );
+}
+
+#[test]
+fn upstream_settings() {
+    check(
+        &pooled(r#""retry": { "attempts": 0, "budget_percent": 101 }"#),
+        &[
+            "upstreams.api.retry.attempts: expected a whole number from 1 to 10, found 0",
+            "upstreams.api.retry.budget_percent: expected a whole number from 0 to 100, found 101",
+        ],
+    );
+    check(
+        &pooled(r#""retry": { "attempts": 11, "budget": 5 }"#),
+        &[
+            "upstreams.api.retry.attempts: expected a whole number from 1 to 10, found 11",
+            r#"upstreams.api.retry.budget: unknown key; expected "attempts" or "budget_percent""#,
+        ],
+    );
+    check(
+        &pooled(r#""timeouts": { "connect": "1", "response": "9000h", "idle": true }"#),
+        &[
+            r#"upstreams.api.timeouts.connect: expected a duration such as "250ms", "5s", "1m" or "2h", found "1""#,
+            r#"upstreams.api.timeouts.response: "9000h" is longer than a year"#,
+            r#"upstreams.api.timeouts.idle: expected a duration such as "250ms", "5s", "1m" or "2h", found true"#,
+        ],
+    );
+    check(
+        &pooled(
+            r#""pool": { "max_idle": -1, "max_open_per_backend": 0, "max_requests": 0, "max_age": "0s" }"#,
+        ),
+        &[
+            "upstreams.api.pool.max_idle: expected a whole number from 0 to 1000000000, found -1",
+            "upstreams.api.pool.max_open_per_backend: expected a whole number from 1 to 1000000000, found 0",
+            "upstreams.api.pool.max_requests: expected a whole number from 1 to 18446744073709551615, found 0",
+            "upstreams.api.pool.max_age: must be longer than zero",
+        ],
+    );
+    check(
+        &pooled(r#""health_check": { "interval": "2s" }"#),
+        &[r#"upstreams.api.health_check: needs one of "http" or "tcp""#],
+    );
+    check(
+        &pooled(
+            r#""health_check": { "http": { "path": "healthz", "status": "299-200" }, "rise": 0 }"#,
+        ),
+        &[
+            r#"upstreams.api.health_check.http.path: "healthz" is not a legal request path"#,
+            r#"upstreams.api.health_check.http.status: expected a status such as 200, or a range such as "200-299", found "299-200""#,
+            "upstreams.api.health_check.rise: expected a whole number from 1 to 1000000, found 0",
+        ],
+    );
+    check(
+        &pooled(r#""outlier_detection": { "max_ejected_percent": 200 }"#),
+        &[
+            "upstreams.api.outlier_detection.max_ejected_percent: expected a whole number from 0 to 100, found 200",
+        ],
+    );
+    check(
+        &top(r#""workers": 1"#).replace(r#"{ "api": { "backends": ["127.0.0.1:1"] } }"#, "[]"),
+        &["upstreams: expected an object with one entry per upstream, found an array"],
+    );
+}
+
+#[test]
+fn mistakes_come_all_at_once_and_in_the_order_of_the_file() {
+    let text = "{\n  \"workers\": 0,\n  \"listeners\": {\n    \"web\": { \"listen\": [\"x\"],\n      \"http\": { \"upstream\": \"apii\" } }\n  },\n  \"upstreams\": { \"api\": { \"backends\": [] } }\n}";
+    assert_eq!(
+        text.parse::<Config>().unwrap_err().to_string(),
+        "2:14: workers: expected a whole number from 1 to 1024, found 0\n\
+         4:25: listeners.web.listen[0]: expected an IP address and port such as \"127.0.0.1:8080\" or \"[::]:8080\", found \"x\"\n\
+         5:29: listeners.web.http.upstream: no upstream named \"apii\"; did you mean \"api\"?\n\
+         7:39: upstreams.api.backends: is empty; expected an array of backends"
+    );
+}
+
+#[test]
+fn mistakes_beyond_a_hundred_are_counted() {
+    let errors = routes(&format!("[{}7]", "7,".repeat(120)))
+        .parse::<Config>()
+        .unwrap_err();
+    assert_eq!((errors.iter().count(), errors.omitted()), (100, 21));
+    assert!(errors.to_string().ends_with("\nand 21 more errors"));
+}
+
+#[test]
+fn long_values_are_cut_and_control_characters_escaped() {
+    let found = format!("{}…", "x".repeat(60));
+    check(
+        &backends(&format!(r#"["{}"]"#, "x".repeat(1000))),
+        &[&format!(
+            r#"upstreams.api.backends[0]: "{found}" has no port"#
+        )],
+    );
+    check(
+        &backends(r#"["\u001b[31m"]"#),
+        &[r#"upstreams.api.backends[0]: "\u{1b}[31m" has no port"#],
+    );
+}
+
+#[test]
+fn unreadable_files_are_named() {
+    let errors = Config::load("/no/such/file.json").unwrap_err();
+    assert_eq!(
+        errors.to_string(),
+        "/no/such/file.json: cannot be read: No such file or directory (os error 2)"
+    );
+    assert_eq!(errors.iter().next().unwrap().kind(), ErrorKind::Unreadable);
+    assert!(std::error::Error::source(&errors).is_some());
+}

@@ -1,0 +1,98 @@
+//! What this build serves, and what it only understands. `example.rs` has the rest.
+
+use proxy_config::Config;
+
+#[track_caller]
+fn check(config: &str, expected: &[&str]) {
+    let config: Config = config.parse().unwrap_or_else(|errors| panic!("{errors}"));
+    let listed: Vec<_> = config
+        .unsupported()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(listed, expected);
+}
+
+#[test]
+fn everything_of_the_first_build_is_served() {
+    check(
+        r#"{
+            "$schema": "proxy.schema.json",
+            "workers": 2,
+            "shutdown": { "drain": "0s" },
+            "listeners": {
+                "web": {
+                    "listen": ["127.0.0.1:0", "[::1]:0"],
+                    "reuse_port": true,
+                    "http": {
+                        "trusted_proxies": ["10.0.0.0/8", "::1"],
+                        "filters": [
+                            "request_id",
+                            { "request_id": { "header": "X-Trace" } },
+                            { "headers": {
+                                "request": { "set": { "Host": "a" }, "add": { "x-a": "" }, "remove": ["x-b"] },
+                                "response": { "set": { "server": "us" } } } }
+                        ],
+                        "routes": [
+                            { "match": { "host": "*.example.com", "path": "/a", "method": "GET" }, "upstream": "api" },
+                            { "match": { "path_prefix": "/", "method": ["GET", "PUT"] }, "split": { "api": 1, "b": 0 } },
+                            { "match": { "path_regex": "^/[a-z]+$", "headers": { "x-a": "1" } }, "upstream": "b" },
+                            { "match": { "cookies": { "a": "1" }, "query": { "q": "" } }, "upstream": "b" },
+                            { "match": {}, "upstream": "api", "filters": ["request_id"] }
+                        ],
+                        "limits": {
+                            "max_head_bytes": "32KiB", "max_headers": 100, "max_target_bytes": 8192,
+                            "max_body_bytes": "1GiB", "max_connections": 1000, "max_connections_per_client": 10
+                        },
+                        "timeouts": { "head": "10s", "keep_alive": "1m", "body_idle": "30s", "total": "1h" },
+                        "forwarded": { "x_forwarded": true, "forwarded": false, "via": false },
+                        "half_close": true
+                    }
+                }
+            },
+            "upstreams": {
+                "api": {
+                    "selector": "round_robin",
+                    "backends": ["127.0.0.1:1", { "address": "127.0.0.1:2", "weight": 0 }],
+                    "retry": { "attempts": 3, "budget_percent": 0 },
+                    "timeouts": { "connect": "1s", "response": "30s", "idle": "250ms" },
+                    "pool": {
+                        "max_idle_per_backend": 1, "max_idle": 2, "max_open_per_backend": 3, "max_pending": 4,
+                        "pending_timeout": "1s", "idle_timeout": "1m", "max_age": "1h", "max_requests": 1000
+                    }
+                },
+                "b": { "selector": { "round_robin": {} }, "backends": ["b.internal:80", "unix:/run/b.sock"] }
+            }
+        }"#,
+        &[],
+    );
+}
+
+#[test]
+fn other_selectors_are_not() {
+    let upstream = |selector: &str| {
+        format!(
+            r#"{{ "listeners": {{ "a": {{ "listen": ["[::]:80"], "http": {{ "upstream": "a" }} }} }},
+                "upstreams": {{ "a": {{ "backends": ["[::1]:1"], "selector": {selector} }} }} }}"#
+        )
+    };
+    for name in [
+        "least_connections",
+        "peak_ewma",
+        "power_of_two",
+        "random",
+        "source_ip_hash",
+    ] {
+        let expected = format!("upstreams.a.selector: not in this build ({name:?})");
+        check(&upstream(&format!("{name:?}")), &[&expected]);
+    }
+    for name in ["consistent_hash", "maglev", "rendezvous"] {
+        let expected = format!("upstreams.a.selector.{name}: not in this build");
+        check(
+            &upstream(&format!(
+                r#"{{ "{name}": {{ "key": {{ "header": "x" }} }} }}"#
+            )),
+            &[&expected],
+        );
+    }
+}

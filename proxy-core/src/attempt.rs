@@ -1,0 +1,64 @@
+//! One try at one backend, from its start to its end.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::backend::InFlight;
+use crate::clock::Instant;
+use crate::{Attempt, AttemptResult, Backend, ErrorKind};
+
+/// Learns how attempts end.
+pub(crate) trait AttemptSink: Send + Sync {
+    fn attempt_ended(&self, backend: &Backend, attempt: &Attempt);
+}
+
+/// An attempt that runs. Its end is reported exactly once, when it is dropped.
+pub(crate) struct AttemptGuard {
+    sink: Arc<dyn AttemptSink>,
+    backend: Backend,
+    _in_flight: InFlight,
+    started: Instant,
+    first_byte: Option<Instant>,
+    result: AttemptResult,
+}
+
+impl AttemptGuard {
+    pub(crate) fn begin(sink: Arc<dyn AttemptSink>, backend: &Backend, now: Instant) -> Self {
+        AttemptGuard {
+            sink,
+            _in_flight: backend.begin(),
+            backend: backend.clone(),
+            started: now,
+            first_byte: None,
+            result: AttemptResult::Abandoned,
+        }
+    }
+
+    pub(crate) fn first_byte(&mut self, now: Instant) {
+        self.first_byte = Some(now);
+        self.backend.observe_latency(now - self.started);
+    }
+
+    /// How it will be reported as having ended.
+    pub(crate) fn set_result(&mut self, result: AttemptResult) {
+        self.result = result;
+    }
+
+    pub(crate) fn fail(&mut self, kind: ErrorKind) {
+        self.result = AttemptResult::Failed(kind);
+    }
+}
+
+impl Drop for AttemptGuard {
+    fn drop(&mut self) {
+        let first_byte = self.first_byte.map(|at| at - self.started);
+        let attempt = Attempt::new(self.result, first_byte, self.started.elapsed());
+        self.sink.attempt_ended(&self.backend, &attempt);
+    }
+}
+
+impl fmt::Debug for AttemptGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AttemptGuard").field("backend", &self.backend).finish_non_exhaustive()
+    }
+}

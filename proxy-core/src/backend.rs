@@ -1,0 +1,221 @@
+//! A place where requests can go, and the set of them.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+mod address;
+mod set;
+
+pub use address::{Address, ParseAddressError};
+pub use set::{BackendSet, Candidates};
+
+/// Whether a backend gets requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum BackendState {
+    /// It does.
+    Healthy,
+    /// Checks or outcomes say it cannot answer.
+    Unhealthy,
+    /// It finishes what it has; only what sticks to it still goes there.
+    Draining,
+    /// An operator took it out.
+    Maintenance,
+}
+
+impl BackendState {
+    const ALL: [BackendState; 4] =
+        [BackendState::Healthy, BackendState::Unhealthy, BackendState::Draining, BackendState::Maintenance];
+
+    fn from_u8(value: u8) -> Self {
+        Self::ALL[usize::from(value) % Self::ALL.len()]
+    }
+}
+
+/// A cheap handle to one backend. It owns what is counted about it, so the counts survive a refresh
+/// of the set.
+///
+/// ```
+/// use proxy_core::Backend;
+///
+/// let backend = Backend::builder("127.0.0.1:9000".parse()?).weight(3).label("zone", "a").build();
+/// assert_eq!((backend.id(), backend.weight(), backend.label("zone")), ("127.0.0.1:9000", 3, Some("a")));
+/// # Ok::<(), proxy_core::ParseAddressError>(())
+/// ```
+#[derive(Clone)]
+pub struct Backend(Arc<Inner>);
+
+struct Inner {
+    key: u64,
+    id: Box<str>,
+    address: Address,
+    labels: Vec<(Box<str>, Box<str>)>,
+    weight: AtomicU32,
+    state: AtomicU8,
+    in_flight: AtomicUsize,
+    latency_nanos: AtomicU64,
+}
+
+impl Backend {
+    /// Starts a backend at this address. Its id is the address, its weight 1.
+    pub fn builder(address: Address) -> BackendBuilder {
+        BackendBuilder { id: None, address, weight: 1, labels: Vec::new() }
+    }
+
+    /// A backend at this address with weight 1.
+    pub fn new(address: Address) -> Self {
+        Backend::builder(address).build()
+    }
+
+    /// The name it is known by; the address where nothing else was given.
+    pub fn id(&self) -> &str {
+        &self.0.id
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> &Address {
+        &self.0.address
+    }
+
+    /// Its share relative to the others, 0 to 65,535; 0 drains it.
+    pub fn weight(&self) -> u32 {
+        self.0.weight.load(Ordering::Relaxed)
+    }
+
+    /// Changes its weight from the next choice on.
+    pub fn set_weight(&self, weight: u32) {
+        self.0.weight.store(weight, Ordering::Relaxed);
+    }
+
+    /// A label: zone, priority, or whatever was given.
+    pub fn label(&self, name: &str) -> Option<&str> {
+        self.0.labels.iter().find(|(candidate, _)| &**candidate == name).map(|(_, value)| &**value)
+    }
+
+    /// Whether it gets requests.
+    pub fn state(&self) -> BackendState {
+        BackendState::from_u8(self.0.state.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn set_state(&self, state: BackendState) {
+        self.0.state.store(state as u8, Ordering::Relaxed);
+    }
+
+    /// Attempts that were started and have not ended.
+    pub fn in_flight(&self) -> usize {
+        self.0.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// The decaying average of the time to the first byte; `None` before the first response.
+    pub fn latency(&self) -> Option<Duration> {
+        match self.0.latency_nanos.load(Ordering::Relaxed) {
+            0 => None,
+            nanos => Some(Duration::from_nanos(nanos)),
+        }
+    }
+
+    /// Folds a time to first byte into the average: an eighth of the difference, as TCP does for its
+    /// round-trip time (RFC 6298 §2). Two at once may lose one sample, which an average can bear.
+    pub(crate) fn observe_latency(&self, sample: Duration) {
+        let sample = u64::try_from(sample.as_nanos()).unwrap_or(u64::MAX / 2).max(1);
+        let old = self.0.latency_nanos.load(Ordering::Relaxed);
+        let new = if old == 0 { sample } else { old - old / 8 + sample / 8 };
+        self.0.latency_nanos.store(new.max(1), Ordering::Relaxed);
+    }
+
+    /// Counts an attempt until the guard is dropped.
+    pub(crate) fn begin(&self) -> InFlight {
+        self.0.in_flight.fetch_add(1, Ordering::Relaxed);
+        InFlight(self.clone())
+    }
+
+    /// Unique in this process, also among backends that share an address.
+    pub(crate) fn key(&self) -> u64 {
+        self.0.key
+    }
+}
+
+impl PartialEq for Backend {
+    /// The same handle: two backends at one address are two backends.
+    fn eq(&self, other: &Self) -> bool {
+        self.0.key == other.0.key
+    }
+}
+
+impl Eq for Backend {}
+
+impl std::hash::Hash for Backend {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        state.write_u64(self.0.key);
+    }
+}
+
+impl fmt::Debug for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Backend")
+            .field("id", &self.id())
+            .field("weight", &self.weight())
+            .field("state", &self.state())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Makes a [`Backend`].
+#[derive(Clone, Debug)]
+pub struct BackendBuilder {
+    id: Option<Box<str>>,
+    address: Address,
+    weight: u32,
+    labels: Vec<(Box<str>, Box<str>)>,
+}
+
+impl BackendBuilder {
+    /// The name it is known by.
+    #[must_use]
+    pub fn id(mut self, id: &str) -> Self {
+        self.id = Some(id.into());
+        self
+    }
+
+    /// Its share relative to the others, 0 to 65,535. Default 1.
+    #[must_use]
+    pub fn weight(mut self, weight: u32) -> Self {
+        self.weight = weight.min(65_535);
+        self
+    }
+
+    /// Adds a label that selectors can read.
+    #[must_use]
+    pub fn label(mut self, name: &str, value: &str) -> Self {
+        self.labels.push((name.into(), value.into()));
+        self
+    }
+
+    /// The backend.
+    pub fn build(self) -> Backend {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let id = self.id.unwrap_or_else(|| self.address.to_string().into());
+        Backend(Arc::new(Inner {
+            key: NEXT.fetch_add(1, Ordering::Relaxed),
+            id,
+            address: self.address,
+            labels: self.labels,
+            weight: AtomicU32::new(self.weight),
+            state: AtomicU8::new(BackendState::Healthy as u8),
+            in_flight: AtomicUsize::new(0),
+            latency_nanos: AtomicU64::new(0),
+        }))
+    }
+}
+
+/// An attempt that is running.
+#[derive(Debug)]
+pub(crate) struct InFlight(Backend);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,224 @@
+//! A body that is still the raw stream of a connection.
+
+use std::task::{Context as Task, Poll, ready};
+use std::time::Duration;
+
+use http::HeaderMap;
+
+use crate::clock::Instant;
+use crate::http1::buffer::Buffer;
+use crate::http1::chunked::{ChunkError, Event};
+use crate::http1::decode::Decoder;
+use crate::http1::reader::{Parked, Reader};
+use crate::http1::timer::Timer;
+use crate::pool::Lease;
+use crate::{Error, ErrorKind, Result};
+
+/// Whose bytes they are.
+pub(crate) enum Source {
+    /// The client's: the reader goes home to its connection when the body is dropped.
+    Client(Reader),
+    /// An upstream's: the lease goes back to the pool at the end, or closes.
+    Upstream { lease: Lease, reusable: bool },
+    /// The rest is here, the connection is back in its pool already.
+    Detached(Buffer),
+    Gone,
+}
+
+/// How slow a body may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    pub(crate) idle: Duration,
+    /// Bytes per second over the body's whole time, after the first `idle`.
+    pub(crate) min_rate: u64,
+}
+
+/// A body read from a connection as it is asked for.
+pub(crate) struct RawBody {
+    source: Source,
+    decoder: Decoder,
+    /// What may still come before the body is too large.
+    allowance: u64,
+    pace: Pace,
+    /// When reading first had to wait, and when it last brought something.
+    waiting: Option<(Instant, Instant)>,
+    read: u64,
+    timer: Timer,
+}
+
+impl RawBody {
+    pub(crate) fn new(source: Source, decoder: Decoder, pace: Pace) -> Self {
+        let mut body =
+            RawBody { source, decoder, allowance: u64::MAX, pace, waiting: None, read: 0, timer: Timer::default() };
+        body.settle();
+        body
+    }
+
+    pub(crate) fn with_allowance(mut self, allowance: u64) -> Self {
+        self.allowance = allowance;
+        self
+    }
+
+    pub(crate) fn exact_length(&self) -> Option<u64> {
+        self.decoder.exact()
+    }
+
+    pub(crate) fn poll_data(&mut self, cx: &mut Task<'_>) -> Poll<Result<Option<usize>>> {
+        loop {
+            let Some(buffer) = self.source.buffer() else { return Poll::Ready(Ok(None)) };
+            match self.decoder.next(buffer) {
+                Err(error) => return Poll::Ready(Err(self.malformed(error))),
+                Ok(Event::Data(len)) if len as u64 > self.allowance => {
+                    return Poll::Ready(Err(ErrorKind::BodyTooLarge.into()));
+                }
+                Ok(Event::Data(len)) => return Poll::Ready(Ok(Some(len))),
+                Ok(Event::End) => {
+                    self.settle();
+                    return Poll::Ready(Ok(None));
+                }
+                Ok(Event::NeedMore) => match ready!(self.poll_more(cx))? {
+                    true => self.settle(),
+                    false => return Poll::Ready(Ok(None)),
+                },
+            }
+        }
+    }
+
+    pub(crate) fn data(&self) -> &[u8] {
+        match &self.source {
+            Source::Client(reader) => reader.buffer.filled(),
+            Source::Upstream { lease, .. } => lease.filled(),
+            Source::Detached(buffer) => buffer.filled(),
+            Source::Gone => &[],
+        }
+    }
+
+    pub(crate) fn consume(&mut self, count: usize) {
+        self.allowance -= count as u64;
+        self.decoder.consume(count);
+        if let Some(buffer) = self.source.buffer() {
+            buffer.consume(count);
+        }
+    }
+
+    pub(crate) fn trailers(&self) -> Option<HeaderMap> {
+        match &self.decoder {
+            Decoder::Chunked(decoder) if decoder.is_end() => decoder.trailers(),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn owes_continue(&self) -> bool {
+        matches!(&self.source, Source::Client(reader) if reader.owes_continue())
+    }
+
+    pub(crate) fn forget_continue(&mut self) {
+        if let Source::Client(reader) = &mut self.source {
+            reader.forget_continue();
+        }
+    }
+
+    /// Reads more; `false` where the end of the connection is the end of the body.
+    fn poll_more(&mut self, cx: &mut Task<'_>) -> Poll<Result<bool>> {
+        let Some(reader) = self.source.reader() else {
+            return Poll::Ready(Err(self.source.error(ErrorKind::BodyAborted, ErrorKind::UpstreamGone)));
+        };
+        let count = match reader.poll_fill(cx) {
+            Poll::Pending => return self.poll_pace(cx),
+            Poll::Ready(Ok(count)) => count,
+            Poll::Ready(Err(error)) => {
+                let broken = self.source.error(ErrorKind::ClientGone, ErrorKind::UpstreamIo);
+                return Poll::Ready(Err(broken.with_source(error)));
+            }
+        };
+        self.read += count as u64;
+        if let Some((_, last)) = &mut self.waiting {
+            *last = Instant::now();
+        }
+        match (count, &self.decoder) {
+            (1.., _) => Poll::Ready(Ok(true)),
+            (0, Decoder::UntilClose) => {
+                self.source = Source::Gone;
+                Poll::Ready(Ok(false))
+            }
+            (0, _) => Poll::Ready(Err(self.source.error(ErrorKind::BodyAborted, ErrorKind::UpstreamGone))),
+        }
+    }
+
+    /// Waits for more, but not longer than the pace allows.
+    fn poll_pace(&mut self, cx: &mut Task<'_>) -> Poll<Result<bool>> {
+        let (started, last) = *self.waiting.get_or_insert_with(|| {
+            let now = Instant::now();
+            (now, now)
+        });
+        let deadline = (last + self.pace.idle).min(self.rate_deadline(started));
+        ready!(self.timer.poll_at(cx, deadline));
+        Poll::Ready(Err(self.source.error(ErrorKind::BodyTimeout, ErrorKind::ResponseStalled)))
+    }
+
+    /// When the bytes read so far no longer make the minimum rate.
+    fn rate_deadline(&self, started: Instant) -> Instant {
+        let paid = self.read.checked_div(self.pace.min_rate).unwrap_or(u64::from(u32::MAX));
+        started + self.pace.idle + Duration::from_secs(paid.min(u64::from(u32::MAX)))
+    }
+
+    /// Gives the connection back as soon as the rest of the body is here: before the client has it.
+    fn settle(&mut self) {
+        let Source::Upstream { lease, reusable } = &mut self.source else { return };
+        let buffer = &mut lease.connection().reader().buffer;
+        let complete = match &self.decoder {
+            Decoder::Exact(left) => buffer.len() as u64 >= *left,
+            decoder => decoder.is_end(),
+        };
+        if !complete {
+            return;
+        }
+        let rest = usize::try_from(self.decoder.exact().unwrap_or(0)).unwrap_or(usize::MAX);
+        let clean = *reusable && buffer.len() == rest && !lease.is_uploading();
+        let mut buffer = std::mem::take(&mut lease.connection().reader().buffer);
+        buffer.truncate(rest);
+        if let Source::Upstream { lease, .. } = std::mem::replace(&mut self.source, Source::Detached(buffer))
+            && clean
+        {
+            lease.release();
+        }
+    }
+
+    fn malformed(&self, error: ChunkError) -> Error {
+        let client = match error {
+            ChunkError::Chunk => ErrorKind::BadChunk,
+            ChunkError::Trailer => ErrorKind::BadTrailer,
+        };
+        self.source.error(client, ErrorKind::BadResponseBody)
+    }
+}
+
+impl Source {
+    fn reader(&mut self) -> Option<&mut Reader> {
+        match self {
+            Source::Client(reader) => Some(reader),
+            Source::Upstream { lease, .. } => Some(lease.connection().reader()),
+            Source::Detached(_) | Source::Gone => None,
+        }
+    }
+
+    fn buffer(&mut self) -> Option<&mut Buffer> {
+        match self {
+            Source::Detached(buffer) => Some(buffer),
+            source => source.reader().map(|reader| &mut reader.buffer),
+        }
+    }
+
+    fn error(&self, client: ErrorKind, upstream: ErrorKind) -> Error {
+        Error::new(if matches!(self, Source::Client(_)) { client } else { upstream })
+    }
+}
+
+impl Drop for RawBody {
+    fn drop(&mut self) {
+        if let Source::Client(reader) = std::mem::replace(&mut self.source, Source::Gone) {
+            let decoder = std::mem::replace(&mut self.decoder, Decoder::Exact(0));
+            reader.stream.clone().park(Parked { reader, decoder });
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! Backends, a selector, a pool and retries: an upstream.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use http::Method;
+
+use crate::attempt::{AttemptGuard, AttemptSink};
+use crate::clock::Instant;
+use crate::http1::client::{self, Failure, Rules};
+use crate::pool::{Connection, Lease, Pool, SharedPool, Target};
+use crate::{
+    Attempt, Backend, BackendSet, Body, Context, Error, ErrorKind, Limits, Observer, Phase, Request, RequestHead,
+    Response, Result, SelectionContext, Selector, Upstream,
+};
+
+mod budget;
+mod builder;
+mod quarantine;
+mod retry;
+
+pub use builder::ClusterBuilder;
+pub use retry::RetryPolicy;
+
+use budget::RetryBudget;
+use quarantine::Quarantine;
+use retry::Retries;
+
+/// How long a backend may take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamTimeouts {
+    /// To get a connection, the wait for a free one included. Default 5 s.
+    pub connect: Duration,
+    /// Without progress from the end of the request to the response head; 504 beyond. Default 60 s.
+    pub response: Duration,
+    /// Without a byte within the response body. Default 60 s.
+    pub idle: Duration,
+}
+
+impl Default for UpstreamTimeouts {
+    fn default() -> Self {
+        UpstreamTimeouts {
+            connect: Duration::from_secs(5),
+            response: Duration::from_secs(60),
+            idle: Duration::from_secs(60),
+        }
+    }
+}
+
+/// Backends behind a selector and a pool.
+///
+/// A failed attempt goes to another backend where that is safe: always when nothing was sent, and for
+/// idempotent methods (RFC 9110 §9.2.2) also when the connection broke before any answer.
+///
+/// ```
+/// use proxy_core::{Cluster, selector_fn};
+///
+/// let cluster = Cluster::builder(selector_fn(|candidates, _| candidates.at(0).cloned()))
+///     .backend("127.0.0.1:9001".parse()?)
+///     .backend("127.0.0.1:9002".parse()?)
+///     .build();
+/// assert_eq!(cluster.backends().backends().len(), 2);
+/// # Ok::<(), proxy_core::ParseAddressError>(())
+/// ```
+pub struct Cluster<S, P = SharedPool> {
+    core: Arc<Core<S>>,
+    pool: P,
+}
+
+/// What attempts report to.
+struct Core<S> {
+    selector: S,
+    set: BackendSet,
+    observer: Option<Arc<dyn Observer>>,
+    policy: RetryPolicy,
+    budget: RetryBudget,
+    quarantine: Quarantine,
+    timeouts: UpstreamTimeouts,
+    rules: Rules,
+    /// Seed of the next random number.
+    random: AtomicU64,
+}
+
+impl<S: Selector> AttemptSink for Core<S> {
+    fn attempt_ended(&self, backend: &Backend, attempt: &Attempt) {
+        self.selector.on_outcome(backend, attempt);
+        if let Some(observer) = &self.observer {
+            observer.on_attempt(backend, attempt);
+        }
+    }
+}
+
+impl Cluster<crate::SelectorFn<fn(&crate::Candidates<'_>, &SelectionContext<'_>) -> Option<Backend>>> {
+    /// A cluster of one.
+    pub fn single(backend: Backend) -> Self {
+        let only: fn(&crate::Candidates<'_>, &SelectionContext<'_>) -> Option<Backend> =
+            |candidates, _| candidates.at(0).cloned();
+        Cluster::builder(crate::selector_fn(only)).with(backend).build()
+    }
+}
+
+impl<S: Selector> Cluster<S> {
+    /// Starts a cluster that this selector chooses from.
+    pub fn builder(selector: S) -> ClusterBuilder<S> {
+        ClusterBuilder::new(selector)
+    }
+}
+
+impl<S: Selector, P: Pool> Cluster<S, P> {
+    /// The backends, to be looked at or changed while requests run.
+    pub fn backends(&self) -> &BackendSet {
+        &self.core.set
+    }
+
+    /// The selector.
+    pub fn selector(&self) -> &S {
+        &self.core.selector
+    }
+
+    /// The pool.
+    pub fn pool(&self) -> &P {
+        &self.pool
+    }
+
+    /// Replaces the backends: see [`BackendSet::replace`]. Idle connections to those that left are closed.
+    pub fn set_backends(&self, backends: impl IntoIterator<Item = Backend>) {
+        let before = self.core.set.backends();
+        self.core.set.replace(backends);
+        let after = self.core.set.backends();
+        self.core.selector.on_change(&after);
+        for gone in before.iter().filter(|backend| !after.contains(backend)) {
+            self.pool.evict(gone);
+        }
+    }
+
+    fn pick(&self, head: Option<&RequestHead>, ctx: &Context, tried: &[Backend], now: Instant) -> Result<Backend> {
+        let context = SelectionContext::new(ctx.client(), head);
+        let core = &self.core;
+        core.set.with(|snapshot| {
+            let all = snapshot.candidates();
+            let chosen = if tried.is_empty() && !core.quarantine.is_active() {
+                (!all.is_empty()).then(|| core.selector.select(&all, &context)).flatten()
+            } else {
+                let rest = core.quarantine.filter(all.iter().filter(|backend| !tried.contains(backend)), now);
+                match rest.is_empty() {
+                    true => (!all.is_empty()).then(|| core.selector.select(&all, &context)).flatten(),
+                    false => core.selector.select(&snapshot.candidates_among(&rest), &context),
+                }
+            };
+            chosen.ok_or_else(|| ErrorKind::NoBackend.into())
+        })
+    }
+
+    async fn lease(&self, backend: &Backend, ctx: &mut Context, started: Instant) -> Result<Lease> {
+        let target = Target::new(backend.clone());
+        if let Some(lease) = self.pool.checkout(&target) {
+            ctx.clocks.connected = Some(started);
+            return Ok(lease);
+        }
+        let lease = self.pool.acquire(&target, Some(started + self.core.timeouts.connect)).await?;
+        ctx.clocks.connected = Some(Instant::now());
+        Ok(lease)
+    }
+
+    /// One try: a connection, then the exchange on it.
+    async fn attempt(&self, backend: &Backend, head: &mut RequestHead, body: Body, ctx: &mut Context, started: Instant) -> Tried {
+        ctx.phase = Phase::Connect;
+        let lease = match self.lease(backend, ctx, started).await {
+            Ok(lease) => lease,
+            Err(error) => return Tried::NotConnected(error, body),
+        };
+        ctx.phase = Phase::Send;
+        add_host(head, backend);
+        match client::exchange(lease, head, body, &self.core.rules, ctx).await {
+            Ok(response) => Tried::Answered(response),
+            Err(failure) => Tried::Failed(failure),
+        }
+    }
+
+    fn begin(&self, backend: &Backend, ctx: &mut Context, now: Instant) {
+        ctx.attempts += 1;
+        ctx.attempt = None;
+        ctx.clocks.connecting.get_or_insert(now);
+        let sink: Arc<dyn AttemptSink> = Arc::<Core<S>>::clone(&self.core);
+        ctx.attempt = Some(AttemptGuard::begin(sink, backend, now));
+        ctx.set_backend(backend.clone());
+    }
+
+    fn answered(&self, backend: &Backend, ctx: &mut Context) {
+        let now = Instant::now();
+        ctx.clocks.first_byte = Some(now);
+        if let Some(attempt) = &mut ctx.attempt {
+            attempt.first_byte(now);
+        }
+        self.core.quarantine.release(backend);
+    }
+
+    fn random(&self) -> u64 {
+        // SplitMix64 (Steele, Lea, Flood 2014): any seed will do, and a lost race only repeats a number.
+        let mut z = self.core.random.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
+/// How one attempt went.
+enum Tried {
+    Answered(Response),
+    NotConnected(Error, Body),
+    Failed(Failure),
+}
+
+#[async_trait]
+impl<S: Selector, P: Pool> Upstream for Cluster<S, P> {
+    async fn send(&self, request: Request, ctx: &mut Context) -> Result<Response> {
+        if *request.head().method() == Method::CONNECT {
+            return Err(ErrorKind::ConnectRefusedHere.into());
+        }
+        let (mut head, mut body) = request.into_parts();
+        let idempotent = head.method().is_idempotent();
+        let mut retries = Retries::new(&self.core.policy, &self.core.budget);
+        loop {
+            let now = if retries.is_first() { ctx.clocks.started } else { Instant::now() };
+            let backend = self.pick(Some(&head), ctx, retries.tried(), now)?;
+            self.begin(&backend, ctx, now);
+            let tried = if ctx.has_filters() {
+                // A fresh copy of the edits for each attempt: its hooks see no other attempt's.
+                let mut fresh = head.clone();
+                ctx.forward(&mut fresh, &backend)?;
+                self.attempt(&backend, &mut fresh, body, ctx, now).await
+            } else {
+                self.attempt(&backend, &mut head, body, ctx, now).await
+            };
+            let (error, again) = match tried {
+                Tried::Answered(response) => {
+                    self.answered(&backend, ctx);
+                    return Ok(response);
+                }
+                Tried::NotConnected(error, rest) => {
+                    self.core.quarantine.confine(&backend, &error);
+                    (error, retries.after_connect(&backend).then_some(rest))
+                }
+                Tried::Failed(failure) => retries.after_exchange(&backend, failure, idempotent),
+            };
+            if let Some(attempt) = &mut ctx.attempt {
+                attempt.fail(error.kind());
+            }
+            body = again.ok_or(error)?;
+            if let Some(pause) = retries.pause(self.random()) {
+                tokio::time::sleep(pause).await;
+            }
+        }
+    }
+
+    async fn connect(&self, _: Option<&str>, ctx: &mut Context) -> Result<Connection> {
+        let mut retries = Retries::new(&self.core.policy, &self.core.budget);
+        loop {
+            let now = Instant::now();
+            let backend = self.pick(None, ctx, retries.tried(), now)?;
+            self.begin(&backend, ctx, now);
+            match self.lease(&backend, ctx, now).await {
+                Ok(lease) => return Ok(lease.into_connection()),
+                Err(error) => {
+                    self.core.quarantine.confine(&backend, &error);
+                    if let Some(attempt) = &mut ctx.attempt {
+                        attempt.fail(error.kind());
+                    }
+                    if !retries.after_connect(&backend) {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// An HTTP/1.0 client need not name a host; an HTTP/1.1 request must.
+fn add_host(head: &mut RequestHead, backend: &Backend) {
+    if !head.headers().has(crate::head::Known::Host) {
+        let host = backend.address().to_string();
+        let host = if host.starts_with("unix:") { "localhost" } else { &host };
+        head.headers_mut().add(b"Host", host.as_bytes());
+    }
+}
+
+impl<S: fmt::Debug, P> fmt::Debug for Cluster<S, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cluster").field("selector", &self.core.selector).field("set", &self.core.set).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,121 @@
+//! Making a cluster.
+
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use super::{Cluster, Core, Quarantine, RetryBudget, RetryPolicy, UpstreamTimeouts};
+use crate::http1::client::Rules;
+use crate::pool::{Pool, SharedPool};
+use crate::{Address, Backend, BackendSet, Limits, Observer, Selector};
+
+/// Retries a cluster may make before requests have paid for any.
+const RESERVE: u32 = 10;
+
+/// Makes a [`Cluster`].
+pub struct ClusterBuilder<S> {
+    selector: S,
+    backends: Vec<Backend>,
+    policy: RetryPolicy,
+    timeouts: UpstreamTimeouts,
+    limits: Limits,
+    observer: Option<Arc<dyn Observer>>,
+    seed: Option<u64>,
+}
+
+impl<S: Selector> ClusterBuilder<S> {
+    pub(super) fn new(selector: S) -> Self {
+        ClusterBuilder {
+            selector,
+            backends: Vec::new(),
+            policy: RetryPolicy::default(),
+            timeouts: UpstreamTimeouts::default(),
+            limits: Limits::default(),
+            observer: None,
+            seed: None,
+        }
+    }
+
+    /// Adds a backend with weight 1 at this address.
+    #[must_use]
+    pub fn backend(self, address: Address) -> Self {
+        self.with(Backend::new(address))
+    }
+
+    /// Adds a backend.
+    #[must_use]
+    pub fn with(mut self, backend: Backend) -> Self {
+        self.backends.push(backend);
+        self
+    }
+
+    /// When a request is tried again.
+    #[must_use]
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// How long a backend may take.
+    #[must_use]
+    pub fn timeouts(mut self, timeouts: UpstreamTimeouts) -> Self {
+        self.timeouts = timeouts;
+        self
+    }
+
+    /// What a response head may be. Only the limits of heads apply; 502 beyond.
+    #[must_use]
+    pub fn response_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Sees attempts as they end.
+    #[must_use]
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = Some(observer);
+        self
+    }
+
+    /// Makes the jitter of retries repeatable.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// The cluster, with a pool of its own.
+    pub fn build(self) -> Cluster<S> {
+        self.build_with(SharedPool::default())
+    }
+
+    /// The cluster over this pool: one with other settings, or one of your own.
+    pub fn build_with<P: Pool>(self, pool: P) -> Cluster<S, P> {
+        self.selector.on_change(&self.backends);
+        let rules = Rules {
+            limits: self.limits,
+            response: self.timeouts.response,
+            idle: self.timeouts.idle,
+            replay: if self.policy.attempts > 1 { self.policy.max_replay_bytes } else { 0 },
+        };
+        let core = Core {
+            selector: self.selector,
+            set: BackendSet::new(self.backends),
+            observer: self.observer,
+            budget: RetryBudget::new(self.policy.budget_percent, RESERVE),
+            policy: self.policy,
+            quarantine: Quarantine::default(),
+            timeouts: self.timeouts,
+            rules,
+            random: AtomicU64::new(self.seed.unwrap_or_else(|| RandomState::new().hash_one(0))),
+        };
+        Cluster { core: Arc::new(core), pool }
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for ClusterBuilder<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClusterBuilder").field("selector", &self.selector).field("backends", &self.backends).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,40 @@
+//! How connections to backends are made.
+
+use std::io;
+
+use async_trait::async_trait;
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::{Address, Io, Target};
+
+/// Makes connections. A test's connector hands out in-memory streams and needs no socket.
+#[async_trait]
+pub trait Connector: Send + Sync + 'static {
+    /// Connects to the target's backend.
+    ///
+    /// # Errors
+    /// If it cannot be reached. `ErrorKind::NotFound` means that its name has no address.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the half-made connection.
+    async fn connect(&self, target: &Target) -> io::Result<Box<dyn Io>>;
+}
+
+/// Connects by TCP, with `TCP_NODELAY`, or to a Unix socket. Names are resolved at each connect, and
+/// their addresses tried in turn.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct TcpConnector;
+
+#[async_trait]
+impl Connector for TcpConnector {
+    async fn connect(&self, target: &Target) -> io::Result<Box<dyn Io>> {
+        let stream = match target.backend().address() {
+            Address::Tcp(address) => TcpStream::connect(address).await?,
+            Address::Name(name, port) => TcpStream::connect((name.as_str(), *port)).await?,
+            Address::Unix(path) => return Ok(Box::new(UnixStream::connect(path).await?)),
+        };
+        stream.set_nodelay(true)?;
+        Ok(Box::new(stream))
+    }
+}

@@ -1,0 +1,267 @@
+//! The client side: one exchange on a connection to an upstream.
+
+use std::future::poll_fn;
+use std::io;
+use std::task::{Context as Task, Poll, ready};
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+
+use super::decode::Decoder;
+use super::framing::{self, Length};
+use super::parse::{self, ParsedResponse};
+use super::stream::Out;
+use super::upload::Upload;
+use crate::body::{Pace, RawBody, Source};
+use crate::clock::Instant;
+use crate::forwarding;
+use crate::head::Known;
+use crate::pool::Lease;
+use crate::{Body, Context, Error, ErrorKind, Limits, RequestHead, Response};
+
+/// Interim responses one request may get: more is an attack on the client.
+const MAX_INTERIM: u32 = 32;
+/// How long the upstream may think about `Expect: 100-continue` before the body is sent unasked.
+const EXPECT_WAIT: Duration = Duration::from_secs(1);
+
+/// How an upstream is waited for.
+#[derive(Clone, Debug)]
+pub(crate) struct Rules {
+    pub(crate) limits: Limits,
+    /// Without any progress, until the response head.
+    pub(crate) response: Duration,
+    /// Without any progress, within the response body.
+    pub(crate) idle: Duration,
+    /// Bytes of a request body kept for another attempt.
+    pub(crate) replay: usize,
+}
+
+/// An exchange that failed, and what another attempt needs to know.
+pub(crate) struct Failure {
+    pub(crate) error: Error,
+    /// Nothing of a response was seen.
+    pub(crate) unanswered: bool,
+    /// The connection had carried an exchange before.
+    pub(crate) reused: bool,
+    /// The request body as it was, where it can be sent again.
+    pub(crate) body: Option<Body>,
+}
+
+/// Sends a request and waits for the head of its response. What is left of the request body then is
+/// in the context, to be polled beside the response.
+pub(crate) async fn exchange(
+    lease: Lease,
+    head: &RequestHead,
+    body: Body,
+    rules: &Rules,
+    ctx: &mut Context,
+) -> Result<Response, Failure> {
+    let mut exchange = Exchange::new(lease, head, body, rules);
+    match poll_fn(|cx| exchange.poll(cx, ctx)).await {
+        Ok(parsed) => exchange.finish(parsed, head.method(), ctx).map_err(|error| Failure {
+            error,
+            unanswered: false,
+            reused: false,
+            body: None,
+        }),
+        Err(error) => Err(exchange.fail(error)),
+    }
+}
+
+struct Exchange<'a> {
+    lease: Lease,
+    upload: Upload,
+    uploaded: bool,
+    /// Writing failed; what the upstream said before is still to be read.
+    broken: Option<Error>,
+    rules: &'a Rules,
+    interim: Out,
+    interims: u32,
+    answered: bool,
+    progress: Option<(u64, Instant)>,
+}
+
+impl<'a> Exchange<'a> {
+    fn new(mut lease: Lease, head: &RequestHead, body: Body, rules: &'a Rules) -> Self {
+        let chunked = body.exact_length().is_none();
+        let mut bytes = crate::scratch::take();
+        write_head(head, &body, &mut bytes);
+        let stream = lease.connection().stream().clone();
+        let replay = if head.method().is_idempotent() { rules.replay } else { 0 };
+        Exchange {
+            lease,
+            upload: Upload::new(stream, bytes, body, chunked, replay),
+            uploaded: false,
+            broken: None,
+            rules,
+            interim: Out::default(),
+            interims: 0,
+            answered: false,
+            progress: None,
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Task<'_>, ctx: &mut Context) -> Poll<Result<ParsedResponse, Error>> {
+        self.poll_upload(cx)?;
+        loop {
+            ready!(self.poll_interim(cx, ctx))?;
+            if let Some(parsed) = self.parse()? {
+                match parsed.head.status() {
+                    status if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS => {
+                        return Poll::Ready(Ok(parsed));
+                    }
+                    _ => self.accept_interim(cx, &parsed, ctx)?,
+                }
+                continue;
+            }
+            match self.lease.connection().reader().poll_fill(cx) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(self.gone(None))),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(self.gone(Some(error)))),
+                Poll::Pending => {
+                    ready!(self.poll_deadline(cx, ctx));
+                    return Poll::Ready(Err(ErrorKind::ResponseTimeout.into()));
+                }
+            }
+        }
+    }
+
+    fn poll_upload(&mut self, cx: &mut Task<'_>) -> Result<(), Error> {
+        if self.uploaded {
+            return Ok(());
+        }
+        match self.upload.poll(cx) {
+            Poll::Pending => return Ok(()),
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(error)) if error.fault() == crate::Fault::Upstream => self.broken = Some(error),
+            Poll::Ready(Err(error)) => return Err(error),
+        }
+        self.uploaded = true;
+        Ok(())
+    }
+
+    fn parse(&mut self) -> Result<Option<ParsedResponse>, Error> {
+        let buffer = &mut self.lease.connection().reader().buffer;
+        if buffer.is_empty() {
+            return Ok(None);
+        }
+        self.answered = true;
+        let parsed = parse::response(buffer.filled(), &self.rules.limits)?;
+        if let Some(parsed) = &parsed {
+            buffer.consume(parsed.consumed);
+        }
+        Ok(parsed)
+    }
+
+    /// 100 lets the body go; the others are passed on (RFC 9110 §15.2).
+    fn accept_interim(&mut self, cx: &mut Task<'_>, parsed: &ParsedResponse, ctx: &Context) -> Result<(), Error> {
+        self.interims += 1;
+        if self.interims > MAX_INTERIM {
+            return Err(ErrorKind::BadResponse.into());
+        }
+        let is_continue = parsed.head.status() == StatusCode::CONTINUE;
+        let wanted = !is_continue || self.upload.body_mut().owes_continue();
+        if ctx.interim.is_some() && wanted {
+            let mut head = parsed.head.clone();
+            forwarding::strip_response(head.headers_mut(), false);
+            head.write_to(&mut self.interim.bytes);
+            self.interim.bytes.extend_from_slice(b"\r\n");
+        }
+        if is_continue && self.upload.is_held() {
+            self.upload.body_mut().forget_continue();
+            self.upload.unhold();
+            self.poll_upload(cx)?;
+        }
+        Ok(())
+    }
+
+    fn poll_interim(&mut self, cx: &mut Task<'_>, ctx: &Context) -> Poll<Result<(), Error>> {
+        match &ctx.interim {
+            Some(stream) if !self.interim.is_empty() => stream
+                .poll_write_all(cx, &mut self.interim)
+                .map_err(|error| Error::new(ErrorKind::ClientGone).with_source(error)),
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Ready when nothing moved for too long.
+    fn poll_deadline(&mut self, cx: &mut Task<'_>, ctx: &mut Context) -> Poll<()> {
+        let sent = self.upload.sent();
+        let since = match self.progress {
+            Some((before, since)) if before == sent => since,
+            _ => {
+                // The first wait follows the connect at once: no need to ask the clock again.
+                let now = if self.progress.is_none() { ctx.clocks.connected } else { None };
+                self.progress.insert((sent, now.unwrap_or_else(Instant::now))).1
+            }
+        };
+        if self.upload.is_held() {
+            ready!(ctx.timer.poll_at(cx, since + EXPECT_WAIT));
+            self.upload.unhold();
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        ctx.timer.poll_at(cx, since + self.rules.response)
+    }
+
+    fn gone(&mut self, error: Option<io::Error>) -> Error {
+        let gone = match (self.broken.take(), error) {
+            (Some(broken), _) => broken,
+            (None, Some(error)) => Error::new(ErrorKind::UpstreamIo).with_source(error),
+            (None, None) => ErrorKind::UpstreamGone.into(),
+        };
+        if self.answered { Error::new(ErrorKind::BadResponse).with_source(gone) } else { gone }
+    }
+
+    fn fail(self, error: Error) -> Failure {
+        let reused = self.lease.is_reused();
+        Failure { error, unanswered: !self.answered, reused, body: self.upload.into_body() }
+    }
+
+    fn finish(self, parsed: ParsedResponse, method: &Method, ctx: &mut Context) -> Result<Response, Error> {
+        let (lease, status) = (self.lease, parsed.head.status());
+        let finished = self.uploaded && self.broken.is_none();
+        if opens_tunnel(method, status) {
+            return match ctx.upgrade_requested && finished {
+                true => Ok(Response::new(parsed.head, Body::empty()).with_tunnel(lease)),
+                false => Err(ErrorKind::UnexpectedUpgrade.into()),
+            };
+        }
+        ctx.received = self.upload.sent();
+        let reusable = parsed.options.keep_alive && self.broken.is_none();
+        if self.uploaded {
+            crate::scratch::give(self.upload.into_head());
+        } else {
+            lease.set_uploading();
+            ctx.set_upload(Some(self.upload));
+        }
+        let length = framing::body_of(parsed.length, method, status);
+        let reusable = reusable && length != Length::UntilClose;
+        let pace = Pace { idle: self.rules.idle, min_rate: 0 };
+        let raw = RawBody::new(Source::Upstream { lease, reusable }, Decoder::new(length), pace);
+        let body = if length == Length::Exact(0) { Body::empty() } else { Body::raw(raw) };
+        Ok(Response::new(parsed.head, body))
+    }
+}
+
+fn opens_tunnel(method: &Method, status: StatusCode) -> bool {
+    status == StatusCode::SWITCHING_PROTOCOLS || (*method == Method::CONNECT && status.is_success())
+}
+
+/// The head as it goes to an origin: framing fields are ours, in agreement with the body.
+fn write_head(head: &RequestHead, body: &Body, out: &mut Vec<u8>) {
+    head.write_to(out);
+    match body.exact_length() {
+        None => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+        Some(length) if !head.headers().has(Known::ContentLength) && (length > 0 || wants_length(head.method())) => {
+            super::encode::write_length(length, out);
+        }
+        Some(_) => {}
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Methods whose requests have a body by meaning say so even where it is empty (RFC 9110 §8.6).
+fn wants_length(method: &Method) -> bool {
+    matches!(*method, Method::POST | Method::PUT | Method::PATCH)
+}

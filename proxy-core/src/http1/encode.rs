@@ -1,0 +1,86 @@
+//! How a response leaves: its framing and the fields that declare it.
+
+use http::{Method, StatusCode, Version};
+
+use super::framing;
+use crate::Response;
+use crate::head::Known;
+
+/// The framing of a response on its way to the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// No body follows the head.
+    None,
+    /// So many bytes.
+    Exact(u64),
+    Chunked,
+    /// The body ends with the connection.
+    UntilClose,
+}
+
+/// What the response is an answer to.
+pub(crate) struct Answering<'a> {
+    pub(crate) method: &'a Method,
+    pub(crate) version: Version,
+}
+
+/// Writes the whole head and decides the framing. `keep_alive` becomes false where the body can
+/// only end with the connection.
+pub(crate) fn head(response: &mut Response, to: &Answering<'_>, keep_alive: &mut bool, out: &mut Vec<u8>) -> Framing {
+    let framing = decide(response, to);
+    *keep_alive &= framing != Framing::UntilClose;
+    declare(response, to, framing);
+    response.head().write_to(out);
+    match framing {
+        Framing::Exact(length) if !response.head().headers().has(Known::ContentLength) => write_length(length, out),
+        Framing::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+        _ => {}
+    }
+    match (*keep_alive, to.version) {
+        _ if response.has_tunnel() => {}
+        (false, _) => out.extend_from_slice(b"Connection: close\r\n"),
+        (true, Version::HTTP_10) => out.extend_from_slice(b"Connection: keep-alive\r\n"),
+        (true, _) => {}
+    }
+    out.extend_from_slice(b"\r\n");
+    framing
+}
+
+fn decide(response: &Response, to: &Answering<'_>) -> Framing {
+    let connected = *to.method == Method::CONNECT && response.has_tunnel();
+    if connected || framing::has_no_body(to.method, response.head().status()) {
+        return Framing::None;
+    }
+    match (response.body().exact_length(), to.version) {
+        (Some(length), _) => Framing::Exact(length),
+        (None, Version::HTTP_10) => Framing::UntilClose,
+        (None, _) => Framing::Chunked,
+    }
+}
+
+/// Removes a `Content-Length` that the framing contradicts. One on the answer to HEAD, and on a 304,
+/// tells of a body elsewhere and stays.
+fn declare(response: &mut Response, to: &Answering<'_>, framing: Framing) {
+    let status = response.head().status();
+    let tells = *to.method == Method::HEAD || status == StatusCode::NOT_MODIFIED;
+    let headers = response.head_mut().headers_mut();
+    let wrong = match framing {
+        Framing::None => !tells && headers.has(Known::ContentLength),
+        Framing::Exact(length) => headers.first(Known::ContentLength).is_some_and(|value| parse(value) != Some(length)),
+        Framing::Chunked | Framing::UntilClose => headers.has(Known::ContentLength),
+    };
+    if wrong {
+        headers.remove_known(Known::ContentLength);
+    }
+}
+
+fn parse(value: &[u8]) -> Option<u64> {
+    std::str::from_utf8(value).ok()?.parse().ok()
+}
+
+/// Writes a `Content-Length` line.
+pub(crate) fn write_length(length: u64, out: &mut Vec<u8>) {
+    use std::io::Write;
+    let written = write!(out, "Content-Length: {length}\r\n");
+    debug_assert!(written.is_ok(), "a vector takes every write");
+}

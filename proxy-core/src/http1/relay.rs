@@ -1,0 +1,125 @@
+//! A response on its way to the client.
+
+use std::io;
+use std::task::{Context as Task, Poll, ready};
+
+use super::buffer::BLOCK;
+use super::chunked;
+use super::encode::Framing;
+use super::stream::{Out, Stream};
+use crate::{Body, Error, ErrorKind, Result};
+
+/// Data up to this size is copied behind the head, so that both leave in one plain write; more is
+/// written from where it lies, with a vectored one. Copying 4 KiB costs less than the second vector.
+const COPY: usize = 4 * 1024;
+
+/// Writes one response, head and body.
+pub(crate) struct Relay {
+    out: Out,
+    body: Body,
+    framing: Framing,
+    ended: bool,
+    sent: u64,
+}
+
+/// Which side a relay waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WaitsFor {
+    Client,
+    Body,
+}
+
+impl Relay {
+    /// Writes `head`, which is complete, then `body`.
+    pub(crate) fn new(head: Vec<u8>, body: Body, framing: Framing) -> Self {
+        let body = if framing == Framing::None { Body::empty() } else { body };
+        Relay { out: Out::new(head), body, framing, ended: false, sent: 0 }
+    }
+
+    /// Ready when everything is written. Otherwise says, in `waits`, which side is slow.
+    pub(crate) fn poll(&mut self, cx: &mut Task<'_>, to: &Stream, waits: &mut WaitsFor) -> Poll<Result<()>> {
+        *waits = WaitsFor::Client;
+        loop {
+            if self.ended {
+                ready!(self.poll_flush(cx, to))?;
+                return Poll::Ready(Ok(()));
+            }
+            match self.body.poll_data(cx) {
+                Poll::Pending => {
+                    ready!(self.poll_flush(cx, to))?;
+                    *waits = WaitsFor::Body;
+                    return Poll::Pending;
+                }
+                Poll::Ready(data) => match data? {
+                    Some(len) => ready!(self.poll_send(cx, to, len))?,
+                    None => self.end(),
+                },
+            }
+        }
+    }
+
+    fn poll_send(&mut self, cx: &mut Task<'_>, to: &Stream, len: usize) -> Poll<Result<()>> {
+        if self.framing == Framing::Chunked {
+            return self.poll_send_chunk(cx, to, len);
+        }
+        if len <= COPY && self.out.pending().len() < BLOCK {
+            self.out.bytes.extend_from_slice(&self.body.data()[..len]);
+            self.body.consume(len);
+            return Poll::Ready(Ok(()));
+        }
+        let count = ready!(to.poll_write_two(cx, self.out.pending(), &self.body.data()[..len])).map_err(gone)?;
+        self.sent += count as u64;
+        let of_out = count.min(self.out.pending().len());
+        self.out.advance(of_out);
+        self.body.consume(count - of_out);
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_send_chunk(&mut self, cx: &mut Task<'_>, to: &Stream, len: usize) -> Poll<Result<()>> {
+        if self.out.pending().len() >= BLOCK {
+            ready!(self.poll_write_out(cx, to))?;
+        }
+        chunked::write_size(len, &mut self.out.bytes);
+        self.out.bytes.extend_from_slice(&self.body.data()[..len]);
+        self.out.bytes.extend_from_slice(b"\r\n");
+        self.body.consume(len);
+        Poll::Ready(Ok(()))
+    }
+
+    fn end(&mut self) {
+        self.ended = true;
+        if self.framing == Framing::Chunked {
+            chunked::write_end(self.body.trailers().as_ref(), &mut self.out.bytes);
+        }
+        // The upstream's connection goes back to its pool before the last write.
+        self.body = Body::empty();
+    }
+
+    fn poll_write_out(&mut self, cx: &mut Task<'_>, to: &Stream) -> Poll<Result<()>> {
+        while !self.out.is_empty() {
+            let count = ready!(to.poll_write(cx, self.out.pending())).map_err(gone)?;
+            self.sent += count as u64;
+            self.out.advance(count);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_flush(&mut self, cx: &mut Task<'_>, to: &Stream) -> Poll<Result<()>> {
+        ready!(self.poll_write_out(cx, to))?;
+        to.poll_flush(cx).map_err(gone)
+    }
+
+    /// Bytes written so far, heads included.
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// The memory of the head, for the next one.
+    pub(crate) fn into_head(self) -> Vec<u8> {
+        self.out.bytes
+    }
+}
+
+fn gone(error: io::Error) -> Error {
+    Error::new(ErrorKind::ClientGone).with_source(error)
+}

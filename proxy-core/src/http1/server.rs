@@ -1,0 +1,443 @@
+//! The server side: one client connection, from its first byte to its last.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context as Task, Poll};
+use std::time::Duration;
+
+use http::{Method, Version};
+
+use super::buffer::BLOCK;
+use super::decode::Decoder;
+use super::drain;
+use super::encode::{self, Answering};
+use super::framing::{Length, Options};
+use super::parse::{self, ParsedRequest};
+use super::reader::{Parked, Reader};
+use super::relay::{Relay, WaitsFor};
+use super::stream::Stream;
+use super::timer::Timer;
+use super::tunnel::Tunnel;
+use crate::body::{Pace, RawBody, Source};
+use crate::clock::Instant;
+use crate::message::Upgraded;
+use crate::proxy::{Exchange, Shared};
+use crate::serve::Draining;
+use crate::{Body, Context, ErrorKind, Io, Peer, Phase, Request, Response, Result};
+
+/// What a client may send ahead while its request waits for an answer.
+const AHEAD: usize = BLOCK / 2;
+/// How long a closing connection is read from, so that its last answer is not lost to a reset.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Serves one client until either side has had enough. Returns how many requests there were.
+pub(crate) async fn serve(io: Box<dyn Io>, peer: Arc<Peer>, shared: Arc<Shared>, draining: Draining) -> u64 {
+    let mut connection = Connection::new(io, peer, shared, draining);
+    loop {
+        let next = match connection.read_head().await {
+            Heads::Request(parsed) => connection.exchange(parsed).await,
+            Heads::Malformed(kind) => connection.refuse(kind).await,
+            Heads::Closed => Next::Close,
+        };
+        match next {
+            Next::Request => {}
+            Next::Close => break,
+            Next::Linger => {
+                connection.linger().await;
+                break;
+            }
+        }
+    }
+    connection.requests
+}
+
+/// What happens with the connection after a request.
+enum Next {
+    Request,
+    Close,
+    /// Bytes of the client may still come in: closing at once would reset the answer away.
+    Linger,
+}
+
+enum Heads {
+    Request(ParsedRequest),
+    Malformed(ErrorKind),
+    Closed,
+}
+
+struct Connection {
+    stream: Stream,
+    /// `None` while a request body has it.
+    reader: Option<Reader>,
+    peer: Arc<Peer>,
+    shared: Arc<Shared>,
+    draining: Draining,
+    timer: Timer,
+    idle_since: Instant,
+    requests: u64,
+}
+
+impl Connection {
+    fn new(io: Box<dyn Io>, peer: Arc<Peer>, shared: Arc<Shared>, draining: Draining) -> Self {
+        let stream = Stream::new(io);
+        let reader = Some(Reader::new(stream.clone()));
+        Connection {
+            stream,
+            reader,
+            peer,
+            shared,
+            draining,
+            timer: Timer::default(),
+            idle_since: Instant::now(),
+            requests: 0,
+        }
+    }
+
+    async fn read_head(&mut self) -> Heads {
+        let mut started = None;
+        let mut parsed_to = 0;
+        poll_fn(|cx| self.poll_head(cx, &mut started, &mut parsed_to)).await
+    }
+
+    fn poll_head(&mut self, cx: &mut Task<'_>, started: &mut Option<Instant>, parsed_to: &mut usize) -> Poll<Heads> {
+        let Some(reader) = &mut self.reader else { return Poll::Ready(Heads::Closed) };
+        loop {
+            // Without a new line end there is no new head: bytes that drip in are not parsed again each time.
+            let fresh = &reader.buffer.filled()[*parsed_to..];
+            if *parsed_to == 0 && !fresh.is_empty() || fresh.contains(&b'\n') || reader.buffer.len() >= self.shared.limits.max_head_bytes {
+                match parse::request(reader.buffer.filled(), &self.shared.limits) {
+                    Ok(Some(parsed)) => {
+                        reader.buffer.consume(parsed.consumed);
+                        return Poll::Ready(Heads::Request(parsed));
+                    }
+                    Ok(None) => *parsed_to = reader.buffer.len(),
+                    Err(kind) => return Poll::Ready(Heads::Malformed(kind)),
+                }
+            }
+            let partial = !reader.buffer.is_empty();
+            if !partial && self.draining.is_on() {
+                return Poll::Ready(Heads::Closed);
+            }
+            match reader.poll_fill(cx) {
+                Poll::Ready(Ok(1..)) => continue,
+                Poll::Ready(_) => return Poll::Ready(Heads::Closed),
+                Poll::Pending => {}
+            }
+            let timeouts = &self.shared.timeouts;
+            let deadline = match partial {
+                true => *started.get_or_insert_with(Instant::now) + timeouts.head,
+                false if self.requests == 0 => self.idle_since + timeouts.head,
+                false => self.idle_since + timeouts.keep_alive,
+            };
+            return match self.timer.poll_at(cx, deadline) {
+                Poll::Ready(()) if partial => Poll::Ready(Heads::Malformed(ErrorKind::HeadTimeout)),
+                Poll::Ready(()) => Poll::Ready(Heads::Closed),
+                Poll::Pending => Poll::Pending,
+            };
+        }
+    }
+
+    /// One request, from its head to the end of its response.
+    async fn exchange(&mut self, parsed: ParsedRequest) -> Next {
+        self.requests += 1;
+        let answering = Asked::new(&parsed);
+        let mut exchange = self.begin(&parsed);
+        let options = parsed.options;
+        let request = match self.body(&parsed) {
+            Ok(body) => Request::new(parsed.head, body),
+            Err(kind) => {
+                let response = exchange.refuse(&kind.into());
+                return self.answer(exchange, response, answering, false).await;
+            }
+        };
+        match self.run(&mut exchange, request, options).await {
+            Ok(response) => {
+                let last = self.draining.is_on() || self.shared.limits.max_requests_per_connection == Some(self.requests);
+                self.answer(exchange, response, answering, options.keep_alive && !last).await
+            }
+            Err(ErrorKind::TotalTimeout) => {
+                let response = exchange.refuse(&ErrorKind::TotalTimeout.into());
+                self.answer(exchange, response, answering, false).await
+            }
+            Err(kind) => {
+                exchange.fail(kind);
+                exchange.finish(Instant::now());
+                Next::Close
+            }
+        }
+    }
+
+    fn begin(&mut self, parsed: &ParsedRequest) -> Exchange {
+        let now = Instant::now();
+        let mut ctx = crate::context::take(&self.peer, now);
+        ctx.set_request(parsed.head.pristine());
+        ctx.interim = (parsed.head.version() == Version::HTTP_11).then(|| self.stream.clone());
+        ctx.clocks.deadline = self.shared.timeouts.total.map(|total| now + total);
+        Exchange::new(Arc::clone(&self.shared), ctx)
+    }
+
+    /// The request's body; the reader goes with it where there is one.
+    fn body(&mut self, parsed: &ParsedRequest) -> Result<Body, ErrorKind> {
+        let max = self.shared.limits.max_body_bytes.unwrap_or(u64::MAX);
+        match parsed.length {
+            Length::Exact(0) => return Ok(Body::empty()),
+            Length::Exact(length) if length > max => return Err(ErrorKind::BodyTooLarge),
+            _ => {}
+        }
+        let Some(mut reader) = self.reader.take() else { return Ok(Body::empty()) };
+        if parsed.expect_continue {
+            reader.owe_continue();
+        }
+        let timeouts = &self.shared.timeouts;
+        let pace = Pace { idle: timeouts.body_idle, min_rate: timeouts.min_body_rate };
+        let decoder = Decoder::new(parsed.length);
+        Ok(Body::raw(RawBody::new(Source::Client(reader), decoder, pace).with_allowance(max)))
+    }
+
+    /// Runs the request through filters and upstream, and watches the client meanwhile.
+    async fn run(&mut self, exchange: &mut Exchange, request: Request, options: Options) -> Result<Response, ErrorKind> {
+        let deadline = exchange.ctx().clocks.deadline;
+        let mut run = pin!(exchange.run(request, options));
+        poll_fn(|cx| {
+            if let Poll::Ready(response) = run.as_mut().poll(cx) {
+                return Poll::Ready(Ok(response));
+            }
+            if self.client_left(cx) {
+                return Poll::Ready(Err(ErrorKind::ClientGone));
+            }
+            match deadline.map(|at| self.timer.poll_at(cx, at)) {
+                Some(Poll::Ready(())) => Poll::Ready(Err(ErrorKind::TotalTimeout)),
+                _ => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// Reads ahead while a request waits. The end of the client's side means that it left, unless
+    /// half-closed clients are served.
+    fn client_left(&mut self, cx: &mut Task<'_>) -> bool {
+        let Some(reader) = &mut self.reader else { return false };
+        while reader.buffer.len() < AHEAD && !reader.eof {
+            match reader.poll_fill(cx) {
+                Poll::Ready(Ok(0)) => return !self.shared.half_close,
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(_)) => return true,
+                Poll::Pending => return false,
+            }
+        }
+        reader.eof && !self.shared.half_close
+    }
+
+    /// Answers a head that cannot be served.
+    async fn refuse(&mut self, kind: ErrorKind) -> Next {
+        let ctx = crate::context::take(&self.peer, Instant::now());
+        let mut exchange = Exchange::new(Arc::clone(&self.shared), ctx);
+        let response = exchange.refuse(&kind.into());
+        let asked = Asked { method: Method::GET, version: Version::HTTP_11 };
+        self.answer(exchange, response, asked, false).await
+    }
+
+    /// Writes the response, beside what is left of the request body.
+    async fn answer(&mut self, mut exchange: Exchange, mut response: Response, asked: Asked, mut keep_alive: bool) -> Next {
+        keep_alive &= !self.must_close_after(exchange.ctx());
+        let mut head = crate::scratch::take();
+        let framing = encode::head(&mut response, &asked.answering(), &mut keep_alive, &mut head);
+        let tunnel = response.take_tunnel();
+        let mut relay = Relay::new(head, response.into_parts().1, framing);
+        let result = self.relay(&mut exchange, &mut relay).await;
+        exchange.sent(relay.sent());
+        if relay.sent() == 0 {
+            exchange.unanswered();
+        }
+        if let Err(kind) = result {
+            exchange.fail(kind);
+            exchange.finish(Instant::now());
+            return Next::Close;
+        }
+        crate::scratch::give(relay.into_head());
+        match tunnel {
+            Some(upgraded) => self.tunnel(exchange, upgraded).await,
+            None => self.conclude(exchange, keep_alive).await,
+        }
+    }
+
+    /// A body that nobody will read, and that is too large to be thrown away, ends the connection.
+    fn must_close_after(&mut self, ctx: &mut Context) -> bool {
+        if self.reader.is_some() {
+            return false;
+        }
+        let upload = ctx.take_upload();
+        let uploading = upload.is_some();
+        ctx.set_upload(upload);
+        if uploading {
+            return false;
+        }
+        match self.unpark() {
+            Some(decoder) => decoder.is_some_and(|decoder| self.is_too_much(&decoder)),
+            None => true,
+        }
+    }
+
+    fn is_too_much(&mut self, decoder: &Decoder) -> bool {
+        let too_much = decoder.exact().is_some_and(|left| left > self.shared.limits.max_drain_bytes);
+        let waits = self.reader.as_ref().is_some_and(Reader::owes_continue);
+        too_much || (waits && !decoder.is_end())
+    }
+
+    async fn relay(&mut self, exchange: &mut Exchange, relay: &mut Relay) -> Result<(), ErrorKind> {
+        let mut upload = exchange.ctx().take_upload();
+        let deadline = exchange.ctx().clocks.deadline;
+        let mut stall: Option<(u64, Instant)> = None;
+        let result = poll_fn(|cx| {
+            if let Some(sending) = &mut upload
+                && let Poll::Ready(result) = sending.poll(cx)
+            {
+                // A broken upload shows in the response, if it matters to it.
+                exchange.ctx().received = sending.sent();
+                upload = None;
+                if let Err(error) = result
+                    && error.fault() == crate::Fault::Client
+                {
+                    return Poll::Ready(Err(error));
+                }
+            }
+            let mut waits = WaitsFor::Client;
+            if let Poll::Ready(result) = relay.poll(cx, &self.stream, &mut waits) {
+                return Poll::Ready(result);
+            }
+            self.poll_stall(cx, relay.sent(), waits, deadline, &mut stall)
+        })
+        .await;
+        if let Some(sending) = upload {
+            exchange.ctx().received = sending.sent();
+        }
+        result.map_err(|error| error.kind())
+    }
+
+    /// Ready with an error when the client takes nothing for too long, or the whole takes too long.
+    fn poll_stall(
+        &mut self,
+        cx: &mut Task<'_>,
+        sent: u64,
+        waits: WaitsFor,
+        deadline: Option<Instant>,
+        stall: &mut Option<(u64, Instant)>,
+    ) -> Poll<Result<()>> {
+        if let Some(deadline) = deadline
+            && self.timer.poll_at(cx, deadline).is_ready()
+        {
+            return Poll::Ready(Err(ErrorKind::TotalTimeout.into()));
+        }
+        if waits == WaitsFor::Body {
+            *stall = None;
+            return if self.client_left(cx) { Poll::Ready(Err(ErrorKind::ClientGone.into())) } else { Poll::Pending };
+        }
+        let since = match stall {
+            Some((before, since)) if *before == sent => *since,
+            _ => stall.insert((sent, Instant::now())).1,
+        };
+        match self.timer.poll_at(cx, since + self.shared.timeouts.write_idle) {
+            Poll::Ready(()) => Poll::Ready(Err(ErrorKind::WriteTimeout.into())),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// The response is written: what becomes of the connection?
+    async fn conclude(&mut self, exchange: Exchange, keep_alive: bool) -> Next {
+        let now = Instant::now();
+        if let Some(ctx) = exchange.finish(now) {
+            crate::context::give(ctx);
+        }
+        self.idle_since = now;
+        let unread = self.reader.is_none();
+        if !unread {
+            let ahead = self.reader.as_ref().is_some_and(|reader| !reader.buffer.is_empty());
+            return match (keep_alive, ahead) {
+                (true, _) => Next::Request,
+                (false, true) => Next::Linger,
+                (false, false) => Next::Close,
+            };
+        }
+        match self.unpark() {
+            Some(None) if keep_alive => Next::Request,
+            Some(Some(decoder)) if keep_alive => self.drain(decoder).await,
+            Some(_) => Next::Linger,
+            None => Next::Close,
+        }
+    }
+
+    /// Takes the reader back from a body that is done with. The decoder comes along where the body
+    /// was not read to its end.
+    fn unpark(&mut self) -> Option<Option<Decoder>> {
+        let Parked { reader, decoder } = self.stream.unpark()?;
+        self.reader = Some(reader);
+        Some((!decoder.is_end()).then_some(decoder))
+    }
+
+    async fn drain(&mut self, mut decoder: Decoder) -> Next {
+        let Some(reader) = &mut self.reader else { return Next::Close };
+        let (mut left, deadline) = (self.shared.limits.max_drain_bytes, Instant::now() + self.shared.timeouts.body_idle);
+        let timer = &mut self.timer;
+        let drained = poll_fn(|cx| match drain::poll_drain(cx, reader, &mut decoder, &mut left) {
+            Poll::Pending => timer.poll_at(cx, deadline).map(|()| false),
+            ready => ready,
+        })
+        .await;
+        if drained { Next::Request } else { Next::Linger }
+    }
+
+    async fn linger(&mut self) {
+        let Some(reader) = &mut self.reader else { return };
+        let (mut left, deadline) = (self.shared.limits.max_drain_bytes, Instant::now() + LINGER);
+        let (stream, timer, mut shut) = (&self.stream, &mut self.timer, false);
+        poll_fn(|cx| {
+            if !shut && stream.poll_shutdown(cx).is_ready() {
+                shut = true;
+            }
+            match drain::poll_linger(cx, reader, &mut left) {
+                Poll::Pending => timer.poll_at(cx, deadline),
+                ready => ready,
+            }
+        })
+        .await;
+    }
+
+    async fn tunnel(&mut self, mut exchange: Exchange, upgraded: Upgraded) -> Next {
+        exchange.ctx().phase = Phase::Tunnel;
+        let Some(reader) = self.reader.take() else {
+            exchange.finish(Instant::now());
+            return Next::Close;
+        };
+        let mut client = Tunnel::new(reader);
+        let mut upstream = upgraded.into_tunnel();
+        let options = proxy_zerocopy::Options::default().idle_timeout(self.shared.timeouts.tunnel_idle);
+        let moved = match proxy_zerocopy::copy_bidirectional(&mut client, &mut upstream, &options).await {
+            Ok(moved) => moved,
+            Err(error) => {
+                exchange.fail(ErrorKind::ClientGone);
+                error.transferred()
+            }
+        };
+        exchange.ctx().received += moved.a_to_b;
+        exchange.sent(moved.b_to_a);
+        exchange.finish(Instant::now());
+        Next::Close
+    }
+}
+
+/// What the response answers, kept while the request's head is away.
+struct Asked {
+    method: Method,
+    version: Version,
+}
+
+impl Asked {
+    fn new(parsed: &ParsedRequest) -> Self {
+        Asked { method: parsed.head.method().clone(), version: parsed.head.version() }
+    }
+
+    fn answering(&self) -> Answering<'_> {
+        Answering { method: &self.method, version: self.version }
+    }
+}

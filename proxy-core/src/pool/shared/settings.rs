@@ -1,0 +1,159 @@
+//! What a pool may keep, and for how long.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::SharedPool;
+use crate::connector::{Connector, TcpConnector};
+use crate::observer::Observer;
+
+/// The limits of a [`SharedPool`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PoolSettings {
+    /// Idle connections kept per backend. At the limit a connection that comes back replaces the one
+    /// to this target that its thread has kept idle longest; where its thread has none, it is
+    /// closed. Never exceeded; from 16 per thread on, up to a quarter may lie unused with other threads.
+    /// Default 256.
+    pub max_idle_per_backend: usize,
+    /// Idle connections kept in all, under the same rule but among all targets. Default 4096.
+    pub max_idle: usize,
+    /// Connections open to one backend, in use or idle, at least 1. Beyond it requests wait.
+    /// Default `None`: no limit.
+    pub max_open_per_backend: Option<usize>,
+    /// Requests that may wait for a connection to one backend. Default 1024.
+    pub max_pending: usize,
+    /// How long a connection may be idle. Default 60 s, below the 75 s after which nginx closes.
+    pub idle_timeout: Duration,
+    /// The age from which on a connection is not used again. Default `None`: no limit.
+    pub max_age: Option<Duration>,
+    /// Exchanges after which a connection is closed. Default `None`: no limit.
+    pub max_requests: Option<u64>,
+    /// How long connecting may take, TLS handshake and name resolution included. Default 5 s.
+    pub connect_timeout: Duration,
+}
+
+impl Default for PoolSettings {
+    fn default() -> Self {
+        PoolSettings {
+            max_idle_per_backend: 256,
+            max_idle: 4096,
+            max_open_per_backend: None,
+            max_pending: 1024,
+            idle_timeout: Duration::from_secs(60),
+            max_age: None,
+            max_requests: None,
+            connect_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Makes a [`SharedPool`].
+pub struct PoolBuilder {
+    pub(super) settings: PoolSettings,
+    pub(super) connector: Arc<dyn Connector>,
+    pub(super) observer: Option<Arc<dyn Observer>>,
+    pub(super) shards: usize,
+}
+
+impl Default for PoolBuilder {
+    fn default() -> Self {
+        PoolBuilder {
+            settings: PoolSettings::default(),
+            connector: Arc::new(TcpConnector),
+            observer: None,
+            shards: std::thread::available_parallelism().map_or(1, |count| count.get().next_power_of_two()),
+        }
+    }
+}
+
+impl PoolBuilder {
+    /// All limits at once.
+    #[must_use]
+    pub fn settings(mut self, settings: PoolSettings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Idle connections kept per backend. Default 256.
+    #[must_use]
+    pub fn max_idle_per_backend(mut self, count: usize) -> Self {
+        self.settings.max_idle_per_backend = count;
+        self
+    }
+
+    /// Idle connections kept in all. Default 4096.
+    #[must_use]
+    pub fn max_idle(mut self, count: usize) -> Self {
+        self.settings.max_idle = count;
+        self
+    }
+
+    /// Connections open to one backend, at least 1. Default: no limit.
+    #[must_use]
+    pub fn max_open_per_backend(mut self, count: usize) -> Self {
+        self.settings.max_open_per_backend = Some(count);
+        self
+    }
+
+    /// Requests that may wait for a connection to one backend. Default 1024.
+    #[must_use]
+    pub fn max_pending(mut self, count: usize) -> Self {
+        self.settings.max_pending = count;
+        self
+    }
+
+    /// How long a connection may be idle. Default 60 s.
+    #[must_use]
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.idle_timeout = timeout;
+        self
+    }
+
+    /// The age from which on a connection is not used again. Default: no limit.
+    #[must_use]
+    pub fn max_age(mut self, age: Duration) -> Self {
+        self.settings.max_age = Some(age);
+        self
+    }
+
+    /// Exchanges after which a connection is closed. Default: no limit.
+    #[must_use]
+    pub fn max_requests(mut self, count: u64) -> Self {
+        self.settings.max_requests = Some(count);
+        self
+    }
+
+    /// How long connecting may take. Default 5 s.
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.connect_timeout = timeout;
+        self
+    }
+
+    /// What makes the connections. Default [`TcpConnector`].
+    #[must_use]
+    pub fn connector(mut self, connector: Arc<dyn Connector>) -> Self {
+        self.connector = connector;
+        self
+    }
+
+    /// Who sees what happens. Default: nobody, which costs nothing.
+    #[must_use]
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = Some(observer);
+        self
+    }
+
+    /// The pool, empty.
+    pub fn build(self) -> SharedPool {
+        SharedPool::new(self)
+    }
+}
+
+impl fmt::Debug for PoolBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PoolBuilder").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}

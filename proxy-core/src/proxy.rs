@@ -1,0 +1,254 @@
+//! A proxy: filters, routes, upstreams and settings.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::cluster::Cluster;
+use crate::forwarding::Forwarding;
+use crate::{Address, Backend, Filter, Limits, Observer, ParseAddressError, RequestHead, Timeouts, Upstream};
+
+mod chain;
+mod exchange;
+mod route;
+mod router;
+mod service;
+
+pub use route::{Route, RouteError};
+pub use service::ResponseFuture;
+
+pub(crate) use chain::Filters;
+pub(crate) use exchange::Exchange;
+use router::Router;
+
+/// A proxy. Cloning it is cheap, and all clones are the same proxy.
+///
+/// Serve it with [`serve`](crate::serve), or mount it wherever a [`tower_service::Service`] goes.
+///
+/// ```no_run
+/// use proxy_core::{Proxy, TcpListener, serve};
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let listener = TcpListener::bind("127.0.0.1:8080".parse()?)?;
+/// serve(listener, Proxy::to("127.0.0.1:9000")?).await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Proxy(pub(crate) Arc<Shared>);
+
+/// What every connection and request of a proxy shares.
+pub(crate) struct Shared {
+    pub(crate) filters: Filters,
+    router: Router,
+    routes: Vec<Route>,
+    upstreams: HashMap<Arc<str>, Arc<dyn Upstream>>,
+    pub(crate) limits: Limits,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) forwarding: Forwarding,
+    pub(crate) observer: Option<Arc<dyn Observer>>,
+    pub(crate) half_close: bool,
+}
+
+impl Proxy {
+    /// A proxy of everything to the one backend at this address.
+    ///
+    /// # Errors
+    /// If the text is no address: see [`Address`].
+    pub fn to(address: &str) -> Result<Self, ParseAddressError> {
+        let address: Address = address.parse()?;
+        Ok(Proxy::over(Cluster::single(Backend::new(address))))
+    }
+
+    /// A proxy of everything to this upstream.
+    pub fn over(upstream: impl Upstream) -> Self {
+        let built = Proxy::builder().upstream("default", upstream).route(Route::to("default")).build();
+        built.unwrap_or_else(|error| unreachable!("the one route names the one upstream: {error}"))
+    }
+
+    /// Starts a proxy without filters, routes or upstreams.
+    pub fn builder() -> ProxyBuilder {
+        ProxyBuilder::default()
+    }
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proxy").field("routes", &self.0.routes.len()).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    pub(crate) fn find_route(&self, head: &RequestHead) -> Option<usize> {
+        self.router.find(head)
+    }
+
+    pub(crate) fn route_at(&self, index: usize) -> Option<&Route> {
+        self.routes.get(index)
+    }
+
+    pub(crate) fn route_name(&self, index: usize) -> Option<&str> {
+        self.routes.get(index).map(Route::name)
+    }
+
+    pub(crate) fn find_upstream(&self, name: &str) -> Option<(&Arc<str>, &Arc<dyn Upstream>)> {
+        self.upstreams.get_key_value(name)
+    }
+}
+
+/// Makes a [`Proxy`].
+#[derive(Default)]
+pub struct ProxyBuilder {
+    filters: Vec<Arc<dyn Filter>>,
+    routes: Vec<Route>,
+    upstreams: HashMap<Arc<str>, Arc<dyn Upstream>>,
+    limits: Limits,
+    timeouts: Timeouts,
+    forwarding: Forwarding,
+    observer: Option<Arc<dyn Observer>>,
+    half_close: bool,
+}
+
+/// A proxy that cannot be built.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// A route names an upstream that was not added.
+    #[error("route `{route}` names no upstream: `{upstream}`")]
+    NoUpstream {
+        /// The route.
+        route: String,
+        /// The name it has.
+        upstream: String,
+    },
+    /// A route that cannot match or leads nowhere.
+    #[error("route `{route}` is malformed")]
+    Route {
+        /// The route.
+        route: String,
+        /// Why.
+        source: RouteError,
+    },
+    /// There is no route, so nothing could be answered.
+    #[error("the proxy has no route")]
+    NoRoute,
+}
+
+impl ProxyBuilder {
+    /// Adds a filter around every request, behind those added before.
+    #[must_use]
+    pub fn filter(mut self, filter: impl Filter) -> Self {
+        self.filters.push(Arc::new(filter));
+        self
+    }
+
+    /// Adds a filter that is shared with others.
+    #[must_use]
+    pub fn shared_filter(mut self, filter: Arc<dyn Filter>) -> Self {
+        self.filters.push(filter);
+        self
+    }
+
+    /// Adds an upstream that routes name.
+    #[must_use]
+    pub fn upstream(mut self, name: &str, upstream: impl Upstream) -> Self {
+        self.upstreams.insert(name.into(), Arc::new(upstream));
+        self
+    }
+
+    /// Adds a route. The most specific one wins: see [`Route`].
+    #[must_use]
+    pub fn route(mut self, route: Route) -> Self {
+        self.routes.push(route);
+        self
+    }
+
+    /// What clients may ask.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// How long clients may take.
+    #[must_use]
+    pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
+        self.timeouts = timeouts;
+        self
+    }
+
+    /// The limit of a whole request's time.
+    #[must_use]
+    pub fn total_timeout(mut self, total: Duration) -> Self {
+        self.timeouts.total = Some(total);
+        self
+    }
+
+    /// Which forwarding fields are written, and whom to trust with them.
+    #[must_use]
+    pub fn forwarding(mut self, forwarding: Forwarding) -> Self {
+        self.forwarding = forwarding;
+        self
+    }
+
+    /// Sees connections as they come and go.
+    #[must_use]
+    pub fn observer(mut self, observer: impl Observer) -> Self {
+        self.observer = Some(Arc::new(observer));
+        self
+    }
+
+    /// Serves clients that close their sending side before they have the response. Default: such a
+    /// client counts as gone.
+    #[must_use]
+    pub fn half_close(mut self, half_close: bool) -> Self {
+        self.half_close = half_close;
+        self
+    }
+
+    /// The proxy.
+    ///
+    /// # Errors
+    /// If there is no route, or one names an upstream that was not added.
+    pub fn build(self) -> Result<Proxy, BuildError> {
+        if self.routes.is_empty() {
+            return Err(BuildError::NoRoute);
+        }
+        for route in &self.routes {
+            self.check(route)?;
+        }
+        Ok(Proxy(Arc::new(Shared {
+            filters: self.filters.into(),
+            router: Router::new(&self.routes),
+            routes: self.routes,
+            upstreams: self.upstreams,
+            limits: clamp(self.limits),
+            timeouts: self.timeouts,
+            forwarding: self.forwarding,
+            observer: self.observer,
+            half_close: self.half_close,
+        })))
+    }
+
+    fn check(&self, route: &Route) -> Result<(), BuildError> {
+        let missing = route.upstreams().find(|name| !self.upstreams.contains_key(*name));
+        match missing {
+            Some(name) => Err(BuildError::NoUpstream { route: route.name().to_owned(), upstream: name.to_owned() }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The read buffer is one block, and removals are one bit each.
+fn clamp(mut limits: Limits) -> Limits {
+    limits.max_head_bytes = limits.max_head_bytes.min(60 * 1024);
+    limits.max_headers = limits.max_headers.min(128);
+    limits
+}
+
+impl fmt::Debug for ProxyBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProxyBuilder").field("routes", &self.routes.len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,200 @@
+//! One request's life, from its head to `on_done`.
+
+use std::sync::Arc;
+
+use http::{HeaderValue, Method, StatusCode, header};
+
+use super::chain::{CatchPanic, run_on_request};
+use super::Shared;
+use crate::clock::Instant;
+use crate::forwarding;
+use crate::http1::framing::Options;
+use crate::{
+    AttemptResult, Context, Error, ErrorKind, Fault, Flow, Outcome, Phase, Request, Response, Result, Timings, Upstream,
+};
+
+/// Owns the context and the chain of a request, and fires `on_done` exactly once: when it is
+/// finished, or when it is dropped because the client left or the server stopped.
+pub(crate) struct Exchange {
+    shared: Arc<Shared>,
+    ctx: Option<Box<Context>>,
+    /// Filters whose `on_request` ran.
+    ran: usize,
+    status: Option<StatusCode>,
+    error: Option<ErrorKind>,
+    sent: u64,
+}
+
+impl Exchange {
+    pub(crate) fn new(shared: Arc<Shared>, mut ctx: Box<Context>) -> Self {
+        ctx.proxy = Some(Arc::clone(&shared));
+        Exchange { shared, ctx: Some(ctx), ran: 0, status: None, error: None, sent: 0 }
+    }
+
+    pub(crate) fn ctx(&mut self) -> &mut Context {
+        self.ctx.as_mut().expect("the context is there until the exchange is finished")
+    }
+
+    /// Filters, routes, sends and filters again. Always has an answer.
+    pub(crate) async fn run(&mut self, mut request: Request, options: Options) -> Response {
+        let shared = Arc::clone(&self.shared);
+        self.prepare(&mut request, options);
+        match self.send(&shared, request).await {
+            Ok(response) => self.respond(response),
+            Err(error) => self.refuse(&error),
+        }
+    }
+
+    /// Hop-by-hop fields go first, ours come after: a client cannot nominate ours away.
+    fn prepare(&mut self, request: &mut Request, options: Options) {
+        let shared = Arc::clone(&self.shared);
+        let ctx = self.ctx();
+        ctx.phase = Phase::Filter;
+        ctx.upgrade_requested = shared.forwarding.apply(request.head_mut(), ctx.peer(), ctx.scheme(), options.upgrade)
+            || *request.head().method() == Method::CONNECT;
+        if let Some(address) = ctx.peer().address {
+            let client = ctx.request().map(|head| shared.forwarding.client_addr(head, address.ip()));
+            ctx.set_client(client);
+        }
+    }
+
+    /// The answer to a request that failed before or within the proxy.
+    pub(crate) fn refuse(&mut self, error: &Error) -> Response {
+        self.error.get_or_insert(error.kind());
+        let shared = Arc::clone(&self.shared);
+        tracing::debug!(code = error.code(), status = error.status().as_u16(), %error, "request failed");
+        let ctx = self.ctx();
+        let mut response = shared.run_on_error(error, ctx);
+        if error.status() == StatusCode::METHOD_NOT_ALLOWED && !response.head().headers().contains(header::ALLOW) {
+            let allowed = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+            response.head_mut().headers_mut().insert(header::ALLOW, allowed);
+        }
+        self.respond(response)
+    }
+
+    fn respond(&mut self, mut response: Response) -> Response {
+        let (shared, ran) = (Arc::clone(&self.shared), self.ran);
+        let failed = shared.run_on_response(ran, &mut response, self.ctx());
+        self.error = self.error.or(failed);
+        self.status = Some(response.head().status());
+        self.ctx().phase = Phase::Relay;
+        response
+    }
+
+    async fn send(&mut self, shared: &Shared, mut request: Request) -> Result<Response> {
+        for filter in &shared.filters {
+            if let Flow::Respond(response) = self.filter(filter, &mut request).await? {
+                return Ok(response);
+            }
+        }
+        let upstream = self.route(shared, &request)?;
+        let route = self.ctx().route.and_then(|index| shared.route_at(index));
+        for filter in route.map_or(&[][..], |route| route.filters()) {
+            if let Flow::Respond(response) = self.filter(filter, &mut request).await? {
+                return Ok(response);
+            }
+        }
+        // A filter of the route may have chosen another upstream.
+        let upstream = match self.ctx().route_override.take() {
+            Some(name) => self.named(shared, &name)?,
+            None => upstream,
+        };
+        let (keeps_upgrade, ctx) = (self.ctx().upgrade_requested, self.ctx());
+        ctx.phase = Phase::Connect;
+        let mut response = CatchPanic(upstream.send(request, ctx)).await?;
+        let keep = keeps_upgrade && response.has_tunnel();
+        forwarding::strip_response(response.head_mut().headers_mut(), keep);
+        Ok(response)
+    }
+
+    async fn filter(&mut self, filter: &Arc<dyn crate::Filter>, request: &mut Request) -> Result<Flow> {
+        let flow = run_on_request(filter, request, self.ctx()).await?;
+        // One that answers itself has had its say: `on_response` is for those before it.
+        self.ran += usize::from(matches!(flow, Flow::Continue));
+        Ok(flow)
+    }
+
+    fn route<'a>(&mut self, shared: &'a Shared, request: &Request) -> Result<&'a Arc<dyn Upstream>> {
+        let found = shared.find_route(request.head());
+        self.ctx().route = found;
+        if let Some(name) = self.ctx().route_override.take() {
+            return self.named(shared, &name);
+        }
+        let route = found.and_then(|index| shared.route_at(index)).ok_or(ErrorKind::NoRoute)?;
+        self.named(shared, route.pick())
+    }
+
+    fn named<'a>(&mut self, shared: &'a Shared, name: &str) -> Result<&'a Arc<dyn Upstream>> {
+        let (name, upstream) = shared.find_upstream(name).ok_or(ErrorKind::NoUpstream)?;
+        self.ctx().set_upstream(name);
+        Ok(upstream)
+    }
+
+    /// Something ended the request early; the first reason stands.
+    pub(crate) fn fail(&mut self, kind: ErrorKind) {
+        self.error.get_or_insert(kind);
+    }
+
+    /// Bytes written to the client.
+    pub(crate) fn sent(&mut self, bytes: u64) {
+        self.sent = bytes;
+    }
+
+    /// The client got none of the answer.
+    pub(crate) fn unanswered(&mut self) {
+        self.status = None;
+    }
+
+    /// The request has ended. Gives the context back for the next one.
+    pub(crate) fn finish(mut self, now: Instant) -> Option<Box<Context>> {
+        self.end(now)
+    }
+
+    fn end(&mut self, now: Instant) -> Option<Box<Context>> {
+        let mut ctx = self.ctx.take()?;
+        if let Some(attempt) = &mut ctx.attempt {
+            attempt.set_result(self.attempt_result());
+        }
+        ctx.attempt = None;
+        if self.shared.has_filters(&ctx) {
+            let outcome = self.outcome(&ctx, now);
+            self.shared.run_on_done(&outcome, &ctx);
+        }
+        Some(ctx)
+    }
+
+    fn attempt_result(&self) -> AttemptResult {
+        match (self.error, self.status) {
+            (None, Some(status)) => AttemptResult::Response(status),
+            (Some(kind), _) if kind.fault() == Fault::Upstream => AttemptResult::Failed(kind),
+            _ => AttemptResult::Abandoned,
+        }
+    }
+
+    fn outcome(&self, ctx: &Context, now: Instant) -> Outcome {
+        let clocks = &ctx.clocks;
+        Outcome {
+            status: self.status,
+            error: self.error,
+            phase: ctx.phase,
+            timings: Timings {
+                queue: clocks.connecting.map(|at| at - clocks.started),
+                connect: clocks.connected.zip(clocks.connecting).map(|(to, from)| to.saturating_duration_since(from)),
+                first_byte: clocks.first_byte.map(|at| at - clocks.started),
+                total: now.saturating_duration_since(clocks.started),
+            },
+            bytes_received: ctx.received,
+            bytes_sent: self.sent,
+            attempts: ctx.attempts,
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if self.ctx.is_some() {
+            self.error.get_or_insert(ErrorKind::ShuttingDown);
+            self.end(Instant::now());
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! A proxy as a tower service.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as Task, Poll};
+
+use bytes::Bytes;
+use http::Version;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use tower_service::Service;
+
+use super::{Exchange, Proxy, Shared};
+use crate::clock::Instant;
+use crate::http1::framing::{self, Options};
+use crate::http1::upload::Upload;
+use crate::{Body, Context, Error, ErrorKind, Fault, Peer, Request, RequestHead, Response, Result};
+
+/// The response of a [`Proxy`] used as a service.
+pub type ResponseFuture = Pin<Box<dyn Future<Output = Result<http::Response<Body>, Infallible>> + Send>>;
+
+/// The proxy mounts wherever a service goes: as the fallback of a router, under any layer.
+///
+/// The client's address is taken from a [`Peer`] among the request's extensions, where there is one.
+impl<B> Service<http::Request<B>> for Proxy
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = ResponseFuture;
+
+    fn poll_ready(&mut self, _: &mut Task<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<B>) -> Self::Future {
+        let shared = Arc::clone(&self.0);
+        let (parts, body) = request.into_parts();
+        let body = if body.is_end_stream() { Body::empty() } else { Body::boxed(body) };
+        Box::pin(async move { Ok(answer(shared, parts, body).await) })
+    }
+}
+
+async fn answer(shared: Arc<Shared>, parts: http::request::Parts, body: Body) -> http::Response<Body> {
+    let peer = parts.extensions.get::<Peer>().cloned().unwrap_or_default();
+    let context = Box::new(Context::new(Arc::new(peer), Instant::now()));
+    let mut exchange = Exchange::new(Arc::clone(&shared), context);
+    let response = match request(&shared, parts, body) {
+        Ok(request) => {
+            exchange.ctx().set_request(request.head().pristine());
+            run(&shared, &mut exchange, request).await
+        }
+        Err(error) => exchange.refuse(&error),
+    };
+    finish(exchange, response)
+}
+
+/// A tower request is held to the engine's rules.
+fn request(shared: &Shared, parts: http::request::Parts, body: Body) -> Result<Request> {
+    let mut head = RequestHead::try_from(parts)?;
+    if let Some(authority) = head.authority().map(str::to_owned)
+        && !head.headers().contains("host")
+    {
+        // HTTP/2 has an authority instead.
+        head.headers_mut().add(b"Host", authority.as_bytes());
+    }
+    if head.version() == Version::HTTP_11 {
+        framing::check_request(&head)?;
+    }
+    let max = shared.limits.max_body_bytes.unwrap_or(u64::MAX);
+    match body.exact_length() {
+        Some(length) if length > max => Err(ErrorKind::BodyTooLarge.into()),
+        _ => Ok(Request::new(head, body)),
+    }
+}
+
+async fn run(shared: &Shared, exchange: &mut Exchange, request: Request) -> Response {
+    let options = Options { keep_alive: true, upgrade: false };
+    match shared.timeouts.total {
+        None => exchange.run(request, options).await,
+        Some(total) => match tokio::time::timeout(total, exchange.run(request, options)).await {
+            Ok(response) => response,
+            Err(_) => exchange.refuse(&ErrorKind::TotalTimeout.into()),
+        },
+    }
+}
+
+fn finish(mut exchange: Exchange, response: Response) -> http::Response<Body> {
+    let upload = exchange.ctx().take_upload();
+    let (head, body) = response.into_parts();
+    let parts = match http::response::Parts::try_from(head) {
+        Ok(parts) => parts,
+        Err(error) => {
+            exchange.fail(error.kind());
+            let mut response = http::Response::new(Body::empty());
+            *response.status_mut() = error.status();
+            return response;
+        }
+    };
+    let guarded = Guarded { body, upload, exchange: Some(exchange), sent: 0 };
+    http::Response::from_parts(parts, Body::boxed(guarded))
+}
+
+/// A response body that owns its request: `on_done` fires when it has ended, or is dropped.
+struct Guarded {
+    body: Body,
+    upload: Option<Upload>,
+    exchange: Option<Exchange>,
+    sent: u64,
+}
+
+impl Guarded {
+    fn end(&mut self, error: Option<ErrorKind>) {
+        if let Some(mut exchange) = self.exchange.take() {
+            exchange.sent(self.sent);
+            if let Some(kind) = error {
+                exchange.fail(kind);
+            }
+            exchange.finish(Instant::now());
+        }
+    }
+
+    fn poll_upload(&mut self, cx: &mut Task<'_>) -> Result<()> {
+        let Some(upload) = &mut self.upload else { return Ok(()) };
+        let Poll::Ready(result) = upload.poll(cx) else { return Ok(()) };
+        self.upload = None;
+        match result {
+            Err(error) if error.fault() == Fault::Client => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl HttpBody for Guarded {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<Option<Result<Frame<Bytes>>>> {
+        let this = &mut *self;
+        let polled = match this.poll_upload(cx) {
+            Err(error) => Poll::Ready(Some(Err(error))),
+            Ok(()) => Pin::new(&mut this.body).poll_frame(cx),
+        };
+        match &polled {
+            Poll::Ready(None) => this.end(None),
+            Poll::Ready(Some(Err(error))) => this.end(Some(error.kind())),
+            Poll::Ready(Some(Ok(frame))) => this.sent += frame.data_ref().map_or(0, |data| data.len() as u64),
+            Poll::Pending => {}
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        let error = if self.body.is_empty() { None } else { Some(ErrorKind::ClientGone) };
+        self.end(error);
+    }
+}

@@ -1,0 +1,1 @@
+//! Selectors: which backend gets the next request.

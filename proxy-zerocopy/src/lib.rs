@@ -1,0 +1,57 @@
+//! Relaying bytes without touching them: splice, pooled pipes and buffers, and a portable fallback.
+//!
+//! ```
+//! use proxy_zerocopy::{Options, copy_bidirectional};
+//! use tokio::io::AsyncWriteExt;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let (mut client, mut front) = tokio::io::duplex(64);
+//! let (mut back, mut server) = tokio::io::duplex(64);
+//! client.write_all(b"hello").await?;
+//! client.shutdown().await?;
+//! server.shutdown().await?;
+//! let transferred = copy_bidirectional(&mut front, &mut back, &Options::new()).await?;
+//! assert_eq!((transferred.a_to_b, transferred.b_to_a), (5, 0));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | you have | take |
+//! |---|---|
+//! | two byte streams of any kind | [`copy_bidirectional`], or [`Relay`] to poll it yourself |
+//! | two TCP sockets | [`copy_tcp_bidirectional`], or [`TcpRelay`] to poll it yourself |
+//! | one direction between TCP sockets, such as a body of known length | [`splice::copy_exact`], or [`splice::Pump`] |
+//!
+//! Everything runs inside the task that polls it: no spawned tasks, no channels and no blocking
+//! threads. A poll does a bounded amount of work and then lets other tasks run. An idle stream
+//! holds neither a buffer nor a pipe; both are lent from a per-thread pool while bytes are in
+//! flight.
+//!
+//! # Platforms
+//!
+//! On Linux the bytes between TCP sockets stay in the kernel. Elsewhere, and with
+//! `RUSTFLAGS="--cfg proxy_portable"`, the same API moves them through pooled buffers.
+//!
+//! # Panics
+//!
+//! Everything here needs a Tokio runtime with its I/O driver, and its time driver where
+//! [`Options::idle_timeout`] is set; Tokio panics without them.
+//!
+//! # `SIGPIPE`
+//!
+//! Writing to a socket whose peer is gone raises `SIGPIPE` when bytes are spliced. Rust programs
+//! ignore that signal from their start; a host in another language has to ignore it itself.
+
+mod buffer;
+mod error;
+mod idle;
+mod options;
+mod relay;
+pub mod splice;
+mod transferred;
+
+pub use error::{Error, ErrorKind, Side};
+pub use options::Options;
+pub use relay::{Relay, TcpRelay, copy_bidirectional, copy_tcp_bidirectional};
+pub use transferred::Transferred;

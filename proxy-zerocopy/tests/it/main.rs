@@ -1,0 +1,8 @@
+//! What the relays and the pump promise, over memory and over loopback sockets.
+
+mod idle;
+mod pair;
+mod pump;
+mod relay;
+mod reset;
+mod script;
