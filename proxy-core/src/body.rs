@@ -18,7 +18,7 @@ mod transform;
 pub use transform::{AsyncTransform, Transform};
 
 use boxed::Boxed;
-pub(crate) use raw::{RawBody, Source};
+pub(crate) use raw::{Pace, RawBody, Source};
 
 /// The body of a request or response: empty, in memory, still the raw stream of a connection, or
 /// any [`http_body::Body`] in a box.

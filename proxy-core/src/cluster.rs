@@ -13,7 +13,7 @@ use crate::clock::Instant;
 use crate::http1::client::{self, Failure, Rules};
 use crate::pool::{Connection, Lease, Pool, SharedPool, Target};
 use crate::{
-    Attempt, Backend, BackendSet, Body, Context, Error, ErrorKind, Limits, Observer, Phase, Request, RequestHead,
+    Attempt, Backend, BackendSet, Body, Context, Error, ErrorKind, Observer, Phase, Request, RequestHead,
     Response, Result, SelectionContext, Selector, Upstream,
 };
 

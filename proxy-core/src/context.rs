@@ -155,7 +155,7 @@ impl Context {
 
     /// The name of the route that matched, once one has.
     pub fn route(&self) -> Option<&str> {
-        self.proxy.as_ref()?.route_name(self.route?)
+        Some(self.proxy.as_ref()?.route_at(self.route?)?.name())
     }
 
     /// The name of the upstream, once it is chosen.

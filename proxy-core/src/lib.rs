@@ -47,7 +47,7 @@ mod upstream;
 
 pub use backend::{Address, Backend, BackendBuilder, BackendSet, BackendState, Candidates, ParseAddressError};
 pub use body::{AsyncTransform, Body, Transform};
-pub use cidr::{Cidr, ParseCidrError};
+pub use cidr::{Cidr, CidrError};
 pub use clock::Instant;
 pub use cluster::{Cluster, ClusterBuilder, RetryPolicy, UpstreamTimeouts};
 pub use connector::{Connector, TcpConnector};

@@ -1,5 +1,6 @@
 //! A proxy: filters, routes, upstreams and settings.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -43,12 +44,21 @@ pub(crate) struct Shared {
     pub(crate) filters: Filters,
     router: Router,
     routes: Vec<Route>,
+    /// Where each route goes, unless it is split.
+    destinations: Vec<Option<Named>>,
     upstreams: HashMap<Arc<str>, Arc<dyn Upstream>>,
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
     pub(crate) forwarding: Forwarding,
     pub(crate) observer: Option<Arc<dyn Observer>>,
     pub(crate) half_close: bool,
+}
+
+/// An upstream and the name it was added under.
+#[derive(Clone)]
+pub(crate) struct Named {
+    pub(crate) name: Arc<str>,
+    pub(crate) upstream: Arc<dyn Upstream>,
 }
 
 impl Proxy {
@@ -88,12 +98,17 @@ impl Shared {
         self.routes.get(index)
     }
 
-    pub(crate) fn route_name(&self, index: usize) -> Option<&str> {
-        self.routes.get(index).map(Route::name)
+    /// Where the next request of this route goes.
+    pub(crate) fn pick(&self, route: usize) -> Option<Cow<'_, Named>> {
+        match self.destinations.get(route)? {
+            Some(only) => Some(Cow::Borrowed(only)),
+            None => self.find_upstream(self.routes.get(route)?.pick()).map(Cow::Owned),
+        }
     }
 
-    pub(crate) fn find_upstream(&self, name: &str) -> Option<(&Arc<str>, &Arc<dyn Upstream>)> {
-        self.upstreams.get_key_value(name)
+    pub(crate) fn find_upstream(&self, name: &str) -> Option<Named> {
+        let (name, upstream) = self.upstreams.get_key_value(name)?;
+        Some(Named { name: Arc::clone(name), upstream: Arc::clone(upstream) })
     }
 }
 
@@ -121,14 +136,6 @@ pub enum BuildError {
         route: String,
         /// The name it has.
         upstream: String,
-    },
-    /// A route that cannot match or leads nowhere.
-    #[error("route `{route}` is malformed")]
-    Route {
-        /// The route.
-        route: String,
-        /// Why.
-        source: RouteError,
     },
     /// There is no route, so nothing could be answered.
     #[error("the proxy has no route")]
@@ -218,10 +225,12 @@ impl ProxyBuilder {
         for route in &self.routes {
             self.check(route)?;
         }
+        let destinations = self.routes.iter().map(|route| self.only(route)).collect();
         Ok(Proxy(Arc::new(Shared {
             filters: self.filters.into(),
             router: Router::new(&self.routes),
             routes: self.routes,
+            destinations,
             upstreams: self.upstreams,
             limits: clamp(self.limits),
             timeouts: self.timeouts,
@@ -232,11 +241,17 @@ impl ProxyBuilder {
     }
 
     fn check(&self, route: &Route) -> Result<(), BuildError> {
-        let missing = route.upstreams().find(|name| !self.upstreams.contains_key(*name));
-        match missing {
+        match route.upstreams().find(|name| !self.upstreams.contains_key(*name)) {
             Some(name) => Err(BuildError::NoUpstream { route: route.name().to_owned(), upstream: name.to_owned() }),
             None => Ok(()),
         }
+    }
+
+    /// The one upstream of a route that is not split.
+    fn only(&self, route: &Route) -> Option<Named> {
+        let mut names = route.upstreams();
+        let (name, upstream) = self.upstreams.get_key_value(names.next()?)?;
+        names.next().is_none().then(|| Named { name: Arc::clone(name), upstream: Arc::clone(upstream) })
     }
 }
 

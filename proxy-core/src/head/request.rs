@@ -183,11 +183,12 @@ impl fmt::Debug for RequestHead {
 }
 
 /// Refuses what the parser refuses: see `http1::parse`.
-pub(crate) fn check_target(target: &[u8]) -> Result<()> {
-    match !target.is_empty() && target.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'#') {
-        true => Ok(()),
-        false => Err(ErrorKind::BadTarget.into()),
-    }
+pub(crate) fn is_target(target: &[u8]) -> bool {
+    !target.is_empty() && target.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'#')
+}
+
+pub(super) fn check_target(target: &[u8]) -> Result<()> {
+    if is_target(target) { Ok(()) } else { Err(ErrorKind::BadTarget.into()) }
 }
 
 /// Authority and the rest of an absolute target; `None` for every other form.

@@ -142,7 +142,9 @@ fn tokenise_request(bytes: &[u8], limits: &Limits, raw: &mut RawHead) -> Result<
     }
     let method = parsed.method.unwrap_or_default();
     let target = parsed.path.unwrap_or_default();
-    crate::head::check_target(target.as_bytes())?;
+    if !crate::head::is_target(target.as_bytes()) {
+        return Err(ErrorKind::BadTarget);
+    }
     raw.version = version(parsed.version);
     raw.start = Start::Request {
         method: Method::from_bytes(method.as_bytes()).map_err(|_| ErrorKind::BadRequestLine)?,

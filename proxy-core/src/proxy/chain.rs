@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as Task, Poll};
 
-use super::Shared;
+use super::{Route, Shared};
 use crate::{
     Backend, Context, Error, ErrorKind, Filter, Flow, Outcome, Request, RequestHead, Response, Result,
 };
@@ -16,7 +16,7 @@ pub(crate) type Filters = Box<[Arc<dyn Filter>]>;
 impl Shared {
     /// The filters of this request: the listener's, then its route's, once it has one.
     pub(crate) fn chain<'a>(&'a self, ctx: &Context) -> impl DoubleEndedIterator<Item = &'a Arc<dyn Filter>> + use<'a> {
-        let of_route = ctx.route.and_then(|index| self.route_at(index)).map_or(&[][..], |route| route.filters());
+        let of_route = ctx.route.and_then(|index| self.route_at(index)).map_or(&[][..], Route::filters);
         self.filters.iter().chain(of_route)
     }
 

@@ -1,16 +1,17 @@
 //! One request's life, from its head to `on_done`.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::{HeaderValue, Method, StatusCode, header};
 
 use super::chain::{CatchPanic, run_on_request};
-use super::Shared;
+use super::{Named, Route, Shared};
 use crate::clock::Instant;
 use crate::forwarding;
 use crate::http1::framing::Options;
 use crate::{
-    AttemptResult, Context, Error, ErrorKind, Fault, Flow, Outcome, Phase, Request, Response, Result, Timings, Upstream,
+    AttemptResult, Context, Error, ErrorKind, Fault, Flow, Outcome, Phase, Request, Response, Result, Timings,
 };
 
 /// Owns the context and the chain of a request, and fires `on_done` exactly once: when it is
@@ -87,21 +88,21 @@ impl Exchange {
                 return Ok(response);
             }
         }
-        let upstream = self.route(shared, &request)?;
+        let routed = self.route(shared, &request)?;
         let route = self.ctx().route.and_then(|index| shared.route_at(index));
-        for filter in route.map_or(&[][..], |route| route.filters()) {
+        for filter in route.map_or(&[][..], Route::filters) {
             if let Flow::Respond(response) = self.filter(filter, &mut request).await? {
                 return Ok(response);
             }
         }
         // A filter of the route may have chosen another upstream.
-        let upstream = match self.ctx().route_override.take() {
-            Some(name) => self.named(shared, &name)?,
-            None => upstream,
-        };
-        let (keeps_upgrade, ctx) = (self.ctx().upgrade_requested, self.ctx());
+        let overridden = self.overridden(shared)?;
+        let named = overridden.as_ref().or(routed.as_deref()).ok_or(ErrorKind::NoRoute)?;
+        let ctx = self.ctx();
+        ctx.set_upstream(&named.name);
         ctx.phase = Phase::Connect;
-        let mut response = CatchPanic(upstream.send(request, ctx)).await?;
+        let keeps_upgrade = ctx.upgrade_requested;
+        let mut response = CatchPanic(named.upstream.send(request, ctx)).await?;
         let keep = keeps_upgrade && response.has_tunnel();
         forwarding::strip_response(response.head_mut().headers_mut(), keep);
         Ok(response)
@@ -114,20 +115,20 @@ impl Exchange {
         Ok(flow)
     }
 
-    fn route<'a>(&mut self, shared: &'a Shared, request: &Request) -> Result<&'a Arc<dyn Upstream>> {
+    /// Finds the route and where it goes. Where a filter of the listener chose an upstream, that.
+    fn route<'a>(&mut self, shared: &'a Shared, request: &Request) -> Result<Option<Cow<'a, Named>>> {
         let found = shared.find_route(request.head());
         self.ctx().route = found;
-        if let Some(name) = self.ctx().route_override.take() {
-            return self.named(shared, &name);
+        match self.overridden(shared)? {
+            Some(named) => Ok(Some(Cow::Owned(named))),
+            None => Ok(found.and_then(|index| shared.pick(index))),
         }
-        let route = found.and_then(|index| shared.route_at(index)).ok_or(ErrorKind::NoRoute)?;
-        self.named(shared, route.pick())
     }
 
-    fn named<'a>(&mut self, shared: &'a Shared, name: &str) -> Result<&'a Arc<dyn Upstream>> {
-        let (name, upstream) = shared.find_upstream(name).ok_or(ErrorKind::NoUpstream)?;
-        self.ctx().set_upstream(name);
-        Ok(upstream)
+    /// The upstream a filter asked for since the last call.
+    fn overridden(&mut self, shared: &Shared) -> Result<Option<Named>> {
+        let Some(name) = self.ctx().route_override.take() else { return Ok(None) };
+        shared.find_upstream(&name).map(Some).ok_or_else(|| ErrorKind::NoUpstream.into())
     }
 
     /// Something ended the request early; the first reason stands.

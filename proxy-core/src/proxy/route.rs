@@ -5,22 +5,24 @@ use std::sync::Arc;
 
 use http::{HeaderName, Method};
 
-use crate::{Filter, RequestHead};
+use crate::Filter;
 
 mod condition;
 mod destination;
 mod error;
 mod host;
+mod matcher;
 mod path;
 mod split;
 
 pub use error::RouteError;
 
-pub(crate) use destination::Destination;
-pub(crate) use host::{Host, MAX_HOST};
-pub(crate) use path::Path;
+pub(super) use host::{Host, MAX_HOST};
+pub(super) use matcher::Matcher;
 
 use condition::{Condition, Wanted};
+use destination::Destination;
+use path::Path;
 use split::Split;
 
 /// Which requests go where: conditions, the upstream, and the filters on the way to it.
@@ -63,12 +65,9 @@ use split::Split;
 /// # Ok::<(), proxy_core::RouteError>(())
 /// ```
 pub struct Route {
-    name: Option<String>,
-    destination: Destination<String>,
-    host: Host,
-    path: Path,
-    methods: Vec<Method>,
-    conditions: Vec<Condition>,
+    name: String,
+    destination: Destination,
+    matcher: Matcher,
     filters: Vec<Arc<dyn Filter>>,
 }
 
@@ -91,22 +90,15 @@ impl Route {
         Split::new(shares).map(|split| Route::with_destination(Destination::Split(split)))
     }
 
-    fn with_destination(destination: Destination<String>) -> Self {
-        Route {
-            name: None,
-            destination,
-            host: Host::Any,
-            path: Path::Any,
-            methods: Vec::new(),
-            conditions: Vec::new(),
-            filters: Vec::new(),
-        }
+    fn with_destination(destination: Destination) -> Self {
+        let name = destination.iter().collect::<Vec<_>>().join("+");
+        Route { name, destination, matcher: Matcher::default(), filters: Vec::new() }
     }
 
-    /// Names the route, for logs and metrics.
+    /// Names the route, for logs and metrics. Default: the names of its upstreams, as in `api+canary`.
     #[must_use]
     pub fn named(mut self, name: impl Into<String>) -> Self {
-        self.name = Some(name.into());
+        self.name = name.into();
         self
     }
 
@@ -116,7 +108,7 @@ impl Route {
     /// # Errors
     /// If it is neither; a port, too, is an error.
     pub fn host(mut self, pattern: &str) -> Result<Self, RouteError> {
-        self.host = Host::parse(pattern)?;
+        self.matcher.host = Host::parse(pattern)?;
         Ok(self)
     }
 
@@ -125,7 +117,7 @@ impl Route {
     /// # Errors
     /// If it does not begin with a slash.
     pub fn path(mut self, path: &str) -> Result<Self, RouteError> {
-        self.path = Path::exact(path)?;
+        self.matcher.path = Path::exact(path)?;
         Ok(self)
     }
 
@@ -135,7 +127,7 @@ impl Route {
     /// # Errors
     /// If it does not begin with a slash.
     pub fn path_prefix(mut self, prefix: &str) -> Result<Self, RouteError> {
-        self.path = Path::prefix(prefix)?;
+        self.matcher.path = Path::prefix(prefix)?;
         Ok(self)
     }
 
@@ -145,14 +137,14 @@ impl Route {
     /// # Errors
     /// If it is none, or takes more than 64 KiB when compiled.
     pub fn path_regex(mut self, regex: &str) -> Result<Self, RouteError> {
-        self.path = Path::regex(regex)?;
+        self.matcher.path = Path::regex(regex)?;
         Ok(self)
     }
 
     /// For this method. Called again: for one of these methods.
     #[must_use]
     pub fn method(mut self, method: Method) -> Self {
-        self.methods.push(method);
+        self.matcher.methods.push(method);
         self
     }
 
@@ -174,35 +166,35 @@ impl Route {
 
     fn with_header(mut self, name: &str, wanted: Wanted) -> Result<Self, RouteError> {
         let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| RouteError::header(name))?;
-        self.conditions.push(Condition::Header(parsed, wanted));
+        self.matcher.conditions.push(Condition::Header(parsed, wanted));
         Ok(self)
     }
 
     /// For requests with this cookie and value.
     #[must_use]
     pub fn cookie(mut self, name: &str, value: &str) -> Self {
-        self.conditions.push(Condition::Cookie(name.into(), Wanted::Exactly(value.into())));
+        self.matcher.conditions.push(Condition::Cookie(name.into(), Wanted::Exactly(value.into())));
         self
     }
 
     /// For requests with this cookie, whatever its value.
     #[must_use]
     pub fn cookie_present(mut self, name: &str) -> Self {
-        self.conditions.push(Condition::Cookie(name.into(), Wanted::Present));
+        self.matcher.conditions.push(Condition::Cookie(name.into(), Wanted::Present));
         self
     }
 
     /// For requests with this query parameter and value, both given decoded.
     #[must_use]
     pub fn query(mut self, name: &str, value: &str) -> Self {
-        self.conditions.push(Condition::Query(name.into(), Wanted::Exactly(value.into())));
+        self.matcher.conditions.push(Condition::Query(name.into(), Wanted::Exactly(value.into())));
         self
     }
 
     /// For requests with this query parameter, whatever its value.
     #[must_use]
     pub fn query_present(mut self, name: &str) -> Self {
-        self.conditions.push(Condition::Query(name.into(), Wanted::Present));
+        self.matcher.conditions.push(Condition::Query(name.into(), Wanted::Present));
         self
     }
 
@@ -213,49 +205,34 @@ impl Route {
         self
     }
 
-    /// Adds filters that other routes may share.
+    /// Adds a filter that is shared with others.
     #[must_use]
-    pub fn filters(mut self, filters: impl IntoIterator<Item = Arc<dyn Filter>>) -> Self {
-        self.filters.extend(filters);
+    pub fn shared_filter(mut self, filter: Arc<dyn Filter>) -> Self {
+        self.filters.push(filter);
         self
     }
 
-    /// The name, if it was given one.
-    pub fn name(&self) -> Option<&str> {
-        self.name.as_deref()
+    /// The name.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
-    /// The names of the upstreams the route goes to.
+    /// The names of the upstreams it goes to.
     pub fn upstreams(&self) -> impl Iterator<Item = &str> {
-        self.destination.iter().map(String::as_str)
+        self.destination.iter()
     }
 
-    pub(crate) fn destination(&self) -> &Destination<String> {
-        &self.destination
+    /// The name of the upstream that the next request goes to.
+    pub(crate) fn pick(&self) -> &str {
+        self.destination.pick()
     }
 
-    pub(crate) fn shared_filters(&self) -> &[Arc<dyn Filter>] {
+    pub(crate) fn filters(&self) -> &[Arc<dyn Filter>] {
         &self.filters
     }
 
-    pub(crate) fn host_pattern(&self) -> &Host {
-        &self.host
-    }
-
-    pub(crate) fn path_pattern(&self) -> &Path {
-        &self.path
-    }
-
-    /// How many conditions there are beside host and path.
-    pub(crate) fn extra_conditions(&self) -> usize {
-        self.conditions.len() + usize::from(!self.methods.is_empty())
-    }
-
-    /// Whether everything but the host matches. `path` is canonical.
-    pub(crate) fn matches(&self, head: &RequestHead, path: &[u8]) -> bool {
-        self.path.matches(path)
-            && (self.methods.is_empty() || self.methods.contains(head.method()))
-            && self.conditions.iter().all(|condition| condition.holds(head))
+    pub(super) fn matcher(&self) -> &Matcher {
+        &self.matcher
     }
 }
 
@@ -264,10 +241,7 @@ impl fmt::Debug for Route {
         f.debug_struct("Route")
             .field("name", &self.name)
             .field("destination", &self.destination)
-            .field("host", &self.host)
-            .field("path", &self.path)
-            .field("methods", &self.methods)
-            .field("conditions", &self.conditions)
+            .field("matcher", &self.matcher)
             .field("filters", &self.filters.len())
             .finish()
     }

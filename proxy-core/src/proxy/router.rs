@@ -2,19 +2,20 @@
 
 use std::cmp::Reverse;
 
-use crate::{RequestHead, Route};
+use super::route::{Matcher, Route};
+use crate::RequestHead;
 
 pub(crate) mod canonical;
 mod hosts;
 
 use hosts::Hosts;
 
-/// Routes, ordered so that the first that matches is the most specific one.
-///
-/// The order is documented on [`Route`]. Looking a route up allocates nothing.
+/// Finds the route of a request: the first that matches in an order, most specific first, that is
+/// documented on [`Route`]. Looking it up allocates nothing.
 #[derive(Debug)]
 pub(crate) struct Router {
-    routes: Vec<Route>,
+    /// Those of the routes, in their order.
+    matchers: Vec<Matcher>,
     hosts: Hosts,
     /// Routes for any host, best first.
     any: Vec<usize>,
@@ -22,22 +23,19 @@ pub(crate) struct Router {
 }
 
 impl Router {
-    pub(crate) fn new(routes: Vec<Route>) -> Self {
-        let mut order: Vec<usize> = (0..routes.len()).collect();
-        order.sort_by_key(|index| {
-            let route = &routes[*index];
-            Reverse((route.path_pattern().rank(), route.extra_conditions()))
-        });
-        let mut any = Vec::new();
-        let mut hosts = Hosts::default();
+    pub(crate) fn new(routes: &[Route]) -> Self {
+        let matchers: Vec<_> = routes.iter().map(|route| route.matcher().clone()).collect();
+        let mut order: Vec<usize> = (0..matchers.len()).collect();
+        order.sort_by_key(|index| Reverse(matchers[*index].rank()));
+        let (mut any, mut hosts) = (Vec::new(), Hosts::default());
         for index in order {
-            hosts.list(routes[index].host_pattern()).unwrap_or(&mut any).push(index);
+            hosts.list(matchers[index].host()).unwrap_or(&mut any).push(index);
         }
-        let reads_path = routes.iter().any(|route| !matches!(route.path_pattern(), super::route::Path::Any));
-        Router { routes, hosts, any, reads_path }
+        let reads_path = matchers.iter().any(Matcher::reads_path);
+        Router { matchers, hosts, any, reads_path }
     }
 
-    /// The index of the route for this request.
+    /// The index of the route of this request.
     pub(crate) fn find(&self, head: &RequestHead) -> Option<usize> {
         match self.reads_path {
             true => canonical::with(head.path(), |path| self.search(head, path)),
@@ -46,14 +44,10 @@ impl Router {
     }
 
     fn search(&self, head: &RequestHead, path: &[u8]) -> Option<usize> {
-        let best = |list: &[usize]| list.iter().copied().find(|index| self.routes[*index].matches(head, path));
-        let named = if self.hosts.is_empty() { None } else { head.host() };
-        named.and_then(|host| self.hosts.find(host, best)).or_else(|| best(&self.any))
-    }
-
-    /// The routes, in the order they were added.
-    pub(crate) fn routes(&self) -> &[Route] {
-        &self.routes
+        let matches = |index: &usize| self.matchers[*index].matches(head, path);
+        let best = |list: &[usize]| list.iter().copied().find(matches);
+        let host = if self.hosts.is_empty() { None } else { head.host() };
+        host.and_then(|host| self.hosts.find(host, best)).or_else(|| best(&self.any))
     }
 }
 

@@ -6,7 +6,7 @@ use crate::RequestHead;
 use crate::proxy::router::canonical;
 
 /// What a request has to have.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Condition {
     Header(HeaderName, Wanted),
     Cookie(Box<str>, Wanted),
@@ -14,7 +14,7 @@ pub(super) enum Condition {
 }
 
 /// Which value.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Wanted {
     Present,
     Exactly(Box<str>),

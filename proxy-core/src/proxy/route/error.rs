@@ -1,5 +1,6 @@
 //! What is wrong with a route.
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 
@@ -9,33 +10,32 @@ use std::fmt;
 /// let error = proxy_core::Route::to("api").host("api.example.com:80").unwrap_err();
 /// assert_eq!(error.to_string(), r#"host "api.example.com:80": routes take every port, leave it out"#);
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteError {
     what: &'static str,
     text: String,
-    reason: &'static str,
-    source: Option<regex_lite::Error>,
+    reason: Cow<'static, str>,
 }
 
 impl RouteError {
     pub(super) fn host(text: &str, reason: &'static str) -> Self {
-        RouteError { what: "host", text: text.into(), reason, source: None }
+        RouteError { what: "host", text: text.into(), reason: reason.into() }
     }
 
     pub(super) fn path(text: &str) -> Self {
-        RouteError { what: "path", text: text.into(), reason: "it has to begin with a slash", source: None }
+        RouteError { what: "path", text: text.into(), reason: "it has to begin with a slash".into() }
     }
 
-    pub(super) fn regex(text: &str, source: regex_lite::Error) -> Self {
-        RouteError { what: "regular expression", text: text.into(), reason: "not one", source: Some(source) }
+    pub(super) fn regex(text: &str, error: &regex_lite::Error) -> Self {
+        RouteError { what: "path expression", text: text.into(), reason: error.to_string().into() }
     }
 
     pub(super) fn header(text: &str) -> Self {
-        RouteError { what: "header", text: text.into(), reason: "not a field name", source: None }
+        RouteError { what: "header", text: text.into(), reason: "not a field name".into() }
     }
 
     pub(super) fn split(reason: &'static str) -> Self {
-        RouteError { what: "split", text: String::new(), reason, source: None }
+        RouteError { what: "split", text: String::new(), reason: reason.into() }
     }
 }
 
@@ -49,8 +49,4 @@ impl fmt::Display for RouteError {
     }
 }
 
-impl StdError for RouteError {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.source.as_ref().map(|source| source as _)
-    }
-}
+impl StdError for RouteError {}

@@ -9,7 +9,7 @@ use crate::proxy::router::canonical;
 const MAX_REGEX_BYTES: usize = 64 * 1024;
 
 /// Which paths a route is for. Texts are canonical.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Path {
     Any,
     Regex(Regex),
@@ -30,7 +30,7 @@ impl Path {
         // Compiled once without the frame: `a)(b` is no expression, though it is one within it.
         let framed = format!("^(?:{pattern})$");
         let compiled = compile(pattern).and_then(|_| compile(&framed));
-        compiled.map(Path::Regex).map_err(|error| RouteError::regex(pattern, error))
+        compiled.map(Path::Regex).map_err(|error| RouteError::regex(pattern, &error))
     }
 
     /// Whether a canonical path is one of these.
@@ -61,7 +61,7 @@ fn compile(pattern: &str) -> Result<Regex, regex_lite::Error> {
 
 fn canonical_rule(path: &str) -> Result<Box<[u8]>, RouteError> {
     match path.starts_with('/') {
-        true => Ok(canonical::with(path, Box::from)),
+        true => Ok(canonical::with(path, |path| Box::from(path))),
         false => Err(RouteError::path(path)),
     }
 }

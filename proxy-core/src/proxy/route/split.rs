@@ -51,13 +51,6 @@ impl<T> Split<T> {
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
         self.arcs.iter().map(|(_, item)| item)
     }
-
-    /// The same shares of what `f` makes of each.
-    pub(crate) fn try_map<U, E>(&self, mut f: impl FnMut(&T) -> Result<U, E>) -> Result<Split<U>, E> {
-        let arcs = self.arcs.iter().map(|(end, item)| f(item).map(|item| (*end, item)));
-        let arcs = arcs.collect::<Result<_, E>>()?;
-        Ok(Split { arcs, total: self.total, step: self.step, picks: AtomicU64::new(0) })
-    }
 }
 
 /// The step nearest to `total` / φ that has no divisor in common with `total`.

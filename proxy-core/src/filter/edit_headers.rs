@@ -1,0 +1,2 @@
+//! STUB by the lead so that the crate compiles: replace the whole file.
+#[derive(Debug)] pub struct EditHeaders; #[derive(Debug)] pub struct HeaderEdits;
