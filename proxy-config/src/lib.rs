@@ -12,6 +12,8 @@
 //! # Ok::<(), proxy_config::ConfigErrors>(())
 //! ```
 //!
+//! [`Server::bind`] opens its sockets, [`Server::run`] serves them; the runtime is the caller's.
+//!
 //! A [`Config`] that exists is valid: names resolve, addresses and header names are well formed, numbers are in
 //! range. A file that is not valid yields [`ConfigErrors`] with *all* its mistakes, each with path, line and column.
 //!
@@ -23,6 +25,7 @@ mod json;
 mod nearest;
 mod path;
 mod schema;
+mod server;
 mod unsupported;
 mod values;
 
@@ -43,5 +46,6 @@ pub use schema::route::{Route, Target};
 pub use schema::selector::{HashKey, Selector};
 pub use schema::tls::{Certificate, Tls};
 pub use schema::upstream::{Pool, Retry, Timeouts, Upstream};
+pub use server::{Server, ServerError};
 pub use unsupported::Unsupported;
 pub use values::{Address, Cidr, Rate};

@@ -354,7 +354,7 @@ fn http_settings() {
         &http(r#""limits": { "max_head_bytes": "64KB", "max_headers": 0, "max_body_bytes": 1.5 }"#),
         &[
             r#"listeners.web.http.limits.max_head_bytes: expected a number of bytes, or a size such as "64KiB" or "1MiB", found "64KB""#,
-            "listeners.web.http.limits.max_headers: expected a whole number from 1 to 10000, found 0",
+            "listeners.web.http.limits.max_headers: expected a whole number from 1 to 128, found 0",
             "listeners.web.http.limits.max_body_bytes: expected a whole number from 0 to 18446744073709551615, found 1.5",
         ],
     );

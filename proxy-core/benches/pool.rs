@@ -11,26 +11,34 @@
 use std::hint::black_box;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier};
 use std::task::{Context, Poll};
 
 use async_trait::async_trait;
 use criterion::{Criterion, criterion_group, criterion_main};
-use proxy_core::{Backend, Connector, Instant, Io, Pool, SharedPool, Target};
+use proxy_core::{Backend, Connector, Instant, Io, Lease, Pool, SharedPool, Target};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A stream that never says anything.
 struct Silent;
 
 impl AsyncRead for Silent {
-    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Poll::Pending
     }
 }
 
 impl AsyncWrite for Silent {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Poll::Ready(Ok(bytes.len()))
     }
 
@@ -54,43 +62,57 @@ impl Connector for InMemory {
     }
 }
 
-/// Each thread holds one connection before it begins, and lays it down on its own shelf.
-fn warm(pool: &SharedPool, target: &Target) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-    runtime.block_on(async { pool.acquire(target, None).await.expect("a connection").release() });
+/// A connection that was made just now.
+fn connect(pool: &SharedPool, target: &Target) -> Lease {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async { pool.acquire(target, None).await.expect("a connection") })
 }
 
 fn exchange(pool: &SharedPool, target: &Target) {
     if let Some(lease) = pool.checkout(black_box(target)) {
-        lease.release();
+        pool.give_back(lease);
     }
 }
 
-/// Measures this thread while another does the same with `theirs`.
-fn beside(criterion: &mut Criterion, name: &str, pool: &SharedPool, [ours, theirs]: [&Target; 2]) {
-    let stop = AtomicBool::new(false);
+/// Measures this thread while another does the same with `theirs`, each with one connection of its own.
+fn beside(criterion: &mut Criterion, name: &str, [ours, theirs]: [&Target; 2]) {
+    let (pool, both, stop) = (new_pool(), Barrier::new(2), AtomicBool::new(false));
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            warm(pool, theirs);
+            let lease = connect(&pool, theirs);
+            both.wait();
+            pool.give_back(lease);
             while !stop.load(Ordering::Relaxed) {
-                exchange(pool, theirs);
+                exchange(&pool, theirs);
             }
         });
-        warm(pool, ours);
-        criterion.bench_function(name, |bencher| bencher.iter(|| exchange(pool, ours)));
+        let lease = connect(&pool, ours);
+        both.wait();
+        pool.give_back(lease);
+        criterion.bench_function(name, |bencher| bencher.iter(|| exchange(&pool, ours)));
         stop.store(true, Ordering::Relaxed);
     });
+    assert_eq!(pool.stats().opened, 2);
+}
+
+fn new_pool() -> SharedPool {
+    SharedPool::builder().connector(Arc::new(InMemory)).build()
 }
 
 fn pool(criterion: &mut Criterion) {
-    let pool = SharedPool::builder().connector(Arc::new(InMemory)).build();
     let target = |address: &str| Target::new(Backend::new(address.parse().expect("an address")));
     let (one, two) = (target("127.0.0.1:9001"), target("127.0.0.1:9002"));
-    warm(&pool, &one);
+    let pool = new_pool();
+    pool.give_back(connect(&pool, &one));
     criterion.bench_function("pool/clock", |bencher| bencher.iter(Instant::now));
-    criterion.bench_function("pool/one_thread", |bencher| bencher.iter(|| exchange(&pool, &one)));
-    beside(criterion, "pool/two_threads_same_target", &pool, [&one, &one]);
-    beside(criterion, "pool/two_threads_distinct_targets", &pool, [&one, &two]);
+    criterion.bench_function("pool/one_thread", |bencher| {
+        bencher.iter(|| exchange(&pool, &one))
+    });
+    beside(criterion, "pool/two_threads_same_target", [&one, &one]);
+    beside(criterion, "pool/two_threads_distinct_targets", [&one, &two]);
 }
 
 criterion_group!(benches, pool);

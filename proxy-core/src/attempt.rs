@@ -19,6 +19,7 @@ pub(crate) struct AttemptGuard {
     _in_flight: InFlight,
     started: Instant,
     first_byte: Option<Instant>,
+    ended: Option<Instant>,
     result: AttemptResult,
 }
 
@@ -30,6 +31,7 @@ impl AttemptGuard {
             backend: backend.clone(),
             started: now,
             first_byte: None,
+            ended: None,
             result: AttemptResult::Abandoned,
         }
     }
@@ -39,9 +41,10 @@ impl AttemptGuard {
         self.backend.observe_latency(now - self.started);
     }
 
-    /// How it will be reported as having ended.
-    pub(crate) fn set_result(&mut self, result: AttemptResult) {
+    /// It ends now, in this way.
+    pub(crate) fn end(mut self, result: AttemptResult, now: Instant) {
         self.result = result;
+        self.ended = Some(now);
     }
 
     pub(crate) fn fail(&mut self, kind: ErrorKind) {
@@ -52,7 +55,8 @@ impl AttemptGuard {
 impl Drop for AttemptGuard {
     fn drop(&mut self) {
         let first_byte = self.first_byte.map(|at| at - self.started);
-        let attempt = Attempt::new(self.result, first_byte, self.started.elapsed());
+        let ended = self.ended.unwrap_or_else(Instant::now);
+        let attempt = Attempt::new(self.result, first_byte, ended.saturating_duration_since(self.started));
         self.sink.attempt_ended(&self.backend, &attempt);
     }
 }

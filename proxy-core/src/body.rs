@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
+use crate::http1::buffer::Buffer;
 use crate::{Error, Result};
 
 mod boxed;
@@ -36,7 +37,9 @@ pub struct Body {
 enum Kind {
     #[default]
     Empty,
-    Raw(RawBody),
+    Raw(Box<RawBody>),
+    /// What is left of an exchange whose connection is back in its pool already.
+    Here(Buffer),
     Boxed(Box<Boxed>),
 }
 
@@ -60,8 +63,13 @@ impl Body {
         Body { prefix: Bytes::new(), kind: Kind::Boxed(Box::new(Boxed::new(body))) }
     }
 
+    /// The last of a body, all read.
+    pub(crate) fn here(buffer: Buffer) -> Self {
+        Body { prefix: Bytes::new(), kind: Kind::Here(buffer) }
+    }
+
     pub(crate) fn raw(raw: RawBody) -> Self {
-        Body { prefix: Bytes::new(), kind: Kind::Raw(raw) }
+        Body { prefix: Bytes::new(), kind: Kind::Raw(Box::new(raw)) }
     }
 
     /// Passes every chunk through `transform`; trailers pass unchanged.
@@ -96,7 +104,7 @@ impl Body {
     /// Whether this is still the raw stream of a connection, so that its bytes may be moved without
     /// being looked at.
     pub fn is_untouched(&self) -> bool {
-        matches!(self.kind, Kind::Raw(_)) && self.prefix.is_empty()
+        matches!(self.kind, Kind::Raw(_) | Kind::Here(_)) && self.prefix.is_empty()
     }
 
     /// Whether there is nothing left in it, as far as is known without reading.
@@ -109,6 +117,7 @@ impl Body {
         let rest = match &self.kind {
             Kind::Empty => Some(0),
             Kind::Raw(raw) => raw.exact_length(),
+            Kind::Here(buffer) => Some(buffer.len() as u64),
             Kind::Boxed(boxed) => boxed.exact_length(),
         };
         rest.map(|rest| rest + self.prefix.len() as u64)
@@ -122,6 +131,7 @@ impl Body {
         match &mut self.kind {
             Kind::Empty => Poll::Ready(Ok(None)),
             Kind::Raw(raw) => raw.poll_data(cx),
+            Kind::Here(buffer) => Poll::Ready(Ok((!buffer.is_empty()).then_some(buffer.len()))),
             Kind::Boxed(boxed) => boxed.poll_data(cx),
         }
     }
@@ -132,6 +142,7 @@ impl Body {
             _ if !self.prefix.is_empty() => &self.prefix,
             Kind::Empty => &[],
             Kind::Raw(raw) => raw.data(),
+            Kind::Here(buffer) => buffer.filled(),
             Kind::Boxed(boxed) => boxed.data(),
         }
     }
@@ -142,6 +153,7 @@ impl Body {
             _ if !self.prefix.is_empty() => drop(self.prefix.split_to(count)),
             Kind::Empty => {}
             Kind::Raw(raw) => raw.consume(count),
+            Kind::Here(buffer) => buffer.consume(count),
             Kind::Boxed(boxed) => boxed.consume(count),
         }
     }
@@ -149,7 +161,7 @@ impl Body {
     /// The trailers of a body that has ended.
     pub(crate) fn trailers(&mut self) -> Option<HeaderMap> {
         match &mut self.kind {
-            Kind::Empty => None,
+            Kind::Empty | Kind::Here(_) => None,
             Kind::Raw(raw) => raw.trailers(),
             Kind::Boxed(boxed) => boxed.trailers(),
         }
@@ -171,13 +183,6 @@ impl Body {
     pub(crate) fn forget_continue(&mut self) {
         if let Kind::Raw(raw) = &mut self.kind {
             raw.forget_continue();
-        }
-    }
-
-    pub(crate) fn as_raw(&mut self) -> Option<&mut RawBody> {
-        match &mut self.kind {
-            Kind::Raw(raw) if self.prefix.is_empty() => Some(raw),
-            _ => None,
         }
     }
 }
@@ -264,7 +269,7 @@ impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match &self.kind {
             Kind::Empty => "full",
-            Kind::Raw(_) => "raw",
+            Kind::Raw(_) | Kind::Here(_) => "raw",
             Kind::Boxed(_) => "boxed",
         };
         f.debug_struct("Body").field("kind", &kind).field("length", &self.exact_length()).finish()

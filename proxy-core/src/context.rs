@@ -110,7 +110,7 @@ impl Context {
         self.received = 0;
     }
 
-    /// Lets go of everything that belongs to the request that ended. The timer stays.
+    /// Lets go of everything that belongs to the request that ended.
     fn let_go(&mut self) {
         self.request = None;
         self.proxy = None;
@@ -122,7 +122,7 @@ impl Context {
         self.values.clear();
         self.set_upload(None);
         self.interim = None;
-        self.timer.disown();
+        self.timer = Timer::default();
     }
 
     /// The client's side of the connection.

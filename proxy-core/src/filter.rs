@@ -14,7 +14,7 @@ mod edit_headers;
 mod function;
 mod request_id;
 
-pub use edit_headers::{EditHeaders, HeaderEdits};
+pub use edit_headers::{EditHeaders, HeaderEditError, HeaderEdits};
 pub use function::{FilterFn, filter_fn};
 pub use request_id::{RequestId, RequestIdValue};
 

@@ -54,7 +54,7 @@ pub use connector::{Connector, TcpConnector};
 pub use context::Context;
 pub use error::{Error, ErrorKind, Fault, Phase, Result};
 pub use filter::{
-    Admission, EditHeaders, Filter, FilterFn, Flow, HeaderEdits, RequestId, RequestIdValue, filter_fn,
+    Admission, EditHeaders, Filter, FilterFn, Flow, HeaderEditError, HeaderEdits, RequestId, RequestIdValue, filter_fn,
 };
 pub use forwarding::Forwarding;
 pub use head::{Headers, RequestHead, ResponseHead};

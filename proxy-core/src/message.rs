@@ -71,7 +71,7 @@ impl Request {
 pub struct Response {
     head: ResponseHead,
     body: Body,
-    upgraded: Option<Upgraded>,
+    upgraded: Option<Box<Upgraded>>,
 }
 
 /// The upstream's side of a tunnel that a 101 or a 2xx to CONNECT opened.
@@ -143,12 +143,12 @@ impl Response {
     }
 
     pub(crate) fn with_tunnel(mut self, lease: Lease) -> Self {
-        self.upgraded = Some(Upgraded(lease));
+        self.upgraded = Some(Box::new(Upgraded(lease)));
         self
     }
 
     pub(crate) fn take_tunnel(&mut self) -> Option<Upgraded> {
-        self.upgraded.take()
+        self.upgraded.take().map(|upgraded| *upgraded)
     }
 
     pub(crate) fn has_tunnel(&self) -> bool {

@@ -164,6 +164,13 @@ impl ProxyBuilder {
         self
     }
 
+    /// Adds an upstream that is shared with others.
+    #[must_use]
+    pub fn shared_upstream(mut self, name: &str, upstream: Arc<dyn Upstream>) -> Self {
+        self.upstreams.insert(name.into(), upstream);
+        self
+    }
+
     /// Adds a route. The most specific one wins: see [`Route`].
     #[must_use]
     pub fn route(mut self, route: Route) -> Self {

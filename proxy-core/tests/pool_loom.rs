@@ -85,20 +85,34 @@ struct Model {
     shelves: Shelves<Dummy>,
     site: Arc<Site<Dummy>>,
     open: Arc<AtomicUsize>,
+    made: AtomicUsize,
     max_open: usize,
 }
 
 impl Model {
     fn new(max_open: usize, max_idle: usize) -> Arc<Self> {
         let site = Arc::new(Site::new(max_open, 8, Quota::new(max_idle, 2)));
-        Arc::new(Model { shelves: Shelves::new(2, max_idle), site, open: Arc::default(), max_open })
+        Arc::new(Model {
+            shelves: Shelves::new(2, max_idle),
+            site,
+            open: Arc::default(),
+            made: AtomicUsize::new(0),
+            max_open,
+        })
     }
 
     fn open(&self, key: u64, permit: Permit<Dummy>) -> Dummy {
         let before = self.open.fetch_add(1, Ordering::SeqCst);
         assert!(before < self.max_open, "more open than allowed");
+        self.made.fetch_add(1, Ordering::SeqCst);
         let generation = self.site.generation();
-        Dummy { key, generation, in_use: AtomicBool::new(false), open: Arc::clone(&self.open), permit }
+        Dummy {
+            key,
+            generation,
+            in_use: AtomicBool::new(false),
+            open: Arc::clone(&self.open),
+            permit,
+        }
     }
 
     /// Takes or makes a thing; waits by yielding, so that loom sees a blocked thread make no progress.
@@ -121,16 +135,23 @@ impl Model {
     fn exchange(&self, worker: usize, key: u64) {
         let thing = self.acquire(worker, key);
         assert_eq!(thing.key, key);
-        assert!(!thing.in_use.swap(true, Ordering::SeqCst), "handed out twice");
+        assert!(
+            !thing.in_use.swap(true, Ordering::SeqCst),
+            "handed out twice"
+        );
         thing.in_use.store(false, Ordering::SeqCst);
         self.shelves.release(worker, thing);
     }
 
     /// Joins the queue, if there is one, looks once and leaves.
     fn give_up(&self, worker: usize) {
-        let Admission::Wait(ticket) = self.shelves.enter(worker, &self.site, &KEY) else { return };
+        let Admission::Wait(ticket) = self.shelves.enter(worker, &self.site, &KEY) else {
+            return;
+        };
         let mut ticket = pin!(ticket);
-        if let Poll::Ready(Grant::Kept(thing)) = ticket.as_mut().poll(&mut Task::from_waker(Waker::noop())) {
+        if let Poll::Ready(Grant::Kept(thing)) =
+            ticket.as_mut().poll(&mut Task::from_waker(Waker::noop()))
+        {
             self.shelves.release(worker, thing);
         }
     }
@@ -138,10 +159,17 @@ impl Model {
     /// Nobody uses or waits for anything: what is open is idle, and all of it can be had again.
     fn check_at_rest(&self) {
         let (idle, _) = self.shelves.counts();
-        assert_eq!(self.open.load(Ordering::SeqCst), idle, "a connection was lost");
+        assert_eq!(
+            self.open.load(Ordering::SeqCst),
+            idle,
+            "a connection was lost"
+        );
         assert!(!self.site.is_awaited());
         let things: Vec<_> = (0..self.max_open).map(|_| self.acquire(0, KEY)).collect();
-        assert!(matches!(self.shelves.enter(0, &self.site, &KEY), Admission::Wait(_)), "a permit too many");
+        assert!(
+            matches!(self.shelves.enter(0, &self.site, &KEY), Admission::Wait(_)),
+            "a permit too many"
+        );
         drop(things);
         self.shelves.close();
         assert_eq!(self.open.load(Ordering::SeqCst), 0);
@@ -175,6 +203,7 @@ fn one_connection_goes_from_hand_to_hand() {
         let thread = thread::spawn(move || other.exchange(1, KEY));
         pool.exchange(0, KEY);
         thread.join().unwrap();
+        assert_eq!(pool.made.load(Ordering::SeqCst), 1, "closed without need");
         pool.check_at_rest();
     });
 }

@@ -1,6 +1,6 @@
 //! Filters: what happens to requests and responses on their way.
 
-use super::header_edits::{Headers, headers};
+use super::header_edits::{Headers, headers, refuse_ours};
 use super::rate_limit::{RateLimit, rate_limit};
 use crate::decode::Cursor;
 use crate::values::header::named_field;
@@ -51,7 +51,17 @@ fn filter(cursor: Cursor<'_>) -> Option<Filter> {
 fn request_id(cursor: Cursor<'_>) -> Option<RequestId> {
     cursor.object("an object", |fields| {
         Some(RequestId {
-            header: fields.optional("header", named_field),
+            header: fields.optional("header", id_field),
         })
     })
+}
+
+/// A field that is there for one purpose cannot carry an identifier as well.
+fn id_field(cursor: Cursor<'_>) -> Option<String> {
+    let name = named_field(cursor)?;
+    refuse_ours(&name, cursor)?;
+    match name.as_str() {
+        "host" => cursor.fail(r#""host" names the host"#),
+        _ => Some(name),
+    }
 }

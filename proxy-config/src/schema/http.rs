@@ -35,9 +35,9 @@ pub struct Http {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// `max_head_bytes`: of a whole request head; 1 byte to 4 GiB.
+    /// `max_head_bytes`: of a whole request head; 1 byte to 60 KiB.
     pub max_head_bytes: Option<usize>,
-    /// `max_headers`: fields of a head; 1 to 10,000.
+    /// `max_headers`: fields of a head; 1 to 128.
     pub max_headers: Option<usize>,
     /// `max_target_bytes`: of the request target; 1 byte to 4 GiB.
     pub max_target_bytes: Option<usize>,
@@ -75,6 +75,10 @@ pub struct Forwarded {
     pub via: Option<bool>,
 }
 
+/// What proxy-core can do; beyond it would lower the limit in silence.
+const MAX_HEAD_BYTES: usize = 60 * 1024;
+const MAX_HEADERS: usize = 128;
+
 pub(super) fn http(cursor: Cursor<'_>) -> Option<Http> {
     cursor.object("an object", |fields| {
         let trusted_proxies = fields
@@ -108,15 +112,21 @@ fn routes_or_upstream(fields: &mut Fields<'_>) -> Option<Vec<Route>> {
 fn limits(cursor: Cursor<'_>) -> Option<Limits> {
     cursor.object("an object", |fields| {
         Some(Limits {
-            max_head_bytes: fields.optional("max_head_bytes", memory_size),
-            // http::HeaderMap panics beyond 24,576 names.
-            max_headers: fields.optional("max_headers", |cursor| cursor.integer(1..=10_000)),
+            max_head_bytes: fields.optional("max_head_bytes", head_size),
+            max_headers: fields.optional("max_headers", |cursor| cursor.integer(1..=MAX_HEADERS)),
             max_target_bytes: fields.optional("max_target_bytes", memory_size),
             max_body_bytes: fields.optional("max_body_bytes", size),
             max_connections: fields.optional("max_connections", at_least_one),
             max_connections_per_client: fields.optional("max_connections_per_client", at_least_one),
         })
     })
+}
+
+fn head_size(cursor: Cursor<'_>) -> Option<usize> {
+    match memory_size(cursor)? {
+        size if size > MAX_HEAD_BYTES => cursor.fail("must be at most 60KiB"),
+        size => Some(size),
+    }
 }
 
 fn timeouts(cursor: Cursor<'_>) -> Option<HttpTimeouts> {

@@ -32,7 +32,7 @@ pub enum PathMatch {
     Exact(String),
     /// `path_prefix`: begins with this; starts with `/`.
     Prefix(String),
-    /// `path_regex`: matches this regular expression, whose syntax has not been looked at.
+    /// `path_regex`: matches this regular expression from end to end; syntax of the crate `regex-lite`.
     Regex(String),
 }
 
@@ -80,7 +80,11 @@ fn path(cursor: Cursor<'_>) -> Option<String> {
 fn regex(cursor: Cursor<'_>) -> Option<String> {
     match cursor.string("a regular expression")? {
         "" => cursor.fail("must not be empty"),
-        expression => Some(expression.to_owned()),
+        // Whoever compiles it for the requests says whether it can be compiled.
+        expression => match proxy_core::Route::to("").path_regex(expression) {
+            Ok(_) => Some(expression.to_owned()),
+            Err(error) => cursor.fail(error.to_string()),
+        },
     }
 }
 

@@ -29,6 +29,17 @@ pub enum Target {
     Split(BTreeMap<String, u16>),
 }
 
+impl Target {
+    /// The names of the upstreams.
+    pub fn upstreams(&self) -> impl Iterator<Item = &str> {
+        let (one, split) = match self {
+            Self::Upstream(name) => (Some(name), None),
+            Self::Split(weights) => (None, Some(weights.keys())),
+        };
+        one.into_iter().chain(split.into_iter().flatten()).map(String::as_str)
+    }
+}
+
 impl Route {
     pub(super) fn everything(target: Target) -> Self {
         Self {

@@ -86,6 +86,15 @@ impl BackendSet {
         self.0.snapshot.load().all.clone()
     }
 
+    /// Runs `f` on the present candidates without those in `tried`: what a selector is shown when a
+    /// request that failed there is tried again. For tests of selectors.
+    pub fn with_candidates<T>(&self, tried: &[Backend], f: impl FnOnce(&Candidates<'_>) -> T) -> T {
+        self.with(|snapshot| {
+            let rest: Vec<_> = snapshot.usable.iter().filter(|backend| !tried.contains(backend)).cloned().collect();
+            f(&snapshot.candidates_among(&rest))
+        })
+    }
+
     /// Runs `f` on the present snapshot.
     pub(crate) fn with<T>(&self, f: impl FnOnce(&Snapshot) -> T) -> T {
         f(&self.0.snapshot.load())

@@ -37,22 +37,30 @@ pub(super) fn remove_all(headers: &mut Headers) {
 pub(super) fn write(settings: &Forwarding, head: &mut RequestHead, hop: &Hop<'_>) {
     let mut buffer = [0; MAX_AUTHORITY];
     let authority = copy_authority(head, &mut buffer);
-    if settings.x_real_ip && let Some(address) = hop.address {
+    if settings.x_real_ip
+        && let Some(address) = hop.address
+    {
         let client = settings.client_addr(head, address);
         set(head.headers_mut(), Known::XRealIp, b"X-Real-IP", Text::of(client).as_bytes());
     }
     let via = via(head.version());
     let headers = head.headers_mut();
-    if settings.x_forwarded_for && let Some(address) = hop.address {
+    if settings.x_forwarded_for
+        && let Some(address) = hop.address
+    {
         append(headers, Known::XForwardedFor, b"X-Forwarded-For", Text::of(address).as_bytes());
     }
     if settings.x_forwarded_proto {
         set(headers, Known::XForwardedProto, b"X-Forwarded-Proto", hop.scheme.as_bytes());
     }
-    if settings.x_forwarded_host && let Some(authority) = authority {
+    if settings.x_forwarded_host
+        && let Some(authority) = authority
+    {
         set(headers, Known::XForwardedHost, b"X-Forwarded-Host", authority);
     }
-    if settings.x_forwarded_port && let Some(port) = hop.port {
+    if settings.x_forwarded_port
+        && let Some(port) = hop.port
+    {
         set(headers, Known::XForwardedPort, b"X-Forwarded-Port", port.to_string().as_bytes());
     }
     if settings.forwarded {
@@ -68,9 +76,9 @@ const MAX_AUTHORITY: usize = 272;
 
 /// A copy on the stack, since the head is edited next.
 fn copy_authority<'a>(head: &RequestHead, buffer: &'a mut [u8; MAX_AUTHORITY]) -> Option<&'a [u8]> {
-    let authority = head.authority().filter(|authority| !authority.is_empty())?;
+    let authority = head.authority_bytes().filter(|authority| !authority.is_empty())?;
     let copy = buffer.get_mut(..authority.len())?;
-    copy.copy_from_slice(authority.as_bytes());
+    copy.copy_from_slice(authority);
     Some(copy)
 }
 

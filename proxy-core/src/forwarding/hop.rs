@@ -50,6 +50,9 @@ fn has_none(headers: &Headers) -> bool {
 }
 
 fn strip(headers: &mut Headers, keep_upgrade: bool) {
+    if let Some(index) = only_persistence(headers) {
+        return headers.remove_raw(index);
+    }
     remove_nominated(headers);
     match keep_upgrade {
         true => {
@@ -59,6 +62,18 @@ fn strip(headers: &mut Headers, keep_upgrade: bool) {
         }
         false => remove(headers, &HOP_BY_HOP),
     }
+}
+
+/// The one hop-by-hop field that nearly every origin sends: where it is a `Connection` that says
+/// `keep-alive` or `close` and nothing else, there is nothing more to look at.
+fn only_persistence(headers: &Headers) -> Option<usize> {
+    const OTHERS: KnownSet = KnownSet::of(HOP_BY_HOP.split_at(1).1);
+    let raw = headers.raw();
+    let alone = !raw.known.intersects(OTHERS) && !raw.repeated.contains(Known::Connection) && !headers.is_edited();
+    let (index, field) = raw.first(Known::Connection).filter(|_| alone)?;
+    let value = field.value.of(&raw.bytes);
+    let plain = value.eq_ignore_ascii_case(b"keep-alive") || value.eq_ignore_ascii_case(b"close");
+    plain.then_some(index)
 }
 
 /// Removes every field of these names.
@@ -103,12 +118,34 @@ fn unprotected(headers: &Headers) -> Vec<String> {
 fn is_protected(name: &[u8]) -> bool {
     const NAMES: [&str; 27] = [
         // Options, and what is handled by itself.
-        "close", "keep-alive", "upgrade", "te", "transfer-encoding", "connection",
+        "close",
+        "keep-alive",
+        "upgrade",
+        "te",
+        "transfer-encoding",
+        "connection",
         // About the exchange.
-        "host", "via", "forwarded", "x-real-ip", "x-request-id", "expect", "trailer", "date", "location", "vary",
-        "cache-control", "strict-transport-security", "x-frame-options",
+        "host",
+        "via",
+        "forwarded",
+        "x-real-ip",
+        "x-request-id",
+        "expect",
+        "trailer",
+        "date",
+        "location",
+        "vary",
+        "cache-control",
+        "strict-transport-security",
+        "x-frame-options",
         // About who asks.
-        "authorization", "www-authenticate", "authentication-info", "cookie", "set-cookie", "origin", "referer",
+        "authorization",
+        "www-authenticate",
+        "authentication-info",
+        "cookie",
+        "set-cookie",
+        "origin",
+        "referer",
         "user-agent",
     ];
     const PREFIXES: [&str; 5] = ["x-forwarded-", "content-", "sec-", "access-control-", "x-content-"];

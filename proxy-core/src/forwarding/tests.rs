@@ -89,15 +89,23 @@ fn untrusted_claims_are_overwritten() {
     check(&Forwarding::none(), "1.2.3.4", claims, "");
     check(&trusting(), "1.2.3.4", claims, "");
     check(&Forwarding::default(), "1.2.3.4", "", OURS);
-    check(&Forwarding::default().via(false).x_forwarded_host(false).x_forwarded_proto(false), "[2001:db8::1]", "",
-        "X-Forwarded-For: 2001:db8::1\n");
+    check(
+        &Forwarding::default().via(false).x_forwarded_host(false).x_forwarded_proto(false),
+        "[2001:db8::1]",
+        "",
+        "X-Forwarded-For: 2001:db8::1\n",
+    );
 }
 
 #[test]
 fn trusted_claims_are_kept_and_continued() {
     let check = |settings: Forwarding, fields: &str, expected: &str| check(&settings, "10.0.0.1", fields, expected);
     let all = || trusting().x_forwarded_for(true);
-    check(all(), "X-Forwarded-For: 1.1.1.1\r\nX-Forwarded-For: 2.2.2.2\r\n", "X-Forwarded-For: 1.1.1.1, 2.2.2.2, 10.0.0.1\n");
+    check(
+        all(),
+        "X-Forwarded-For: 1.1.1.1\r\nX-Forwarded-For: 2.2.2.2\r\n",
+        "X-Forwarded-For: 1.1.1.1, 2.2.2.2, 10.0.0.1\n",
+    );
     check(all(), "X-Forwarded-For:\r\n", "X-Forwarded-For: 10.0.0.1\n");
     check(all(), "", "X-Forwarded-For: 10.0.0.1\n");
     check(trusting(), "X-Forwarded-For: 1.1.1.1\r\n", "X-Forwarded-For: 1.1.1.1\n");
@@ -107,8 +115,11 @@ fn trusted_claims_are_kept_and_continued() {
     check(trusting().x_real_ip(true), "", "X-Real-IP: 10.0.0.1\n");
     let with_client = "X-Forwarded-For: 1.1.1.1\r\n";
     check(trusting().x_real_ip(true), with_client, "X-Forwarded-For: 1.1.1.1\nX-Real-IP: 1.1.1.1\n");
-    check(trusting().forwarded(true), "Forwarded: for=1.1.1.1\r\n",
-        "Forwarded: for=1.1.1.1, for=10.0.0.1;host=\"h:80\";proto=http\n");
+    check(
+        trusting().forwarded(true),
+        "Forwarded: for=1.1.1.1\r\n",
+        "Forwarded: for=1.1.1.1, for=10.0.0.1;host=\"h:80\";proto=http\n",
+    );
     check(trusting().via(true), "Via: 1.0 a\r\n", "Via: 1.0 a\nVia: 1.1 proxy\n");
 }
 
@@ -156,7 +167,11 @@ fn responses_lose_hop_by_hop_fields_too() {
         assert_eq!(lines(head.headers()), expected, "{fields:?}");
     };
     check("Server: s\r\n", false, "Server: s\n");
-    check("Connection: close, x-a, set-cookie\r\nX-A: 1\r\nSet-Cookie: c\r\nKeep-Alive: x\r\n", false, "Set-Cookie: c\n");
+    check(
+        "Connection: close, x-a, set-cookie\r\nX-A: 1\r\nSet-Cookie: c\r\nKeep-Alive: x\r\n",
+        false,
+        "Set-Cookie: c\n",
+    );
     check("Transfer-Encoding: chunked\r\nProxy-Authenticate: x\r\nTrailer: t\r\n", false, "Trailer: t\n");
     let switching = "Connection: upgrade\r\nUpgrade: websocket\r\n";
     check(switching, true, "Upgrade: websocket\nConnection: upgrade\n");
@@ -168,7 +183,9 @@ fn responses_lose_hop_by_hop_fields_too() {
 #[test]
 fn built_heads_are_held_to_the_same_rules() {
     let mut head = RequestHead::new(http::Method::GET, "/").unwrap();
-    for (name, value) in [("connection", "x-a"), ("x-a", "1"), ("keep-alive", "1"), ("x-forwarded-for", "9"), ("b", "2")] {
+    for (name, value) in
+        [("connection", "x-a"), ("x-a", "1"), ("keep-alive", "1"), ("x-forwarded-for", "9"), ("b", "2")]
+    {
         head.headers_mut().add(name.as_bytes(), value.as_bytes());
     }
     Forwarding::none().apply(&mut head, &peer("1.2.3.4"), "http", false);
@@ -176,8 +193,20 @@ fn built_heads_are_held_to_the_same_rules() {
 }
 
 const NAMES: [&str; 14] = [
-    "Connection", "Keep-Alive", "Proxy-Connection", "TE", "Upgrade", "Proxy-Authorization", "X-Forwarded-For", "Forwarded",
-    "X-Real-IP", "Via", "Cookie", "X-A", "X-B", "Accept",
+    "Connection",
+    "Keep-Alive",
+    "Proxy-Connection",
+    "TE",
+    "Upgrade",
+    "Proxy-Authorization",
+    "X-Forwarded-For",
+    "Forwarded",
+    "X-Real-IP",
+    "Via",
+    "Cookie",
+    "X-A",
+    "X-B",
+    "Accept",
 ];
 
 proptest! {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use http::{HeaderName, HeaderValue};
 
-use super::edits::Edits;
+use super::edits::{Edits, Overlay};
 use super::{Known, RawHead, SharedHead};
 
 /// The fields of a head, in the order and the spelling they arrived in, plus the edits made since.
@@ -24,12 +24,12 @@ use super::{Known, RawHead, SharedHead};
 #[derive(Clone)]
 pub struct Headers {
     raw: SharedHead,
-    edits: Edits,
+    edits: Overlay,
 }
 
 impl Headers {
     pub(super) fn new(raw: SharedHead) -> Self {
-        Headers { raw, edits: Edits::default() }
+        Headers { raw, edits: Overlay::default() }
     }
 
     /// The value of the first field of this name.
@@ -58,13 +58,12 @@ impl Headers {
 
     /// Every field: name as it was spelled, and value.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let (raw, edits) = (self.raw.raw(), &self.edits);
+        let (raw, edits) = (self.raw.raw(), self.edits.get());
+        let removed = move |index| edits.is_some_and(|edits| edits.is_removed(index));
         let arrived = raw.fields.iter().enumerate().filter_map(move |(index, field)| {
-            let live = !edits.is_removed(index);
-            live.then(|| (field.name.of(&raw.bytes), field.value.of(&raw.bytes)))
+            (!removed(index)).then(|| (field.name.of(&raw.bytes), field.value.of(&raw.bytes)))
         });
-        let added = edits.added.iter().filter(|added| !added.removed);
-        arrived.chain(added.map(|added| (added.name.of(&edits.text), added.value.of(&edits.text))))
+        arrived.chain(edits.into_iter().flat_map(Edits::iter))
     }
 
     /// How many fields there are.
@@ -82,19 +81,19 @@ impl Headers {
     #[allow(clippy::needless_pass_by_value)]
     pub fn insert(&mut self, name: HeaderName, value: HeaderValue) {
         self.remove(&name);
-        self.edits.add(name.as_str().as_bytes(), value.as_bytes());
+        self.edits.get_mut().add(name.as_str().as_bytes(), value.as_bytes());
     }
 
     /// Adds a field beside those of the same name.
     #[allow(clippy::needless_pass_by_value)]
     pub fn append(&mut self, name: HeaderName, value: HeaderValue) {
-        self.edits.add(name.as_str().as_bytes(), value.as_bytes());
+        self.edits.get_mut().add(name.as_str().as_bytes(), value.as_bytes());
     }
 
     /// Removes every field of this name; says whether there was one.
     pub fn remove(&mut self, name: impl AsRef<str>) -> bool {
         let name = name.as_ref().as_bytes();
-        self.edits.remove_where(self.raw.raw(), |candidate| candidate.eq_ignore_ascii_case(name))
+        self.edits.get_mut().remove_where(self.raw.raw(), |candidate| candidate.eq_ignore_ascii_case(name))
     }
 
     pub(crate) fn raw(&self) -> &RawHead {
@@ -105,82 +104,93 @@ impl Headers {
         &self.raw
     }
 
-    /// Whether a field the engine knows is there. Cheap when it never was.
+    /// Whether a field the engine knows is there.
     pub(crate) fn has(&self, known: Known) -> bool {
         self.first(known).is_some()
     }
 
+    /// Whether such a field is, or was, there: one bit.
+    pub(crate) fn may_have(&self, known: Known) -> bool {
+        self.raw.raw().known.contains(known) || self.edits.get().is_some_and(|edits| edits.has_added(known))
+    }
+
+    /// Whether more than one such field arrived.
+    pub(crate) fn repeats(&self, known: Known) -> bool {
+        self.raw.raw().repeated.contains(known)
+    }
+
     pub(crate) fn first(&self, known: Known) -> Option<&[u8]> {
-        self.all(known).next()
+        let (raw, edits) = (self.raw.raw(), self.edits.get());
+        match (raw.first(known), edits) {
+            (None, None) => None,
+            (Some((_, field)), None) => Some(field.value.of(&raw.bytes)),
+            (Some((index, field)), Some(edits)) if !edits.is_removed(index) => Some(field.value.of(&raw.bytes)),
+            (None, Some(edits)) if !edits.has_added(known) => None,
+            _ => self.all(known).next(),
+        }
     }
 
     pub(crate) fn all(&self, known: Known) -> impl Iterator<Item = &[u8]> {
-        let raw = self.raw.raw();
+        let (raw, edits) = (self.raw.raw(), self.edits.get());
         let fields = if raw.known.contains(known) { &raw.fields[..] } else { &[] };
-        let added = if self.edits.has_added(known) { &self.edits.added[..] } else { &[] };
-        let arrived = fields.iter().enumerate().filter(move |(index, field)| {
-            field.known == known && !self.edits.is_removed(*index)
-        });
-        let text = &self.edits.text;
-        let added = added.iter().filter(move |added| !added.removed && Known::of(added.name.of(text)) == known);
-        arrived.map(|(_, field)| field.value.of(&raw.bytes)).chain(added.map(|added| added.value.of(text)))
+        let removed = move |index| edits.is_some_and(|edits| edits.is_removed(index));
+        let arrived = fields.iter().enumerate().filter(move |(index, field)| field.known == known && !removed(*index));
+        let added = edits.filter(|edits| edits.has_added(known)).into_iter().flat_map(move |edits| edits.all(known));
+        arrived.map(|(_, field)| field.value.of(&raw.bytes)).chain(added)
     }
 
     /// Adds a field whose name and value are known to be well-formed.
     pub(crate) fn add(&mut self, name: &[u8], value: &[u8]) {
-        self.edits.add(name, value);
+        self.edits.get_mut().add(name, value);
     }
 
     pub(crate) fn remove_known(&mut self, known: Known) {
         if self.has(known) {
-            self.edits.remove_where(self.raw.raw(), |name| Known::of(name) == known);
+            self.edits.get_mut().remove_where(self.raw.raw(), |name| Known::of(name) == known);
         }
     }
 
     pub(crate) fn remove_raw(&mut self, index: usize) {
-        self.edits.remove_raw(index);
-    }
-
-    /// The fields of the same head without the edits.
-    pub(crate) fn pristine(&self) -> Headers {
-        Headers::new(self.raw.clone())
-    }
-
-    pub(crate) fn clear_edits(&mut self) {
-        self.edits.clear();
+        self.edits.get_mut().remove_raw(index);
     }
 
     /// Writes every field line, without the empty line that ends the head.
     pub(crate) fn write_to(&self, out: &mut Vec<u8>) {
-        self.write_arrived(out);
-        for added in self.edits.added.iter().filter(|added| !added.removed) {
-            out.extend_from_slice(added.name.of(&self.edits.text));
-            out.extend_from_slice(b": ");
-            out.extend_from_slice(added.value.of(&self.edits.text));
-            out.extend_from_slice(b"\r\n");
+        match self.edits.get() {
+            Some(edits) if edits.any_removed() => self.write_runs(edits, out),
+            _ => self.write_arrived(out),
+        }
+        if let Some(edits) = self.edits.get() {
+            edits.write_added(out);
         }
     }
 
-    /// Copies the lines that arrived, in runs between removed ones. Raw lines are safe to copy only
-    /// because the parser refused every lenient spelling (`http1::parse`): keep the two together.
+    /// Copies the lines that arrived. Raw lines are safe to copy only because the parser refused
+    /// every lenient spelling (`http1::parse`): keep the two together.
     fn write_arrived(&self, out: &mut Vec<u8>) {
         let raw = self.raw.raw();
+        let start = raw.line_end as usize;
+        let end = raw.fields.last().map_or(start, |field| field.end as usize);
+        out.extend_from_slice(&raw.bytes[start..end]);
+    }
+
+    /// The same in runs between removed lines.
+    fn write_runs(&self, edits: &Edits, out: &mut Vec<u8>) {
+        let raw = self.raw.raw();
         let mut run = raw.line_end as usize;
-        let end = raw.fields.last().map_or(run, |field| field.end as usize);
-        if self.edits.any_removed() {
-            for (index, field) in raw.fields.iter().enumerate() {
-                if self.edits.is_removed(index) {
-                    out.extend_from_slice(&raw.bytes[run..field.name.start as usize]);
-                    run = field.end as usize;
-                }
+        for (index, field) in raw.fields.iter().enumerate() {
+            if edits.is_removed(index) {
+                out.extend_from_slice(&raw.bytes[run..field.name.start as usize]);
+                run = field.end as usize;
             }
         }
+        let end = raw.fields.last().map_or(run, |field| field.end as usize);
         out.extend_from_slice(&raw.bytes[run..end]);
     }
 
     /// Whether anything was changed since the head arrived.
     pub fn is_edited(&self) -> bool {
-        !self.edits.is_empty()
+        self.edits.get().is_some_and(|edits| !edits.is_empty())
     }
 }
 
@@ -223,7 +233,7 @@ mod tests {
         assert!(head.headers_mut().remove("B"));
         assert!(!head.headers_mut().remove("B"));
         assert_eq!(head.headers().len(), 4);
-        assert_eq!(lines(&head.headers().pristine()), "A: 1\r\nB: 2\r\nHost: h\r\nb: 3\r\nC: 4\r\n");
+        assert_eq!(lines(head.pristine().headers()), "A: 1\r\nB: 2\r\nHost: h\r\nb: 3\r\nC: 4\r\n");
     }
 
     #[test]

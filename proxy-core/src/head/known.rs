@@ -1,45 +1,110 @@
 //! The fields the engine itself acts on, recognised once while a head is indexed.
 
-macro_rules! known {
-    ($($name:ident = $text:literal,)*) => {
-        /// A field the engine acts on, or `Other`.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        #[repr(u8)]
-        pub(crate) enum Known { Other, $($name,)* }
-
-        impl Known {
-            /// Recognises a name, whatever its case.
-            pub(crate) fn of(name: &[u8]) -> Known {
-                match name.len() {
-                    $(len if len == $text.len() && name.eq_ignore_ascii_case($text.as_bytes()) => Known::$name,)*
-                    _ => Known::Other,
-                }
-            }
-        }
-    };
+/// A field the engine acts on, or `Other`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Known {
+    Other,
+    Host,
+    Connection,
+    ContentLength,
+    TransferEncoding,
+    Expect,
+    Upgrade,
+    KeepAlive,
+    ProxyConnection,
+    Te,
+    Trailer,
+    ProxyAuthenticate,
+    ProxyAuthorization,
+    XForwardedFor,
+    XForwardedProto,
+    XForwardedHost,
+    XForwardedPort,
+    XRealIp,
+    Forwarded,
+    Via,
+    Date,
 }
 
-known! {
-    Host = "host",
-    Connection = "connection",
-    ContentLength = "content-length",
-    TransferEncoding = "transfer-encoding",
-    Expect = "expect",
-    Upgrade = "upgrade",
-    KeepAlive = "keep-alive",
-    ProxyConnection = "proxy-connection",
-    Te = "te",
-    Trailer = "trailer",
-    ProxyAuthenticate = "proxy-authenticate",
-    ProxyAuthorization = "proxy-authorization",
-    XForwardedFor = "x-forwarded-for",
-    XForwardedProto = "x-forwarded-proto",
-    XForwardedHost = "x-forwarded-host",
-    XForwardedPort = "x-forwarded-port",
-    XRealIp = "x-real-ip",
-    Forwarded = "forwarded",
-    Via = "via",
-    Date = "date",
+/// How many there are, `Other` included.
+pub(crate) const COUNT: usize = Known::Date as usize + 1;
+
+/// Names of eight bytes and more, by their first and last eight.
+const LONG: [Long; 13] = [
+    Long::new("forwarded", Known::Forwarded),
+    Long::new("x-real-ip", Known::XRealIp),
+    Long::new("connection", Known::Connection),
+    Long::new("keep-alive", Known::KeepAlive),
+    Long::new("content-length", Known::ContentLength),
+    Long::new("x-forwarded-for", Known::XForwardedFor),
+    Long::new("x-forwarded-host", Known::XForwardedHost),
+    Long::new("x-forwarded-port", Known::XForwardedPort),
+    Long::new("proxy-connection", Known::ProxyConnection),
+    Long::new("transfer-encoding", Known::TransferEncoding),
+    Long::new("x-forwarded-proto", Known::XForwardedProto),
+    Long::new("proxy-authenticate", Known::ProxyAuthenticate),
+    Long::new("proxy-authorization", Known::ProxyAuthorization),
+];
+
+struct Long {
+    text: &'static str,
+    ends: (u64, u64),
+    known: Known,
+}
+
+impl Long {
+    const fn new(text: &'static str, known: Known) -> Self {
+        let bytes = text.as_bytes();
+        Long { text, ends: (word(bytes, 0), word(bytes, bytes.len() - 8)), known }
+    }
+}
+
+/// Eight bytes in lower case; of the bytes a name can have, only letters change.
+const fn word(bytes: &[u8], at: usize) -> u64 {
+    let mut word = [0; 8];
+    let mut i = 0;
+    while i < 8 {
+        word[i] = bytes[at + i];
+        i += 1;
+    }
+    u64::from_le_bytes(word) | 0x2020_2020_2020_2020
+}
+
+impl Known {
+    /// Recognises a name, whatever its case.
+    pub(crate) fn of(name: &[u8]) -> Known {
+        let candidates = match name.len() {
+            2..=7 => return Known::of_short(name),
+            9 => &LONG[0..2],
+            10 => &LONG[2..4],
+            14 => &LONG[4..5],
+            15 => &LONG[5..6],
+            16 => &LONG[6..9],
+            17 => &LONG[9..11],
+            18 => &LONG[11..12],
+            19 => &LONG[12..13],
+            _ => return Known::Other,
+        };
+        let ends = (word(name, 0), word(name, name.len() - 8));
+        let same = |long: &&Long| long.ends == ends && name.eq_ignore_ascii_case(long.text.as_bytes());
+        candidates.iter().find(same).map_or(Known::Other, |long| long.known)
+    }
+
+    fn of_short(name: &[u8]) -> Known {
+        let candidates: &[(&str, Known)] = match (name.len(), name[0] | 0x20) {
+            (2, b't') => &[("te", Known::Te)],
+            (3, b'v') => &[("via", Known::Via)],
+            (4, b'h') => &[("host", Known::Host)],
+            (4, b'd') => &[("date", Known::Date)],
+            (6, b'e') => &[("expect", Known::Expect)],
+            (7, b'u') => &[("upgrade", Known::Upgrade)],
+            (7, b't') => &[("trailer", Known::Trailer)],
+            _ => return Known::Other,
+        };
+        let same = |(text, _): &&(&str, Known)| name.eq_ignore_ascii_case(text.as_bytes());
+        candidates.iter().find(same).map_or(Known::Other, |(_, known)| *known)
+    }
 }
 
 /// Which known fields a head has.
@@ -79,6 +144,9 @@ mod tests {
         assert_eq!(Known::of(b"Content-Length"), Known::ContentLength);
         assert_eq!(Known::of(b"x-real-iq"), Known::Other);
         assert_eq!(Known::of(b""), Known::Other);
+        assert_eq!(Known::of(b"X-FORWARDED-FOR"), Known::XForwardedFor);
+        assert_eq!(Known::of(b"transfer-Xncoding"), Known::Other);
+        assert_eq!(Known::of(b"Date"), Known::Date);
     }
 
     #[test]

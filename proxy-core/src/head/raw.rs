@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use http::{Method, StatusCode, Version};
 
+use super::known::COUNT;
 use super::{Known, KnownSet};
 use crate::recycle::FreeList;
 
@@ -61,14 +62,35 @@ pub(crate) struct RawHead {
     /// Where the field lines begin.
     pub(crate) line_end: u32,
     pub(crate) known: KnownSet,
+    /// Known names that more than one field has.
+    pub(crate) repeated: KnownSet,
+    /// The first field of each known name that is there.
+    first: [u8; COUNT],
 }
 
 impl RawHead {
+    /// The first field of a known name.
+    pub(crate) fn first(&self, known: Known) -> Option<(usize, &Field)> {
+        let index = usize::from(self.first[known as usize]);
+        if self.known.contains(known) { self.fields.get(index).map(|field| (index, field)) } else { None }
+    }
+
+    /// Adds a field whose line is in `bytes`.
+    pub(crate) fn index_field(&mut self, field: Field) {
+        let known = field.known;
+        if self.known.contains(known) {
+            self.repeated.insert(known);
+        } else {
+            self.known.insert(known);
+            self.first[known as usize] = self.fields.len() as u8;
+        }
+        self.fields.push(field);
+    }
+
     /// Adds a field whose line has already been pushed to `bytes`.
     pub(crate) fn push_field(&mut self, name: Span, value: Span, end: usize) {
         let known = Known::of(name.of(&self.bytes));
-        self.known.insert(known);
-        self.fields.push(Field { name, value, end: end as u32, known });
+        self.index_field(Field { name, value, end: end as u32, known });
     }
 
     /// Writes a field line and indexes it.
@@ -91,6 +113,7 @@ impl RawHead {
         self.version = Version::HTTP_11;
         self.line_end = 0;
         self.known = KnownSet::default();
+        self.repeated = KnownSet::default();
     }
 }
 

@@ -14,9 +14,15 @@ use crate::{Error, ErrorKind, Result};
 #[derive(Clone)]
 pub struct RequestHead {
     headers: Headers,
+    overrides: Option<Box<Overrides>>,
+    extensions: Extensions,
+}
+
+/// Method and target where they are not the client's. Rare, so out of line.
+#[derive(Clone, Default)]
+struct Overrides {
     method: Option<Method>,
     target: Option<Box<[u8]>>,
-    extensions: Extensions,
 }
 
 impl RequestHead {
@@ -41,13 +47,14 @@ impl RequestHead {
     }
 
     pub(crate) fn from_raw(raw: SharedHead) -> Self {
-        RequestHead { headers: Headers::new(raw), method: None, target: None, extensions: Extensions::new() }
+        RequestHead { headers: Headers::new(raw), overrides: None, extensions: Extensions::new() }
     }
 
     /// The method.
     pub fn method(&self) -> &Method {
         static GET: Method = Method::GET;
-        match (&self.method, &self.headers.raw().start) {
+        let changed = self.overrides.as_ref().and_then(|overrides| overrides.method.as_ref());
+        match (changed, &self.headers.raw().start) {
             (Some(method), _) | (None, Start::Request { method, .. }) => method,
             _ => &GET,
         }
@@ -55,7 +62,8 @@ impl RequestHead {
 
     /// The request target as it stands in the request line.
     pub fn target(&self) -> &[u8] {
-        match (&self.target, &self.headers.raw().start) {
+        let changed = self.overrides.as_ref().and_then(|overrides| overrides.target.as_deref());
+        match (changed, &self.headers.raw().start) {
             (Some(target), _) => target,
             (None, Start::Request { target, .. }) => target.of(&self.headers.raw().bytes),
             _ => b"/",
@@ -84,12 +92,15 @@ impl RequestHead {
 
     /// The host and port the request is for: of an absolute target, or else of `Host`.
     pub fn authority(&self) -> Option<&str> {
-        let bytes = match absolute_parts(self.target()) {
-            Some((authority, _)) => authority,
-            None if *self.method() == Method::CONNECT => self.target(),
-            None => self.headers.first(Known::Host)?,
-        };
-        std::str::from_utf8(bytes).ok()
+        std::str::from_utf8(self.authority_bytes()?).ok()
+    }
+
+    pub(crate) fn authority_bytes(&self) -> Option<&[u8]> {
+        match absolute_parts(self.target()) {
+            Some((authority, _)) => Some(authority),
+            None if *self.method() == Method::CONNECT => Some(self.target()),
+            None => self.headers.first(Known::Host),
+        }
     }
 
     /// The fields.
@@ -119,7 +130,7 @@ impl RequestHead {
 
     /// Sends another method than the client's.
     pub fn set_method(&mut self, method: Method) {
-        self.method = Some(method);
+        self.overrides.get_or_insert_default().method = Some(method);
     }
 
     /// Sends another target than the client's, byte for byte.
@@ -128,7 +139,7 @@ impl RequestHead {
     /// If it is empty or has bytes a target cannot have.
     pub fn set_target(&mut self, target: &str) -> Result<()> {
         check_target(target.as_bytes())?;
-        self.target = Some(target.as_bytes().into());
+        self.overrides.get_or_insert_default().target = Some(target.as_bytes().into());
         Ok(())
     }
 

@@ -237,10 +237,28 @@ impl<'a> Exchange<'a> {
         }
         let length = framing::body_of(parsed.length, method, status);
         let reusable = reusable && length != Length::UntilClose;
-        let pace = Pace { idle: self.rules.idle, min_rate: 0 };
-        let raw = RawBody::new(Source::Upstream { lease, reusable }, Decoder::new(length), pace);
-        let body = if length == Length::Exact(0) { Body::empty() } else { Body::raw(raw) };
-        Ok(Response::new(parsed.head, body))
+        Ok(Response::new(parsed.head, response_body(lease, length, reusable, self.rules.idle)))
+    }
+}
+
+/// The body behind a head. Where all of it was read along with the head, the connection goes back to
+/// its pool here, before the client has anything of it.
+fn response_body(mut lease: Lease, length: Length, reusable: bool, idle: Duration) -> Body {
+    let buffer = &mut lease.connection().reader().buffer;
+    match length {
+        Length::Exact(length) if length <= buffer.len() as u64 => {
+            let clean = buffer.len() as u64 == length && reusable && !lease.is_uploading();
+            let mut buffer = std::mem::take(&mut lease.connection().reader().buffer);
+            buffer.truncate(usize::try_from(length).unwrap_or(usize::MAX));
+            if clean {
+                lease.release();
+            }
+            Body::here(buffer)
+        }
+        length => {
+            let pace = Pace { idle, min_rate: 0 };
+            Body::raw(RawBody::new(Source::Upstream { lease, reusable }, Decoder::new(length), pace))
+        }
     }
 }
 

@@ -66,16 +66,12 @@ fn declare(response: &mut Response, to: &Answering<'_>, framing: Framing) {
     let headers = response.head_mut().headers_mut();
     let wrong = match framing {
         Framing::None => !tells && headers.has(Known::ContentLength),
-        Framing::Exact(length) => headers.first(Known::ContentLength).is_some_and(|value| parse(value) != Some(length)),
+        Framing::Exact(length) => headers.first(Known::ContentLength).is_some_and(|value| framing::parse_length(value) != Ok(length)),
         Framing::Chunked | Framing::UntilClose => headers.has(Known::ContentLength),
     };
     if wrong {
         headers.remove_known(Known::ContentLength);
     }
-}
-
-fn parse(value: &[u8]) -> Option<u64> {
-    std::str::from_utf8(value).ok()?.parse().ok()
 }
 
 /// Writes a `Content-Length` line.

@@ -71,13 +71,14 @@ pub(crate) fn has_no_body(method: &Method, status: StatusCode) -> bool {
 }
 
 fn declared_length(headers: &Headers, http11: bool) -> Result<Option<Length>, ErrorKind> {
-    let mut lengths = headers.all(Known::ContentLength);
-    let length = lengths.next();
-    if lengths.next().is_some() {
+    if !headers.may_have(Known::ContentLength) && !headers.may_have(Known::TransferEncoding) {
+        return Ok(None);
+    }
+    if headers.repeats(Known::ContentLength) {
         return Err(ErrorKind::LengthRepeated);
     }
-    let mut codings = headers.all(Known::TransferEncoding);
-    let Some(coding) = codings.next() else {
+    let length = headers.first(Known::ContentLength);
+    let Some(coding) = headers.first(Known::TransferEncoding) else {
         return length.map(|value| parse_length(value).map(Length::Exact)).transpose();
     };
     if length.is_some() {
@@ -86,14 +87,14 @@ fn declared_length(headers: &Headers, http11: bool) -> Result<Option<Length>, Er
     if !http11 {
         return Err(ErrorKind::ChunkedInHttp10);
     }
-    match coding.eq_ignore_ascii_case(b"chunked") && codings.next().is_none() {
+    match coding.eq_ignore_ascii_case(b"chunked") && !headers.repeats(Known::TransferEncoding) {
         true => Ok(Some(Length::Chunked)),
         false => Err(ErrorKind::TransferEncoding),
     }
 }
 
 /// `1*DIGIT` that fits 63 bits. Signs, spaces and lists are refused.
-fn parse_length(value: &[u8]) -> Result<u64, ErrorKind> {
+pub(crate) fn parse_length(value: &[u8]) -> Result<u64, ErrorKind> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return Err(ErrorKind::LengthMalformed);
     }
@@ -104,6 +105,11 @@ fn parse_length(value: &[u8]) -> Result<u64, ErrorKind> {
 
 fn connection_options(headers: &Headers, http11: bool) -> Options {
     let mut options = Options { keep_alive: http11, upgrade: false };
+    match headers.first(Known::Connection) {
+        None => return options,
+        Some(b"keep-alive") if !headers.repeats(Known::Connection) => return Options { keep_alive: true, upgrade: false },
+        Some(_) => {}
+    }
     let mut close = false;
     for token in headers.all(Known::Connection).flat_map(tokens) {
         match token {
@@ -124,12 +130,10 @@ pub(crate) fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// Exactly one `Host` in HTTP/1.1, well-formed, and the same as an absolute target's authority.
 fn check_host(head: &RequestHead, http11: bool) -> Result<(), ErrorKind> {
-    let mut hosts = head.headers().all(Known::Host);
-    let host = hosts.next();
-    if hosts.next().is_some() {
+    if head.headers().repeats(Known::Host) {
         return Err(ErrorKind::HostRepeated);
     }
-    let Some(host) = host else {
+    let Some(host) = head.headers().first(Known::Host) else {
         return if http11 { Err(ErrorKind::HostMissing) } else { Ok(()) };
     };
     if !is_authority(host) {
@@ -168,22 +172,26 @@ fn is_authority(bytes: &[u8]) -> bool {
             bytes.split_at(colon)
         }
     };
-    let legal = if bytes.first() == Some(&b'[') { is_address_byte } else { is_name_byte };
+    let legal = if bytes.first() == Some(&b'[') { &ADDRESS } else { &NAME };
     let port_legal = match port {
         [] => true,
         [b':', digits @ ..] => digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit),
         _ => false,
     };
-    port_legal && host.iter().all(|byte| legal(*byte))
+    port_legal && host.iter().all(|byte| legal[usize::from(*byte)])
 }
 
 /// `reg-name` of RFC 3986: unreserved, sub-delims and percent.
-fn is_name_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%".contains(&byte)
-}
+static NAME: [bool; 256] = table(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~!$&'()*+,;=%");
+static ADDRESS: [bool; 256] = table(b"abcdefABCDEF0123456789:.");
 
-fn is_address_byte(byte: u8) -> bool {
-    byte.is_ascii_hexdigit() || b":.".contains(&byte)
+const fn table(members: &[u8]) -> [bool; 256] {
+    let (mut table, mut i) = ([false; 256], 0);
+    while i < members.len() {
+        table[members[i] as usize] = true;
+        i += 1;
+    }
+    table
 }
 
 #[cfg(test)]

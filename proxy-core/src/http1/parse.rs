@@ -9,7 +9,7 @@ use std::mem::MaybeUninit;
 use http::{Method, StatusCode, Version};
 
 use super::framing::{self, Length, Options};
-use crate::head::{KnownSet, Known, RawHead, SharedHead, Span, Start};
+use crate::head::{Field, Known, RawHead, SharedHead, Span, Start};
 use crate::{ErrorKind, Limits, RequestHead, ResponseHead};
 
 const MAX_FIELDS: usize = 128;
@@ -39,21 +39,26 @@ pub(crate) struct ParsedResponse {
 pub(crate) fn request(bytes: &[u8], limits: &Limits) -> Result<Option<ParsedRequest>, ErrorKind> {
     let skipped = leading_line(bytes);
     let bytes = &bytes[skipped..];
-    let Some(end) = end_of_head(bytes, limits.max_head_bytes)? else {
-        return check_partial_request(bytes, limits).map(|()| None);
-    };
-    let line_end = end.first_line;
-    check_target_length(&bytes[..line_end], limits)?;
+    match bytes.first() {
+        Some(b'\n') => return Err(ErrorKind::BareLineEnd),
+        Some(b'\r') if bytes.len() > 1 || skipped > 0 => return Err(ErrorKind::BadRequestLine),
+        _ => {}
+    }
+    let window = &bytes[..bytes.len().min(limits.max_head_bytes)];
+    let mut end = None;
     let raw = SharedHead::build(|raw| {
-        raw.bytes.extend_from_slice(&bytes[..end.head]);
-        raw.line_end = line_end as u32;
-        tokenise_request(&bytes[..end.head], limits, raw)
+        end = tokenise_request(window, limits, raw)?;
+        Ok(())
     })?;
+    let Some(end) = end else {
+        check_partial_request(window, limits)?;
+        return if bytes.len() >= limits.max_head_bytes { Err(ErrorKind::HeadTooLarge) } else { Ok(None) };
+    };
     let head = RequestHead::from_raw(raw);
     let checked = framing::check_request(&head)?;
     Ok(Some(ParsedRequest {
         head,
-        consumed: skipped + end.head,
+        consumed: skipped + end,
         length: checked.length,
         options: checked.options,
         expect_continue: checked.expect_continue,
@@ -62,43 +67,18 @@ pub(crate) fn request(bytes: &[u8], limits: &Limits) -> Result<Option<ParsedRequ
 
 /// Parses a response head; `None` where it is not complete yet.
 pub(crate) fn response(bytes: &[u8], limits: &Limits) -> Result<Option<ParsedResponse>, ErrorKind> {
-    let Some(end) = end_of_head(bytes, limits.max_head_bytes).map_err(|_| ErrorKind::BadResponse)? else {
-        return Ok(None);
-    };
+    let window = &bytes[..bytes.len().min(limits.max_head_bytes)];
+    let mut end = None;
     let raw = SharedHead::build(|raw| {
-        raw.bytes.extend_from_slice(&bytes[..end.head]);
-        raw.line_end = end.first_line as u32;
-        tokenise_response(&bytes[..end.head], limits, raw)
+        end = tokenise_response(window, limits, raw)?;
+        Ok(())
     })?;
+    let Some(end) = end else {
+        return if bytes.len() >= limits.max_head_bytes { Err(ErrorKind::BadResponse) } else { Ok(None) };
+    };
     let head = ResponseHead::from_raw(raw);
     let (length, options) = framing::check_response(&head)?;
-    Ok(Some(ParsedResponse { head, consumed: end.head, length, options }))
-}
-
-struct EndOfHead {
-    first_line: usize,
-    head: usize,
-}
-
-/// Finds the empty line that ends a head, and refuses lines that do not end in CRLF on the way.
-fn end_of_head(bytes: &[u8], max: usize) -> Result<Option<EndOfHead>, ErrorKind> {
-    let window = &bytes[..bytes.len().min(max)];
-    let (mut first_line, mut line_start) = (None, 0);
-    for feed in memchr::memchr_iter(b'\n', window) {
-        if feed == line_start || window[feed - 1] != b'\r' {
-            return Err(ErrorKind::BareLineEnd);
-        }
-        if feed - 1 == line_start {
-            let first_line = first_line.ok_or(ErrorKind::BadRequestLine)?;
-            return Ok(Some(EndOfHead { first_line, head: feed + 1 }));
-        }
-        first_line.get_or_insert(feed + 1);
-        line_start = feed + 1;
-    }
-    match bytes.len() >= max {
-        true => Err(ErrorKind::HeadTooLarge),
-        false => Ok(None),
-    }
+    Ok(Some(ParsedResponse { head, consumed: end, length, options }))
 }
 
 /// One empty line before a request line is skipped (RFC 9112 §2.2).
@@ -131,17 +111,18 @@ fn check_target_length(line: &[u8], limits: &Limits) -> Result<(), ErrorKind> {
     }
 }
 
-fn tokenise_request(bytes: &[u8], limits: &Limits, raw: &mut RawHead) -> Result<(), ErrorKind> {
+/// Returns where the head ends, if it does.
+fn tokenise_request(bytes: &[u8], limits: &Limits, raw: &mut RawHead) -> Result<Option<usize>, ErrorKind> {
     let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut parsed = httparse::Request::new(&mut []);
     let status = parsed
         .parse_with_uninit_headers(bytes, &mut fields[..limits.max_headers.min(MAX_FIELDS)])
-        .map_err(|error| request_error(error, bytes))?;
-    if status.is_partial() {
-        return Err(ErrorKind::BadHeader);
+        .map_err(|error| request_error(error, bytes, limits))?;
+    let httparse::Status::Complete(end) = status else { return Ok(None) };
+    let (method, target) = (parsed.method.unwrap_or_default(), parsed.path.unwrap_or_default());
+    if target.len() > limits.max_target_bytes {
+        return Err(ErrorKind::TargetTooLong);
     }
-    let method = parsed.method.unwrap_or_default();
-    let target = parsed.path.unwrap_or_default();
     if !crate::head::is_target(target.as_bytes()) {
         return Err(ErrorKind::BadTarget);
     }
@@ -150,26 +131,29 @@ fn tokenise_request(bytes: &[u8], limits: &Limits, raw: &mut RawHead) -> Result<
         method: Method::from_bytes(method.as_bytes()).map_err(|_| ErrorKind::BadRequestLine)?,
         target: span_in(bytes, target.as_bytes()),
     };
-    index_fields(bytes, parsed.headers, raw);
-    Ok(())
+    index_fields(&bytes[..end], parsed.headers, raw)?;
+    Ok(Some(end))
 }
 
-fn tokenise_response(bytes: &[u8], limits: &Limits, raw: &mut RawHead) -> Result<(), ErrorKind> {
+/// Returns where the head ends, if it does.
+fn tokenise_response(bytes: &[u8], limits: &Limits, raw: &mut RawHead) -> Result<Option<usize>, ErrorKind> {
+    // httparse skips empty lines before a status line; there is no reason for one.
+    if matches!(bytes.first(), Some(b'\r' | b'\n')) {
+        return Err(ErrorKind::BadResponse);
+    }
     let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut parsed = httparse::Response::new(&mut []);
     let config = httparse::ParserConfig::default();
     let status = config
         .parse_response_with_uninit_headers(&mut parsed, bytes, &mut fields[..limits.max_headers.min(MAX_FIELDS)])
         .map_err(|_| ErrorKind::BadResponse)?;
-    let code = parsed.code.filter(|code| (100..600).contains(code));
-    if status.is_partial() || code.is_none() {
-        return Err(ErrorKind::BadResponse);
-    }
+    let httparse::Status::Complete(end) = status else { return Ok(None) };
+    let code = parsed.code.filter(|code| (100..600).contains(code)).ok_or(ErrorKind::BadResponse)?;
+    let status = StatusCode::from_u16(code).map_err(|_| ErrorKind::BadResponse)?;
     raw.version = version(parsed.version);
-    let status = code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(ErrorKind::BadResponse)?;
     raw.start = Start::Response { status };
-    index_fields(bytes, parsed.headers, raw);
-    Ok(())
+    index_fields(&bytes[..end], parsed.headers, raw).map_err(|_| ErrorKind::BadResponse)?;
+    Ok(Some(end))
 }
 
 fn version(minor: Option<u8>) -> Version {
@@ -179,20 +163,29 @@ fn version(minor: Option<u8>) -> Version {
     }
 }
 
-fn index_fields(bytes: &[u8], fields: &[httparse::Header<'_>], raw: &mut RawHead) {
-    raw.known = KnownSet::default();
-    let mut ends = fields.iter().skip(1).map(|field| offset_in(bytes, field.name.as_bytes()));
-    for field in fields {
+/// Copies the head and indexes its fields. httparse takes a bare LF for a line end; here each line
+/// must have its CR, or it would mean one thing to us and another to who reads the copy.
+fn index_fields(bytes: &[u8], fields: &[httparse::Header<'_>], raw: &mut RawHead) -> Result<(), ErrorKind> {
+    raw.bytes.extend_from_slice(bytes);
+    let end_of_lines = bytes.len().checked_sub(2).ok_or(ErrorKind::BareLineEnd)?;
+    let start_of = |index: usize| fields.get(index).map_or(end_of_lines, |field| offset_in(bytes, field.name.as_bytes()));
+    raw.line_end = start_of(0) as u32;
+    let mut well_ended = ends_in_crlf(bytes, start_of(0)) && ends_in_crlf(bytes, bytes.len());
+    for (index, field) in fields.iter().enumerate() {
         let name = span_in(bytes, field.name.as_bytes());
         let value = match field.value {
             b"" => Span::new(name.end as usize + 1, name.end as usize + 1),
             value => span_in(bytes, value),
         };
-        let end = ends.next().unwrap_or(bytes.len() - 2);
-        let known = Known::of(field.name.as_bytes());
-        raw.known.insert(known);
-        raw.fields.push(crate::head::Field { name, value, end: end as u32, known });
+        let end = start_of(index + 1);
+        well_ended &= ends_in_crlf(bytes, end);
+        raw.index_field(Field { name, value, end: end as u32, known: Known::of(field.name.as_bytes()) });
     }
+    if well_ended { Ok(()) } else { Err(ErrorKind::BareLineEnd) }
+}
+
+fn ends_in_crlf(bytes: &[u8], end: usize) -> bool {
+    bytes[..end].ends_with(b"\r\n")
 }
 
 /// Where a part of `whole` begins, which `part` must be.
@@ -205,8 +198,12 @@ fn span_in(whole: &[u8], part: &[u8]) -> Span {
     Span::new(start, start + part.len())
 }
 
-fn request_error(error: httparse::Error, bytes: &[u8]) -> ErrorKind {
+fn request_error(error: httparse::Error, bytes: &[u8], limits: &Limits) -> ErrorKind {
+    if let Err(kind) = check_target_length(bytes.split(|byte| *byte == b'\r').next().unwrap_or_default(), limits) {
+        return kind;
+    }
     match error {
+        _ if has_bare_feed(bytes) => ErrorKind::BareLineEnd,
         httparse::Error::TooManyHeaders => ErrorKind::TooManyHeaders,
         httparse::Error::Version if names_other_version(bytes) => ErrorKind::BadVersion,
         httparse::Error::Version => ErrorKind::BadRequestLine,
@@ -215,11 +212,17 @@ fn request_error(error: httparse::Error, bytes: &[u8]) -> ErrorKind {
     }
 }
 
+/// A line feed without its carriage return makes httparse stumble over what follows; name the cause.
+fn has_bare_feed(bytes: &[u8]) -> bool {
+    memchr::memchr_iter(b'\n', bytes).any(|feed| feed == 0 || bytes[feed - 1] != b'\r')
+}
+
 /// `HTTP/` digit `.` digit, but not a version we speak: 505 rather than 400.
 fn names_other_version(bytes: &[u8]) -> bool {
     let line = bytes.split(|byte| *byte == b'\r').next().unwrap_or_default();
     let version = line.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
-    matches!(version, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+    let words = line.split(|byte| *byte == b' ').count();
+    words == 3 && matches!(version, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
         if major.is_ascii_digit() && minor.is_ascii_digit())
 }
 
@@ -325,9 +328,10 @@ mod tests {
         check("POST / HTTP/1.1\r\nHost: h\r\ntransfer-encoding: Chunked\r\n\r\n", Length::Chunked, true);
         check("OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n", Length::Exact(0), true);
         check("GET http://H:80/a HTTP/1.1\r\nHost: h:80\r\n\r\n", Length::Exact(0), true);
-        let parsed = check("PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\nX", Length::Exact(1), true);
+        let text = "PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\nX";
+        let parsed = check(text, Length::Exact(1), true);
         assert!(parsed.expect_continue);
-        assert_eq!(parsed.consumed, 74 - 1);
+        assert_eq!(parsed.consumed, text.len() - 1);
     }
 
     #[test]

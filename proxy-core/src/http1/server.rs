@@ -151,7 +151,9 @@ impl Connection {
                 return self.answer(exchange, response, answering, false).await;
             }
         };
-        match self.run(&mut exchange, request, options).await {
+        let result = self.run(&mut exchange, request, options).await;
+        self.timer = std::mem::take(&mut exchange.ctx().timer);
+        match result {
             Ok(response) => {
                 let last = self.draining.is_on() || self.shared.limits.max_requests_per_connection == Some(self.requests);
                 self.answer(exchange, response, answering, options.keep_alive && !last).await
@@ -173,6 +175,7 @@ impl Connection {
         let mut ctx = crate::context::take(&self.peer, now);
         ctx.set_request(parsed.head.pristine());
         ctx.interim = (parsed.head.version() == Version::HTTP_11).then(|| self.stream.clone());
+        ctx.timer = std::mem::take(&mut self.timer);
         ctx.clocks.deadline = self.shared.timeouts.total.map(|total| now + total);
         Exchange::new(Arc::clone(&self.shared), ctx)
     }
@@ -198,6 +201,8 @@ impl Connection {
     /// Runs the request through filters and upstream, and watches the client meanwhile.
     async fn run(&mut self, exchange: &mut Exchange, request: Request, options: Options) -> Result<Response, ErrorKind> {
         let deadline = exchange.ctx().clocks.deadline;
+        // The connection's own timer is with the context, for the upstream's deadlines.
+        let mut timer = Timer::default();
         let mut run = pin!(exchange.run(request, options));
         poll_fn(|cx| {
             if let Poll::Ready(response) = run.as_mut().poll(cx) {
@@ -206,7 +211,7 @@ impl Connection {
             if self.client_left(cx) {
                 return Poll::Ready(Err(ErrorKind::ClientGone));
             }
-            match deadline.map(|at| self.timer.poll_at(cx, at)) {
+            match deadline.map(|at| timer.poll_at(cx, at)) {
                 Some(Poll::Ready(())) => Poll::Ready(Err(ErrorKind::TotalTimeout)),
                 _ => Poll::Pending,
             }

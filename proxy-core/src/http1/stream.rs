@@ -23,11 +23,14 @@ struct Inner {
     parked: Mutex<Option<Parked>>,
     /// A request body is still being written.
     uploading: AtomicBool,
+    /// TCP keeps nothing back: there is nothing to flush.
+    unbuffered: bool,
 }
 
 impl Stream {
     pub(crate) fn new(io: Box<dyn Io>) -> Self {
-        Stream(Arc::new(Inner { io: Mutex::new(io), parked: Mutex::new(None), uploading: AtomicBool::new(false) }))
+        let unbuffered = io.as_tcp().is_some();
+        Stream(Arc::new(Inner { unbuffered, io: Mutex::new(io), parked: Mutex::new(None), uploading: AtomicBool::new(false) }))
     }
 
     fn io(&self) -> MutexGuard<'_, Box<dyn Io>> {
@@ -57,6 +60,9 @@ impl Stream {
     }
 
     pub(crate) fn poll_flush(&self, cx: &mut Task<'_>) -> Poll<io::Result<()>> {
+        if self.0.unbuffered {
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut **self.io()).poll_flush(cx)
     }
 

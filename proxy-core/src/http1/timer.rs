@@ -31,9 +31,4 @@ impl Timer {
         }
         sleep.as_mut().poll(cx)
     }
-
-    /// Lets another task use it.
-    pub(crate) fn disown(&mut self) {
-        self.waker = None;
-    }
 }

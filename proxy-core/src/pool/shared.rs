@@ -101,7 +101,16 @@ impl SharedPool {
             sweeping: AtomicBool::new(false),
             closed: AtomicBool::new(false),
         });
-        SharedPool { _open: Arc::new(Open(Arc::clone(&inner))), inner }
+        SharedPool {
+            _open: Arc::new(Open(Arc::clone(&inner))),
+            inner,
+        }
+    }
+
+    /// Takes back a connection whose exchange was complete and well framed, as the engine does by
+    /// itself. Dropping the lease closes it instead.
+    pub fn give_back(&self, lease: Lease) {
+        lease.release();
     }
 
     /// What it did so far. Takes each thread's lock for a moment.
@@ -182,7 +191,9 @@ impl Inner {
     /// Whether a connection has neither reached its age nor its number of exchanges.
     fn is_young(&self, connection: &Connection, now: Instant) -> bool {
         let age = || now.saturating_duration_since(connection.created());
-        self.settings.max_requests.is_none_or(|max| connection.requests() < max)
+        self.settings
+            .max_requests
+            .is_none_or(|max| connection.requests() < max)
             && self.settings.max_age.is_none_or(|max| age() < max)
     }
 
@@ -196,12 +207,23 @@ impl Inner {
         }
     }
 
-    async fn wait(&self, ticket: Ticket<'_, Idle>, target: &Target, deadline: Option<Instant>) -> Result<Grant<Idle>> {
+    async fn wait(
+        &self,
+        ticket: Ticket<'_, Idle>,
+        target: &Target,
+        deadline: Option<Instant>,
+    ) -> Result<Grant<Idle>> {
         let _waiting = self.counters.wait();
         self.notify(target.backend(), PoolEvent::Waiting);
-        let grant = match deadline {
+        let patience = self
+            .settings
+            .pending_timeout
+            .and_then(|timeout| Instant::now().checked_add(timeout));
+        let grant = match deadline.into_iter().chain(patience).min() {
             None => ticket.await,
-            Some(deadline) => tokio::time::timeout_at(deadline, ticket).await.map_err(|_| ErrorKind::PoolTimeout)?,
+            Some(deadline) => tokio::time::timeout_at(deadline, ticket)
+                .await
+                .map_err(|_| ErrorKind::PoolTimeout)?,
         };
         if let Grant::Kept(_) = grant {
             self.counters.handed();
@@ -209,7 +231,12 @@ impl Inner {
         Ok(grant)
     }
 
-    async fn connect(self: &Arc<Self>, target: &Target, permit: Permit<Idle>, deadline: Option<Instant>) -> Result<Lease> {
+    async fn connect(
+        self: &Arc<Self>,
+        target: &Target,
+        permit: Permit<Idle>,
+        deadline: Option<Instant>,
+    ) -> Result<Lease> {
         sweeper::ensure(self);
         let started = Instant::now();
         let generation = permit.site().generation();
@@ -235,7 +262,10 @@ impl Inner {
         if let Some(site) = self.sites().get(backend) {
             return Arc::clone(site);
         }
-        let max_open = self.settings.max_open_per_backend.map_or(usize::MAX, |max| max.max(1));
+        let max_open = self
+            .settings
+            .max_open_per_backend
+            .map_or(usize::MAX, |max| max.max(1));
         let quota = quota::Quota::new(self.settings.max_idle_per_backend, self.shelves.len());
         let site = Arc::new(Site::new(max_open, self.settings.max_pending, quota));
         Arc::clone(self.sites().entry(backend.clone()).or_insert(site))
@@ -277,6 +307,8 @@ impl Default for SharedPool {
 
 impl fmt::Debug for SharedPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SharedPool").field("stats", &self.stats()).finish_non_exhaustive()
+        f.debug_struct("SharedPool")
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
     }
 }

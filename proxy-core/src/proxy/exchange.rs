@@ -153,10 +153,9 @@ impl Exchange {
 
     fn end(&mut self, now: Instant) -> Option<Box<Context>> {
         let mut ctx = self.ctx.take()?;
-        if let Some(attempt) = &mut ctx.attempt {
-            attempt.set_result(self.attempt_result());
+        if let Some(attempt) = ctx.attempt.take() {
+            attempt.end(self.attempt_result(), now);
         }
-        ctx.attempt = None;
         if self.shared.has_filters(&ctx) {
             let outcome = self.outcome(&ctx, now);
             self.shared.run_on_done(&outcome, &ctx);

@@ -24,6 +24,8 @@ pub struct PoolSettings {
     pub max_open_per_backend: Option<usize>,
     /// Requests that may wait for a connection to one backend. Default 1024.
     pub max_pending: usize,
+    /// How long one of them may wait, within the deadline it has anyway. Default `None`: only that deadline.
+    pub pending_timeout: Option<Duration>,
     /// How long a connection may be idle. Default 60 s, below the 75 s after which nginx closes.
     pub idle_timeout: Duration,
     /// The age from which on a connection is not used again. Default `None`: no limit.
@@ -41,6 +43,7 @@ impl Default for PoolSettings {
             max_idle: 4096,
             max_open_per_backend: None,
             max_pending: 1024,
+            pending_timeout: None,
             idle_timeout: Duration::from_secs(60),
             max_age: None,
             max_requests: None,
@@ -63,7 +66,9 @@ impl Default for PoolBuilder {
             settings: PoolSettings::default(),
             connector: Arc::new(TcpConnector),
             observer: None,
-            shards: std::thread::available_parallelism().map_or(1, |count| count.get().next_power_of_two()),
+            // Twice the processors: the runtime's workers and some more threads each have their own.
+            shards: std::thread::available_parallelism()
+                .map_or(2, |count| 2 * count.get().next_power_of_two()),
         }
     }
 }
@@ -101,6 +106,13 @@ impl PoolBuilder {
     #[must_use]
     pub fn max_pending(mut self, count: usize) -> Self {
         self.settings.max_pending = count;
+        self
+    }
+
+    /// How long a request may wait for a connection. Default: as long as its own deadline allows.
+    #[must_use]
+    pub fn pending_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.pending_timeout = Some(timeout);
         self
     }
 
@@ -154,6 +166,8 @@ impl PoolBuilder {
 
 impl fmt::Debug for PoolBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PoolBuilder").field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("PoolBuilder")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
     }
 }

@@ -50,9 +50,18 @@ where
     T::Key: Hash,
 {
     pub(crate) fn new(count: usize, limit: usize) -> Self {
-        let shelf = || Shelf { stacks: HashMap::default(), share: Share::default(), count: 0, taken: 0, closed: false };
+        let shelf = || Shelf {
+            stacks: HashMap::default(),
+            share: Share::default(),
+            count: 0,
+            taken: 0,
+            closed: false,
+        };
         let shelves = (0..count).map(|_| Padded(Mutex::new(shelf()))).collect();
-        Shelves { shelves, total: Quota::new(limit, count) }
+        Shelves {
+            shelves,
+            total: Quota::new(limit, count),
+        }
     }
 
     /// A power of two.
@@ -62,7 +71,10 @@ where
 
     fn shelf(&self, worker: usize) -> MutexGuard<'_, Shelf<T>> {
         let index = worker & (self.shelves.len() - 1);
-        self.shelves[index].0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shelves[index]
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The thing released last by this worker, else one of another worker's.
@@ -74,7 +86,10 @@ where
     pub(crate) fn take_any(&self, worker: usize, site: &Arc<Site<T>>) -> Option<T> {
         (worker..worker + self.len()).find_map(|worker| {
             let mut shelf = self.shelf(worker);
-            let stack = shelf.stacks.values_mut().find(|stack| Arc::ptr_eq(&stack.site, site) && !stack.things.is_empty());
+            let stack = shelf
+                .stacks
+                .values_mut()
+                .find(|stack| Arc::ptr_eq(&stack.site, site) && !stack.things.is_empty());
             let thing = stack.and_then(Stack::pop)?;
             shelf.forget(1, &self.total);
             Some(thing)
@@ -116,7 +131,9 @@ where
     /// Takes away everything of this site.
     pub(crate) fn evict(&self, site: &Arc<Site<T>>) {
         for worker in 0..self.len() {
-            let gone = self.shelf(worker).empty(|stack| Arc::ptr_eq(&stack.site, site), &self.total);
+            let gone = self
+                .shelf(worker)
+                .empty(|stack| Arc::ptr_eq(&stack.site, site), &self.total);
             drop(gone);
         }
     }
@@ -147,7 +164,9 @@ where
         unfit: impl FnMut(&mut T) -> bool,
     ) -> (Vec<T>, Option<usize>) {
         let mut shelf = self.shelf(worker);
-        let Some(stack) = shelf.stacks.get_mut(key) else { return (Vec::new(), None) };
+        let Some(stack) = shelf.stacks.get_mut(key) else {
+            return (Vec::new(), None);
+        };
         let gone = stack.sift((from, count), unfit);
         let next = from + count - gone.len();
         let next = (next < stack.things.len()).then_some(next);
@@ -168,7 +187,12 @@ where
 
     /// How many things of this key are idle.
     pub(crate) fn idle(&self, key: &T::Key) -> usize {
-        let count = |worker| self.shelf(worker).stacks.get(key).map_or(0, |stack| stack.things.len());
+        let count = |worker| {
+            self.shelf(worker)
+                .stacks
+                .get(key)
+                .map_or(0, |stack| stack.things.len())
+        };
         (0..self.len()).map(count).sum()
     }
 
@@ -196,7 +220,10 @@ where
     fn put(&mut self, thing: T, total: &Quota) -> Put<T> {
         let stack = match self.stacks.get_mut(thing.key()) {
             Some(stack) => stack,
-            None => self.stacks.entry(thing.key().clone()).or_insert_with(|| Stack::new(Arc::clone(thing.site()))),
+            None => self
+                .stacks
+                .entry(thing.key().clone())
+                .or_insert_with(|| Stack::new(Arc::clone(thing.site()))),
         };
         if !stack.share.draw(&stack.site.quota) {
             return stack.replace(thing);
@@ -214,7 +241,9 @@ where
     #[cold]
     fn replace(&mut self, thing: T) -> Put<T> {
         let old = self.oldest().and_then(Stack::pop_oldest);
-        let Some(stack) = self.stacks.get_mut(thing.key()) else { return Put::Refused(thing) };
+        let Some(stack) = self.stacks.get_mut(thing.key()) else {
+            return Put::Refused(thing);
+        };
         let Some(old) = old else {
             stack.share.restore(&stack.site.quota);
             return Put::Refused(thing);
@@ -224,7 +253,10 @@ where
     }
 
     fn oldest(&mut self) -> Option<&mut Stack<T>> {
-        let filled = self.stacks.values_mut().filter(|stack| !stack.things.is_empty());
+        let filled = self
+            .stacks
+            .values_mut()
+            .filter(|stack| !stack.things.is_empty());
         filled.reduce(|a, b| if b.is_older(a) { b } else { a })
     }
 
@@ -249,7 +281,11 @@ where
 
 impl<T: Kept> Stack<T> {
     fn new(site: Arc<Site<T>>) -> Self {
-        Stack { site, things: VecDeque::new(), share: Share::default() }
+        Stack {
+            site,
+            things: VecDeque::new(),
+            share: Share::default(),
+        }
     }
 
     fn pop(&mut self) -> Option<T> {
@@ -266,7 +302,9 @@ impl<T: Kept> Stack<T> {
 
     /// Keeps `thing` instead of the one in this stack that is idle longest.
     fn replace(&mut self, thing: T) -> Put<T> {
-        let Some(old) = self.things.pop_front() else { return Put::Refused(thing) };
+        let Some(old) = self.things.pop_front() else {
+            return Put::Refused(thing);
+        };
         self.things.push_back(thing);
         Put::Replaced(old)
     }
@@ -275,7 +313,11 @@ impl<T: Kept> Stack<T> {
         matches!((self.things.front(), other.things.front()), (Some(a), Some(b)) if a.is_older(b))
     }
 
-    fn sift(&mut self, (from, count): (usize, usize), mut unfit: impl FnMut(&mut T) -> bool) -> Vec<T> {
+    fn sift(
+        &mut self,
+        (from, count): (usize, usize),
+        mut unfit: impl FnMut(&mut T) -> bool,
+    ) -> Vec<T> {
         let end = self.things.len().min(from.saturating_add(count));
         let mut index = from;
         let mut gone = Vec::new();

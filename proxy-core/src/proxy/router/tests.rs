@@ -85,8 +85,12 @@ struct Rule {
 fn rule() -> impl Strategy<Value = Rule> {
     let host = select(vec!["a.x", "b.a.x", "*.x", "*.a.x"]);
     let path = (select(vec!['=', '^', '~']), select(vec!["/", "/a", "/a/", "/a/b", "/b"]));
-    (option::of(host), option::of(path), any::<bool>(), any::<bool>())
-        .prop_map(|(host, path, post, flag)| Rule { host, path, post, flag })
+    (option::of(host), option::of(path), any::<bool>(), any::<bool>()).prop_map(|(host, path, post, flag)| Rule {
+        host,
+        path,
+        post,
+        flag,
+    })
 }
 
 fn route(index: usize, rule: &Rule) -> Route {
@@ -120,8 +124,12 @@ fn rank(rule: &Rule, host: &str, path: &str, post: bool, flag: bool) -> Option<[
         None => [0, 0],
         Some(('=', exact)) if exact == path => [3, 0],
         Some(('~', exact)) if exact == path => [1, 0],
-        Some(('^', prefix)) if format!("{path}/").starts_with(&format!("{}/", prefix.trim_end_matches('/')))
-            && path.len() >= prefix.len() => [2, prefix.len()],
+        Some(('^', prefix))
+            if format!("{path}/").starts_with(&format!("{}/", prefix.trim_end_matches('/')))
+                && path.len() >= prefix.len() =>
+        {
+            [2, prefix.len()]
+        }
         Some(_) => return None,
     };
     let holds = (post || !rule.post) && (flag || !rule.flag);

@@ -1,0 +1,114 @@
+//! Something to balance: three backends in this process.
+
+use std::fmt::Write as _;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+
+use async_trait::async_trait;
+use proxy_config::{Config, ConfigErrors, Server};
+use proxy_core::{Body, Context, Forwarding, Proxy, Request, Response, Result, Upstream, serve};
+
+const NAMES: [&str; 3] = ["one", "two", "three"];
+
+/// The backends, which listen already.
+pub(crate) struct Demo {
+    sockets: [TcpListener; 3],
+    addresses: [SocketAddr; 3],
+}
+
+impl Demo {
+    /// Opens a socket for each backend, on ports that are free.
+    pub(crate) fn bind() -> io::Result<Self> {
+        let bind = || TcpListener::bind("127.0.0.1:0");
+        let sockets = [bind()?, bind()?, bind()?];
+        let [one, two, three] = &sockets;
+        let addresses = [one.local_addr()?, two.local_addr()?, three.local_addr()?];
+        Ok(Demo { sockets, addresses })
+    }
+
+    /// The configuration of a load balancer over the three.
+    pub(crate) fn config(&self, listen: SocketAddr) -> std::result::Result<Config, ConfigErrors> {
+        let [one, two, three] = self.addresses;
+        let text = format!(
+            r#"{{
+                "listeners": {{ "web": {{
+                    "listen": ["{listen}"],
+                    "http": {{
+                        "filters": ["request_id"],
+                        "routes": [
+                            {{ "match": {{ "headers": {{ "x-canary": "1" }} }}, "upstream": "canary" }},
+                            {{ "upstream": "all" }}
+                        ]
+                    }}
+                }} }},
+                "upstreams": {{
+                    "all": {{ "backends": ["{one}", "{two}", "{three}"] }},
+                    "canary": {{ "backends": ["{three}"] }}
+                }}
+            }}"#
+        );
+        text.parse()
+    }
+
+    /// Starts the backends. They run until the runtime ends.
+    pub(crate) fn serve(&self) -> io::Result<()> {
+        for (name, socket) in NAMES.into_iter().zip(&self.sockets) {
+            let listener = proxy_core::TcpListener::from_std(socket.try_clone()?)?;
+            tokio::spawn(serve(listener, backend(name)).into_future());
+        }
+        Ok(())
+    }
+
+    /// What to try.
+    pub(crate) fn tour(&self, server: &Server) -> String {
+        let front = server.addresses().first().map_or_else(String::new, |(_, address)| format!("http://{address}"));
+        let mut text = format!("A load balancer over three backends in this process.\n\n  {front}\n");
+        for (name, address) in NAMES.into_iter().zip(self.addresses) {
+            let _ = writeln!(text, "    -> {name:<6} http://{address}");
+        }
+        let _ = write!(
+            text,
+            "
+Try in another terminal:
+
+  for i in 1 2 3 4 5 6; do curl -s {front}/; done      # each backend in turn
+  curl -s {front}/headers                              # what a backend is told about you
+  curl -si {front}/                                    # the answer carries an x-request-id
+  curl -s -H 'x-canary: 1' {front}/                    # a route of its own: always `three`
+  wrk -c64 -d5 {front}/                                # load
+
+Ctrl-C lets running requests finish; a second one ends at once.
+A configuration of your own: cargo run --release --example full_lb -- examples/lb.json
+"
+        );
+        text
+    }
+}
+
+/// A backend is a proxy, too: one to an upstream that answers by itself.
+fn backend(name: &'static str) -> Proxy {
+    Proxy::over(Answer { name })
+}
+
+struct Answer {
+    name: &'static str,
+}
+
+#[async_trait]
+impl Upstream for Answer {
+    async fn send(&self, request: Request, _: &mut Context) -> Result<Response> {
+        let text = match request.head().path() {
+            "/headers" => headers(self.name, &request),
+            path => format!("{}: {} {path}\n", self.name, request.head().method()),
+        };
+        Ok(Response::new(http::StatusCode::OK, Body::full(text)))
+    }
+}
+
+fn headers(name: &str, request: &Request) -> String {
+    let mut text = format!("{name} was sent:\n");
+    for (field, value) in request.head().headers() {
+        let _ = writeln!(text, "  {field}: {}", String::from_utf8_lossy(value));
+    }
+    text
+}

@@ -1,0 +1,174 @@
+//! A load balancer, whole: a JSON configuration, graceful shutdown, a demo to start with.
+//!
+//! # Run
+//!
+//! ```sh
+//! cargo run --release --example full_lb                               # a demo with three backends
+//! cargo run --release --example full_lb -- examples/lb.json           # a configuration of your own
+//! cargo run --release --example full_lb -- examples/lb.json --check   # is it valid?
+//! RUST_LOG=debug cargo run --release --example full_lb                # says more
+//! ```
+//!
+//! # What you will see
+//!
+//! The demo prints what to try: `curl http://127.0.0.1:8080/` is answered by `one`, `two`, `three`, in
+//! turn. `--check` prints `ok`, or every mistake with its place, and exits with 2. Ctrl-C (or SIGTERM)
+//! lets running requests finish; a second one ends at once.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Parser;
+use proxy_config::{Config, Server, ServerError};
+use tokio::runtime::{self, Runtime};
+use tracing_subscriber::EnvFilter;
+
+mod demo;
+mod signals;
+
+use demo::Demo;
+
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// A load balancer. Without a configuration it runs a demo over three backends of its own.
+#[derive(Parser)]
+#[command(name = "full_lb")]
+struct Args {
+    /// The configuration to run, a JSON file
+    config: Option<PathBuf>,
+    /// Only say whether the configuration is valid: exits with 0 if it is, with 2 if not
+    #[arg(long, requires = "config")]
+    check: bool,
+    /// Where the demo listens
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", conflicts_with = "config")]
+    listen: SocketAddr,
+}
+
+fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // `--help` arrives here too, with exit code 0.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    log_to_stderr();
+    let ended = match &args.config {
+        Some(file) if args.check => check(file),
+        Some(file) => run_file(file),
+        None => run_demo(args.listen),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::from(failure.exit_code)
+        }
+    }
+}
+
+/// Why the program ends, as its user reads it.
+#[derive(Debug)]
+struct Failure {
+    exit_code: u8,
+    message: String,
+}
+
+impl Failure {
+    fn of_config(message: impl fmt::Display) -> Self {
+        Failure { exit_code: 2, message: message.to_string() }
+    }
+
+    fn at_run_time(message: impl fmt::Display) -> Self {
+        Failure { exit_code: 1, message: message.to_string() }
+    }
+
+    /// With `advice` where another program has the address.
+    fn of_server(error: &ServerError, advice: &str) -> Self {
+        match error.is_address_taken() {
+            true => Failure::at_run_time(format!("{error}\n{advice}")),
+            false => Failure::at_run_time(error),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+fn check(file: &Path) -> Result<(), Failure> {
+    let config = Config::load(file).map_err(Failure::of_config)?;
+    let place = file.display();
+    let missing = config.unsupported().iter().map(|part| format!("{place}:{}: {part}", part.position()));
+    let missing: Vec<_> = missing.collect();
+    if missing.is_empty() {
+        println!("{place}: ok");
+        return Ok(());
+    }
+    Err(Failure::of_config(missing.join("\n")))
+}
+
+fn run_file(file: &Path) -> Result<(), Failure> {
+    let config = Config::load(file).map_err(Failure::of_config)?;
+    run(&config, || app(&config).map_err(|error| {
+        let advice = format!("choose another address there, in {}; `ss -ltnp` says who has this one", file.display());
+        Failure::of_server(&error, &advice)
+    }))
+}
+
+fn run_demo(listen: SocketAddr) -> Result<(), Failure> {
+    let demo = Demo::bind().map_err(Failure::at_run_time)?;
+    let config = demo.config(listen).map_err(Failure::of_config)?;
+    run(&config, || {
+        let advice = "choose another address: cargo run --release --example full_lb -- --listen 127.0.0.1:8081";
+        let server = app(&config).map_err(|error| Failure::of_server(&error, advice))?;
+        demo.serve().map_err(Failure::at_run_time)?;
+        println!("{}", demo.tour(&server));
+        Ok(server)
+    })
+}
+
+fn app(config: &Config) -> Result<Server, ServerError> {
+    Server::bind(config)
+}
+
+fn run(config: &Config, start: impl FnOnce() -> Result<Server, Failure>) -> Result<(), Failure> {
+    let runtime = runtime(config.worker_count()).map_err(Failure::at_run_time)?;
+    let ended = runtime.block_on(async {
+        let stop = signals::after(1).map_err(Failure::at_run_time)?;
+        let stop_at_once = signals::after(2).map_err(Failure::at_run_time)?;
+        let server = start()?;
+        for (listener, address) in server.addresses() {
+            tracing::info!(listener, %address, "listening");
+        }
+        tokio::select! {
+            () = server.run(stop) => Ok(()),
+            () = stop_at_once => Err(Failure::at_run_time("stopped before all requests had finished")),
+        }
+    });
+    runtime.shutdown_background();
+    ended
+}
+
+/// One worker needs no other thread, nor what it costs to share work with one.
+fn runtime(workers: usize) -> std::io::Result<Runtime> {
+    match workers {
+        1 => runtime::Builder::new_current_thread().enable_all().build(),
+        _ => runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build(),
+    }
+}
+
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,178 @@
+//! From a configuration to a running server.
+
+use std::fmt;
+use std::future::IntoFuture;
+use std::net::SocketAddr;
+use std::num::NonZero;
+use std::sync::Arc;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use proxy_core::{Listener as _, Proxy, TcpListener, serve};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::path::Path;
+use crate::unsupported::Unsupported;
+use crate::{Config, Http, Listener, ListenerKind};
+
+mod bind;
+mod error;
+mod filter;
+mod http;
+mod route;
+mod upstream;
+
+pub use error::ServerError;
+
+use upstream::{Upstreams, upstreams};
+
+/// What `shutdown.drain` is when absent.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// A server built from a [`Config`]: its sockets listen, and [`run`](Self::run) serves them.
+///
+/// Listeners share upstreams by name: one pool, one set of backends, one turn of the selector each.
+/// What this build cannot do ([`Config::unsupported`]) is logged as a warning and left out: a listener
+/// that needs it is not opened, a backup backend gets nothing, `round_robin` stands in for a selector.
+///
+/// ```no_run
+/// use proxy_config::{Config, Server};
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let server = Server::bind(&Config::load("lb.json")?)?;
+/// for (listener, address) in server.addresses() {
+///     println!("{listener} listens on {address}");
+/// }
+/// let stop = async { tokio::signal::ctrl_c().await.unwrap_or(()) };
+/// server.run(stop).await;
+/// # Ok(())
+/// # }
+/// ```
+pub struct Server {
+    listeners: Vec<Open>,
+    drain: Duration,
+}
+
+/// A listener and its sockets: one per address, or one per address and worker.
+struct Open {
+    name: Arc<str>,
+    proxy: Proxy,
+    sockets: Vec<TcpListener>,
+}
+
+impl Server {
+    /// Builds every upstream and listener, and opens the sockets. Clients can connect from here on;
+    /// they are answered once [`run`](Self::run) is polled.
+    ///
+    /// # Errors
+    /// If an address is taken or not of this machine, or if nothing is left to serve.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn bind(config: &Config) -> Result<Self, ServerError> {
+        config.unsupported().iter().for_each(warn);
+        let upstreams = upstreams(config);
+        let workers = config.worker_count();
+        let open = config.listeners.iter().filter_map(|(name, listener)| {
+            let http = supported(listener)?;
+            Some(open(name, listener, http, workers, &upstreams))
+        });
+        let listeners: Vec<_> = open.collect::<Result<_, _>>()?;
+        if listeners.is_empty() {
+            return Err(ServerError::nothing_to_serve());
+        }
+        Ok(Self {
+            listeners,
+            drain: config.shutdown.drain.unwrap_or(DRAIN),
+        })
+    }
+
+    /// The name of each listener and the address it is reached at, in order of names; where the
+    /// configuration says port 0, with the port that the system chose.
+    pub fn addresses(&self) -> Vec<(&str, SocketAddr)> {
+        let mut addresses = Vec::new();
+        for open in &self.listeners {
+            let local = open.sockets.iter().filter_map(|it| it.local_addr().ok());
+            addresses.extend(local.map(|address| (&*open.name, address)));
+        }
+        addresses.dedup();
+        addresses
+    }
+
+    /// Serves until `shutdown` is ready, and then until what runs has finished, for at most
+    /// `shutdown.drain`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the sockets at once; open connections go on until they end, or
+    /// the runtime does.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let (running, _) = watch::channel(());
+        let mut loops = JoinSet::new();
+        for Open { proxy, sockets, .. } in self.listeners {
+            for socket in sockets {
+                let mut stopped = running.subscribe();
+                let stop = async move { while stopped.changed().await.is_ok() {} };
+                let serving = serve(socket, proxy.clone()).with_graceful_shutdown(stop);
+                loops.spawn(serving.drain_timeout(self.drain).into_future());
+            }
+        }
+        shutdown.await;
+        drop(running);
+        while loops.join_next().await.is_some() {}
+    }
+}
+
+impl Config {
+    /// How many threads serve: `workers`, or else as many as the machine has cores.
+    pub fn worker_count(&self) -> usize {
+        let cores = || available_parallelism().map_or(1, NonZero::get);
+        self.workers.unwrap_or_else(cores)
+    }
+}
+
+/// What the listener serves, if this build can.
+fn supported(listener: &Listener) -> Option<&Http> {
+    match &listener.kind {
+        ListenerKind::Http(http) if listener.tls.is_none() && listener.proxy_protocol.is_none() => {
+            Some(http)
+        }
+        _ => None,
+    }
+}
+
+fn open(
+    name: &str,
+    listener: &Listener,
+    http: &Http,
+    workers: usize,
+    upstreams: &Upstreams,
+) -> Result<Open, ServerError> {
+    let listeners = Path::Key(&Path::Root, "listeners");
+    let path = Path::Key(&listeners, name);
+    Ok(Open {
+        name: name.into(),
+        proxy: http::proxy(&Path::Key(&path, "http"), http, upstreams)?,
+        sockets: bind::sockets(&path, name, listener, workers)?,
+    })
+}
+
+fn warn(part: &Unsupported) {
+    let (path, position) = (part.path(), part.position());
+    let instead = match path {
+        _ if path.starts_with("listeners") && !path.contains(".http.") => "the listener is skipped",
+        _ if path.ends_with(".backup") => "the backend is skipped",
+        _ if path.contains(".selector") => "round_robin stands in for it",
+        _ => "skipped",
+    };
+    tracing::warn!(%position, "{part}; {instead}");
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("addresses", &self.addresses())
+            .field("drain", &self.drain)
+            .finish()
+    }
+}

@@ -1,0 +1,77 @@
+//! HTTP listeners: a proxy each.
+
+use proxy_core::{Cidr, Forwarding, Limits, Proxy, ProxyBuilder, Timeouts};
+
+use super::upstream::{Upstreams, set};
+use super::{ServerError, filter, route};
+use crate::Http;
+use crate::path::Path;
+
+pub(super) fn proxy(
+    path: &Path<'_>,
+    http: &Http,
+    upstreams: &Upstreams,
+) -> Result<Proxy, ServerError> {
+    let proxy = Proxy::builder()
+        .limits(limits(&http.limits))
+        .timeouts(timeouts(&http.timeouts))
+        .forwarding(forwarding(path, http)?)
+        .half_close(http.half_close.unwrap_or(false));
+    let filters = filter::filters(path, &http.filters)?.into_iter();
+    let proxy = filters.fold(proxy, ProxyBuilder::shared_filter);
+    let proxy = with_upstreams(proxy, http, upstreams);
+    let routes = Path::Key(path, "routes");
+    let mut numbered = http.routes.iter().enumerate();
+    let proxy = numbered.try_fold(proxy, |proxy, (index, config)| {
+        route::route(&Path::Index(&routes, index), config).map(|route| proxy.route(route))
+    })?;
+    let at = |error| ServerError::cannot_build(path.to_string(), error);
+    proxy.build().map_err(at)
+}
+
+/// Only those that its routes name: others would outlive a reload that drops them.
+fn with_upstreams(proxy: ProxyBuilder, http: &Http, upstreams: &Upstreams) -> ProxyBuilder {
+    let names = http.routes.iter().flat_map(|route| route.target.upstreams());
+    names.fold(proxy, |proxy, name| match upstreams.get(name) {
+        Some(upstream) => proxy.shared_upstream(name, upstream.clone()),
+        None => proxy,
+    })
+}
+
+fn limits(config: &crate::Limits) -> Limits {
+    let mut limits = Limits::default();
+    set(&mut limits.max_head_bytes, config.max_head_bytes);
+    set(&mut limits.max_headers, config.max_headers);
+    set(&mut limits.max_target_bytes, config.max_target_bytes);
+    set(&mut limits.max_body_bytes, config.max_body_bytes.map(Some));
+    set(&mut limits.max_connections, config.max_connections);
+    let per_client = config.max_connections_per_client;
+    set(&mut limits.max_connections_per_client, per_client.map(Some));
+    limits
+}
+
+fn timeouts(config: &crate::HttpTimeouts) -> Timeouts {
+    let mut timeouts = Timeouts::default();
+    set(&mut timeouts.head, config.head);
+    set(&mut timeouts.keep_alive, config.keep_alive);
+    set(&mut timeouts.body_idle, config.body_idle);
+    set(&mut timeouts.write_idle, config.body_idle);
+    set(&mut timeouts.total, config.total.map(Some));
+    timeouts
+}
+
+fn forwarding(path: &Path<'_>, http: &Http) -> Result<Forwarding, ServerError> {
+    let trusted = http.trusted_proxies.iter();
+    let trusted = trusted.map(|network| Cidr::new(network.address(), network.prefix()));
+    let trusted: Vec<_> = trusted.collect::<Result<_, _>>().map_err(|error| {
+        ServerError::cannot_build(Path::Key(path, "trusted_proxies").to_string(), error)
+    })?;
+    let x_forwarded = http.forwarded.x_forwarded.unwrap_or(true);
+    Ok(Forwarding::default()
+        .x_forwarded_for(x_forwarded)
+        .x_forwarded_proto(x_forwarded)
+        .x_forwarded_host(x_forwarded)
+        .forwarded(http.forwarded.forwarded.unwrap_or(false))
+        .via(http.forwarded.via.unwrap_or(true))
+        .trust(trusted))
+}
