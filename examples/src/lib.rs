@@ -1,1 +1,5 @@
-//! Runnable examples; see the `examples` folder beside this file.
+//! Runnable examples; see the `examples` folder beside this file. Here is what their tests share.
+
+mod client;
+
+pub use client::exchange;

@@ -6,7 +6,7 @@
 //!
 //! The stream costs next to nothing, so what is measured is the pool, two readings of the clock
 //! included (one at checkout, one when the exchange ends). Two threads measure the time of one pair
-//! on either: as long as one thread's means no contention, twice that means none at once.
+//! on either: as long as one thread's means no contention.
 
 use std::hint::black_box;
 use std::io;
@@ -109,7 +109,7 @@ fn pool(criterion: &mut Criterion) {
     pool.give_back(connect(&pool, &one));
     criterion.bench_function("pool/clock", |bencher| bencher.iter(Instant::now));
     criterion.bench_function("pool/one_thread", |bencher| {
-        bencher.iter(|| exchange(&pool, &one))
+        bencher.iter(|| exchange(&pool, &one));
     });
     beside(criterion, "pool/two_threads_same_target", [&one, &one]);
     beside(criterion, "pool/two_threads_distinct_targets", [&one, &two]);

@@ -16,11 +16,12 @@ pub(crate) use hop::strip_response;
 /// Fields that are for one connection only are always removed first: `Connection`, what it
 /// nominates, `Keep-Alive`, `Proxy-Connection`, `Proxy-Authenticate`, `Proxy-Authorization`,
 /// `TE` (but `trailers`), `Transfer-Encoding`, and `Upgrade` unless the request upgrades (to `h2c`
-/// none does). What the safety of an exchange stands on cannot be nominated away: `Host`, `Cookie`,
-/// `Set-Cookie`, `Authorization`, `WWW-Authenticate`, `Origin`, `Referer`, `Via`, `Forwarded`,
-/// `X-Real-IP`, `X-Request-Id`, `Cache-Control`, `Expect`, `Trailer`, `Date`, `Location`, `Vary`,
-/// `Strict-Transport-Security`, and all that begin with `X-Forwarded-`, `Content-`, `Sec-`,
-/// `Access-Control-` or `X-Content-`.
+/// none does). What the safety of an exchange stands on cannot be nominated away: `Host`, `Via`,
+/// `Forwarded`, `X-Real-IP`, `X-Request-Id`, `Expect`, `Trailer`, `Date`, `Location`, `Vary`,
+/// `Cache-Control`, `Strict-Transport-Security`, `X-Frame-Options`, `Authorization`,
+/// `WWW-Authenticate`, `Authentication-Info`, `Cookie`, `Set-Cookie`, `Origin`, `Referer`,
+/// `User-Agent`, and all that begin with `X-Forwarded-`, `Content-`, `Sec-`, `Access-Control-` or
+/// `X-Content-`.
 ///
 /// Then ours are written. What a peer says of these fields counts only if its address is
 /// [trusted](Self::trust); of others all of them are removed, also those that are switched off here.

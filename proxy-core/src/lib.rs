@@ -43,6 +43,8 @@ mod recycle;
 mod scratch;
 mod selector;
 mod serve;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod upstream;
 
 pub use backend::{Address, Backend, BackendBuilder, BackendSet, BackendState, Candidates, ParseAddressError};

@@ -223,6 +223,7 @@ pub(crate) struct Draining(Arc<Drain>);
 
 impl Draining {
     /// Never draining.
+    #[cfg(feature = "testing")]
     pub(crate) fn never() -> Self {
         Draining(Arc::default())
     }

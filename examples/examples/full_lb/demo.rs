@@ -1,12 +1,16 @@
 //! Something to balance: three backends in this process.
 
 use std::fmt::Write as _;
+use std::future::IntoFuture;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 
 use async_trait::async_trait;
+use http::StatusCode;
 use proxy_config::{Config, ConfigErrors, Server};
-use proxy_core::{Body, Context, Forwarding, Proxy, Request, Response, Result, Upstream, serve};
+use proxy_core::{
+    BuildError, Cidr, Context, Forwarding, Proxy, Request, Response, Result, Route, Upstream, serve,
+};
 
 const NAMES: [&str; 3] = ["one", "two", "three"];
 
@@ -54,15 +58,20 @@ impl Demo {
     pub(crate) fn serve(&self) -> io::Result<()> {
         for (name, socket) in NAMES.into_iter().zip(&self.sockets) {
             let listener = proxy_core::TcpListener::from_std(socket.try_clone()?)?;
-            tokio::spawn(serve(listener, backend(name)).into_future());
+            let proxy = backend(name).map_err(io::Error::other)?;
+            tokio::spawn(serve(listener, proxy).into_future());
         }
         Ok(())
     }
 
     /// What to try.
     pub(crate) fn tour(&self, server: &Server) -> String {
-        let front = server.addresses().first().map_or_else(String::new, |(_, address)| format!("http://{address}"));
-        let mut text = format!("A load balancer over three backends in this process.\n\n  {front}\n");
+        let front = server
+            .addresses()
+            .first()
+            .map_or_else(String::new, |(_, address)| format!("http://{address}"));
+        let mut text =
+            format!("A load balancer over three backends in this process.\n\n  {front}\n");
         for (name, address) in NAMES.into_iter().zip(self.addresses) {
             let _ = writeln!(text, "    -> {name:<6} http://{address}");
         }
@@ -85,9 +94,15 @@ A configuration of your own: cargo run --release --example full_lb -- examples/l
     }
 }
 
-/// A backend is a proxy, too: one to an upstream that answers by itself.
-fn backend(name: &'static str) -> Proxy {
-    Proxy::over(Answer { name })
+/// A backend is a proxy, too: one to an upstream that answers by itself. It shows what it was sent, so
+/// it believes the balancer, and adds no forwarding fields of its own.
+fn backend(name: &'static str) -> std::result::Result<Proxy, BuildError> {
+    let balancer = Cidr::from(IpAddr::from(Ipv4Addr::LOCALHOST));
+    Proxy::builder()
+        .upstream("self", Answer { name })
+        .route(Route::to("self"))
+        .forwarding(Forwarding::none().trust([balancer]))
+        .build()
 }
 
 struct Answer {
@@ -101,14 +116,18 @@ impl Upstream for Answer {
             "/headers" => headers(self.name, &request),
             path => format!("{}: {} {path}\n", self.name, request.head().method()),
         };
-        Ok(Response::new(http::StatusCode::OK, Body::full(text)))
+        Ok(Response::text(StatusCode::OK, text))
     }
 }
 
 fn headers(name: &str, request: &Request) -> String {
     let mut text = format!("{name} was sent:\n");
-    for (field, value) in request.head().headers() {
-        let _ = writeln!(text, "  {field}: {}", String::from_utf8_lossy(value));
+    for (field, value) in request.head().headers().iter() {
+        let (field, value) = (
+            String::from_utf8_lossy(field),
+            String::from_utf8_lossy(value),
+        );
+        let _ = writeln!(text, "  {field}: {value}");
     }
     text
 }

@@ -44,7 +44,12 @@ struct Args {
     #[arg(long, requires = "config")]
     check: bool,
     /// Where the demo listens
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", conflicts_with = "config")]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:8080",
+        conflicts_with = "config"
+    )]
     listen: SocketAddr,
 }
 
@@ -81,11 +86,17 @@ struct Failure {
 
 impl Failure {
     fn of_config(message: impl fmt::Display) -> Self {
-        Failure { exit_code: 2, message: message.to_string() }
+        Failure {
+            exit_code: 2,
+            message: message.to_string(),
+        }
     }
 
     fn at_run_time(message: impl fmt::Display) -> Self {
-        Failure { exit_code: 1, message: message.to_string() }
+        Failure {
+            exit_code: 1,
+            message: message.to_string(),
+        }
     }
 
     /// With `advice` where another program has the address.
@@ -106,7 +117,10 @@ impl fmt::Display for Failure {
 fn check(file: &Path) -> Result<(), Failure> {
     let config = Config::load(file).map_err(Failure::of_config)?;
     let place = file.display();
-    let missing = config.unsupported().iter().map(|part| format!("{place}:{}: {part}", part.position()));
+    let missing = config
+        .unsupported()
+        .iter()
+        .map(|part| format!("{place}:{}: {part}", part.position()));
     let missing: Vec<_> = missing.collect();
     if missing.is_empty() {
         println!("{place}: ok");
@@ -117,10 +131,15 @@ fn check(file: &Path) -> Result<(), Failure> {
 
 fn run_file(file: &Path) -> Result<(), Failure> {
     let config = Config::load(file).map_err(Failure::of_config)?;
-    run(&config, || app(&config).map_err(|error| {
-        let advice = format!("choose another address there, in {}; `ss -ltnp` says who has this one", file.display());
-        Failure::of_server(&error, &advice)
-    }))
+    run(&config, || {
+        app(&config).map_err(|error| {
+            let advice = format!(
+                "choose another address there, in {}; `ss -ltnp` says who has this one",
+                file.display()
+            );
+            Failure::of_server(&error, &advice)
+        })
+    })
 }
 
 fn run_demo(listen: SocketAddr) -> Result<(), Failure> {
@@ -161,13 +180,19 @@ fn run(config: &Config, start: impl FnOnce() -> Result<Server, Failure>) -> Resu
 fn runtime(workers: usize) -> std::io::Result<Runtime> {
     match workers {
         1 => runtime::Builder::new_current_thread().enable_all().build(),
-        _ => runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build(),
+        _ => runtime::Builder::new_multi_thread()
+            .worker_threads(workers)
+            .enable_all()
+            .build(),
     }
 }
 
 fn log_to_stderr() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
 }
 
 #[cfg(test)]

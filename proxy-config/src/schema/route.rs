@@ -36,7 +36,9 @@ impl Target {
             Self::Upstream(name) => (Some(name), None),
             Self::Split(weights) => (None, Some(weights.keys())),
         };
-        one.into_iter().chain(split.into_iter().flatten()).map(String::as_str)
+        one.into_iter()
+            .chain(split.into_iter().flatten())
+            .map(String::as_str)
     }
 }
 

@@ -31,7 +31,10 @@ pub(super) fn proxy(
 
 /// Only those that its routes name: others would outlive a reload that drops them.
 fn with_upstreams(proxy: ProxyBuilder, http: &Http, upstreams: &Upstreams) -> ProxyBuilder {
-    let names = http.routes.iter().flat_map(|route| route.target.upstreams());
+    let names = http
+        .routes
+        .iter()
+        .flat_map(|route| route.target.upstreams());
     names.fold(proxy, |proxy, name| match upstreams.get(name) {
         Some(upstream) => proxy.shared_upstream(name, upstream.clone()),
         None => proxy,

@@ -26,6 +26,7 @@ pub(super) struct Hop<'a> {
     pub(super) port: Option<u16>,
 }
 
+/// Removes every claim.
 pub(super) fn remove_all(headers: &mut Headers) {
     const SET: KnownSet = KnownSet::of(&CLAIMS);
     if headers.raw().known.intersects(SET) || headers.is_edited() {
@@ -36,7 +37,8 @@ pub(super) fn remove_all(headers: &mut Headers) {
 /// Writes what is switched on. What is still there came from a trusted peer.
 pub(super) fn write(settings: &Forwarding, head: &mut RequestHead, hop: &Hop<'_>) {
     let mut buffer = [0; MAX_AUTHORITY];
-    let authority = copy_authority(head, &mut buffer);
+    let wants_authority = settings.x_forwarded_host || settings.forwarded;
+    let authority = if wants_authority { copy_authority(head, &mut buffer) } else { None };
     if settings.x_real_ip
         && let Some(address) = hop.address
     {
@@ -67,7 +69,7 @@ pub(super) fn write(settings: &Forwarding, head: &mut RequestHead, hop: &Hop<'_>
         append(headers, Known::Forwarded, b"Forwarded", &forwarded(hop, authority));
     }
     if settings.via {
-        headers.add(b"Via", via);
+        headers.add_known(Known::Via, b"Via", via);
     }
 }
 
@@ -84,14 +86,14 @@ fn copy_authority<'a>(head: &RequestHead, buffer: &'a mut [u8; MAX_AUTHORITY]) -
 
 fn set(headers: &mut Headers, known: Known, name: &[u8], value: &[u8]) {
     if !headers.has(known) {
-        headers.add(name, value);
+        headers.add_known(known, name, value);
     }
 }
 
 /// One field with all elements, not one more: many an origin reads the first only.
 fn append(headers: &mut Headers, known: Known, name: &[u8], element: &[u8]) {
     if !headers.has(known) {
-        return headers.add(name, element);
+        return headers.add_known(known, name, element);
     }
     let mut list = Vec::new();
     for value in headers.all(known).filter(|value| !value.is_empty()) {

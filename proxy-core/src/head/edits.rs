@@ -68,7 +68,10 @@ impl Edits {
     }
 
     pub(crate) fn add(&mut self, name: &[u8], value: &[u8]) {
-        let known = Known::of(name);
+        self.add_known(Known::of(name), name, value);
+    }
+
+    pub(crate) fn add_known(&mut self, known: Known, name: &[u8], value: &[u8]) {
         self.known.insert(known);
         let text = &mut self.text;
         text.reserve(name.len() + value.len() + 4);

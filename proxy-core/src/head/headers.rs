@@ -144,6 +144,11 @@ impl Headers {
         self.edits.get_mut().add(name, value);
     }
 
+    /// The same for a name that needs no recognising.
+    pub(crate) fn add_known(&mut self, known: Known, name: &[u8], value: &[u8]) {
+        self.edits.get_mut().add_known(known, name, value);
+    }
+
     pub(crate) fn remove_known(&mut self, known: Known) {
         if self.has(known) {
             self.edits.get_mut().remove_where(self.raw.raw(), |name| Known::of(name) == known);

@@ -87,23 +87,24 @@ impl Known {
             _ => return Known::Other,
         };
         let ends = (word(name, 0), word(name, name.len() - 8));
-        let same = |long: &&Long| long.ends == ends && name.eq_ignore_ascii_case(long.text.as_bytes());
+        // Up to sixteen bytes the two ends are all of it.
+        let same = |long: &&Long| long.ends == ends && (name.len() <= 16 || name.eq_ignore_ascii_case(long.text.as_bytes()));
         candidates.iter().find(same).map_or(Known::Other, |long| long.known)
     }
 
     fn of_short(name: &[u8]) -> Known {
-        let candidates: &[(&str, Known)] = match (name.len(), name[0] | 0x20) {
-            (2, b't') => &[("te", Known::Te)],
-            (3, b'v') => &[("via", Known::Via)],
-            (4, b'h') => &[("host", Known::Host)],
-            (4, b'd') => &[("date", Known::Date)],
-            (6, b'e') => &[("expect", Known::Expect)],
-            (7, b'u') => &[("upgrade", Known::Upgrade)],
-            (7, b't') => &[("trailer", Known::Trailer)],
-            _ => return Known::Other,
-        };
-        let same = |(text, _): &&(&str, Known)| name.eq_ignore_ascii_case(text.as_bytes());
-        candidates.iter().find(same).map_or(Known::Other, |(_, known)| *known)
+        let mut word = [0; 8];
+        word[..name.len()].copy_from_slice(name);
+        match &(u64::from_le_bytes(word) | 0x2020_2020_2020_2020).to_le_bytes() {
+            b"host    " => Known::Host,
+            b"te      " => Known::Te,
+            b"via     " => Known::Via,
+            b"date    " => Known::Date,
+            b"expect  " => Known::Expect,
+            b"upgrade " => Known::Upgrade,
+            b"trailer " => Known::Trailer,
+            _ => Known::Other,
+        }
     }
 }
 

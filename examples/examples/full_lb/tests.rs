@@ -1,0 +1,142 @@
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::CommandFactory;
+use examples::exchange;
+use tokio::sync::oneshot;
+
+use super::*;
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Runs `client` against the demo, which stops afterwards.
+async fn with_demo<F: Future<Output = ()>>(client: impl FnOnce(SocketAddr) -> F) {
+    let demo = Demo::bind().unwrap();
+    let config = demo.config("127.0.0.1:0".parse().unwrap()).unwrap();
+    let server = app(&config).unwrap();
+    demo.serve().unwrap();
+    let [(_, address)] = server.addresses()[..] else {
+        panic!("not one listener")
+    };
+    assert!(
+        demo.tour(&server)
+            .contains(&format!("http://{address}/headers"))
+    );
+    let (stop, stopped) = oneshot::channel::<()>();
+    let serving = tokio::spawn(server.run(async { drop(stopped.await) }));
+    client(address).await;
+    drop(stop);
+    serving.await.unwrap();
+}
+
+async fn get(address: SocketAddr, path: &str, fields: &str) -> String {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: demo\r\nConnection: close\r\n{fields}\r\n");
+    exchange(address, &request).await.unwrap()
+}
+
+#[tokio::test]
+async fn the_demo_reaches_three_backends_in_turn() {
+    with_demo(async |address| {
+        for name in ["one", "two", "three", "one", "two", "three"] {
+            let answer = get(address, "/", "").await;
+            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+            assert!(
+                answer.to_lowercase().contains("\r\nx-request-id: "),
+                "{answer}"
+            );
+            assert!(
+                answer.ends_with(&format!("\r\n\r\n{name}: GET /\n")),
+                "{answer}"
+            );
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_demo_shows_what_a_backend_is_sent() {
+    with_demo(async |address| {
+        let answer = get(address, "/headers", "x-canary: 1\r\n")
+            .await
+            .to_lowercase();
+        for line in [
+            "three was sent:\n",
+            "host: demo\n",
+            "x-canary: 1\n",
+            "x-forwarded-for: 127.0.0.1\n",
+            "x-request-id: ",
+        ] {
+            assert!(answer.contains(line), "{line:?} in {answer}");
+        }
+    })
+    .await;
+}
+
+#[test]
+fn the_configuration_beside_the_examples_is_valid() {
+    check(&folder().join("lb.json")).unwrap();
+}
+
+/// The example of the documentation has parts that wait for their issue.
+#[test]
+fn check_lists_what_this_build_cannot_do() {
+    let failure = check(&folder().join("../proxy-config/tests/data/lb.example.json")).unwrap_err();
+    assert_eq!(failure.exit_code, 2);
+    assert!(
+        failure
+            .message
+            .contains(": listeners.dns.udp: not in this build"),
+        "{failure}"
+    );
+}
+
+#[test]
+fn check_and_serving_refuse_a_bad_configuration_alike() {
+    let file = std::env::temp_dir().join(format!("full_lb-{}.json", std::process::id()));
+    let text = r#"{ "listeners": { "web": { "listen": ["127.0.0.1:0"], "http": { "upstream": "apii" } } },
+        "upstreams": { "api": { "backends": ["127.0.0.1:9001"], "selektor": "random" } } }"#;
+    std::fs::write(&file, text).unwrap();
+    let failures = [check(&file), run_file(&file)].map(Result::unwrap_err);
+    std::fs::remove_file(&file).unwrap();
+    for failure in failures {
+        assert_eq!(failure.exit_code, 2);
+        let unknown =
+            r#"listeners.web.http.upstream: no upstream named "apii"; did you mean "api"?"#;
+        assert!(failure.message.contains(unknown), "{failure}");
+        assert!(
+            failure
+                .message
+                .contains("upstreams.api.selektor: unknown key"),
+            "{failure}"
+        );
+    }
+}
+
+#[test]
+fn a_taken_port_is_named_with_a_way_out() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let failure = run_demo(address).unwrap_err();
+    assert_eq!(failure.exit_code, 1);
+    let message =
+        format!("listeners.web.listen[0]: cannot listen on {address}: Address already in use");
+    assert!(failure.message.starts_with(&message), "{failure}");
+    assert!(
+        failure.message.contains("--listen 127.0.0.1:8081"),
+        "{failure}"
+    );
+}
+
+#[test]
+fn arguments() {
+    Args::command().debug_assert();
+    assert!(Args::try_parse_from(["full_lb", "--check"]).is_err());
+    assert!(Args::try_parse_from(["full_lb", "lb.json", "--listen", "127.0.0.1:1"]).is_err());
+    assert!(
+        Args::try_parse_from(["full_lb", "--check", "lb.json"])
+            .unwrap()
+            .check
+    );
+}
