@@ -35,17 +35,13 @@ impl<'a> Cursor<'a> {
     /// Reports that this value is wrong.
     pub(crate) fn fail<T>(self, message: impl Into<String>) -> Option<T> {
         let error = ConfigError::new(ErrorKind::Invalid, message.into());
-        self.report
-            .push(error.at(self.node.position).under(self.path.to_string()));
+        self.report.push(error.at(self.node.position).under(self.path.to_string()));
         None
     }
 
     /// Reports that this value is of another kind than `what`.
     pub(crate) fn expected<T>(self, what: &str) -> Option<T> {
-        self.fail(format!(
-            "expected {what}, found {}",
-            describe(&self.node.value)
-        ))
+        self.fail(format!("expected {what}, found {}", describe(&self.node.value)))
     }
 
     pub(crate) fn report(self) -> &'a Report {
@@ -69,11 +65,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// A string that `parse` understands.
-    pub(crate) fn parsed<T>(
-        self,
-        what: &str,
-        parse: impl FnOnce(&str) -> Result<T, String>,
-    ) -> Option<T> {
+    pub(crate) fn parsed<T>(self, what: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
         parse(self.string(what)?).map_or_else(|message| self.fail(message), Some)
     }
 
@@ -88,43 +80,24 @@ impl<'a> Cursor<'a> {
         };
         match number {
             Some(number) => Some(number),
-            None => self.expected(&format!(
-                "a whole number from {} to {}",
-                range.start(),
-                range.end()
-            )),
+            None => self.expected(&format!("a whole number from {} to {}", range.start(), range.end())),
         }
     }
 
     /// An array with each item decoded by `read`; `None` if any of them is wrong.
-    pub(crate) fn list<T>(
-        self,
-        what: &str,
-        mut read: impl FnMut(Cursor<'_>) -> Option<T>,
-    ) -> Option<Vec<T>> {
+    pub(crate) fn list<T>(self, what: &str, mut read: impl FnMut(Cursor<'_>) -> Option<T>) -> Option<Vec<T>> {
         let Value::Array(items) = &self.node.value else {
             return self.expected(what);
         };
-        let decoded = items
-            .iter()
-            .enumerate()
-            .map(|(index, item)| self.item(index, item, &mut read));
+        let decoded = items.iter().enumerate().map(|(index, item)| self.item(index, item, &mut read));
         let decoded: Vec<_> = decoded.collect();
         decoded.into_iter().collect()
     }
 
     /// An array with at least one item.
-    pub(crate) fn non_empty_list<T>(
-        self,
-        what: &str,
-        read: impl FnMut(Cursor<'_>) -> Option<T>,
-    ) -> Option<Vec<T>> {
+    pub(crate) fn non_empty_list<T>(self, what: &str, read: impl FnMut(Cursor<'_>) -> Option<T>) -> Option<Vec<T>> {
         let items = self.list(what, read)?;
-        if items.is_empty() {
-            self.fail(format!("is empty; expected {what}"))
-        } else {
-            Some(items)
-        }
+        if items.is_empty() { self.fail(format!("is empty; expected {what}")) } else { Some(items) }
     }
 
     /// An object whose keys are free names.
@@ -149,19 +122,11 @@ impl<'a> Cursor<'a> {
         read: impl FnMut(&str, Cursor<'_>) -> Option<T>,
     ) -> Option<BTreeMap<String, T>> {
         let entries = self.map(what, read)?;
-        if entries.is_empty() {
-            self.fail("needs at least one entry")
-        } else {
-            Some(entries)
-        }
+        if entries.is_empty() { self.fail("needs at least one entry") } else { Some(entries) }
     }
 
     /// An object with the keys that `read` asks for and no others.
-    pub(crate) fn object<T>(
-        self,
-        what: &str,
-        read: impl FnOnce(&mut Fields<'a>) -> Option<T>,
-    ) -> Option<T> {
+    pub(crate) fn object<T>(self, what: &str, read: impl FnOnce(&mut Fields<'a>) -> Option<T>) -> Option<T> {
         let members = self.members(what)?;
         let mut fields = Fields::new(self, members);
         let value = read(&mut fields);
@@ -176,13 +141,9 @@ impl<'a> Cursor<'a> {
         };
         let mut first = HashMap::with_capacity(members.len());
         for member in members {
-            let position = *first
-                .entry(member.key.as_str())
-                .or_insert(member.node.position);
+            let position = *first.entry(member.key.as_str()).or_insert(member.node.position);
             if position != member.node.position {
-                self.member(member, |value| {
-                    value.fail::<()>(format!("given twice, first at {position}"))
-                });
+                self.member(member, |value| value.fail::<()>(format!("given twice, first at {position}")));
             }
         }
         Some(members)

@@ -27,29 +27,16 @@ pub struct ConfigErrors {
 impl ConfigErrors {
     pub(crate) fn new(mut errors: Vec<ConfigError>, omitted: usize) -> Self {
         errors.sort_by_key(|error| error.position);
-        Self {
-            file: None,
-            errors,
-            omitted,
-            source: None,
-        }
+        Self { file: None, errors, omitted, source: None }
     }
 
     pub(crate) fn unreadable(source: io::Error) -> Self {
         let error = ConfigError::new(ErrorKind::Unreadable, format!("cannot be read: {source}"));
-        Self {
-            file: None,
-            errors: vec![error],
-            omitted: 0,
-            source: Some(source),
-        }
+        Self { file: None, errors: vec![error], omitted: 0, source: Some(source) }
     }
 
     pub(crate) fn in_file(self, path: &Path) -> Self {
-        Self {
-            file: Some(path.to_owned()),
-            ..self
-        }
+        Self { file: Some(path.to_owned()), ..self }
     }
 
     /// The file, when the configuration came from one.
@@ -116,19 +103,11 @@ pub struct ConfigError {
 
 impl ConfigError {
     pub(crate) fn new(kind: ErrorKind, message: String) -> Self {
-        Self {
-            kind,
-            path: String::new(),
-            position: None,
-            message,
-        }
+        Self { kind, path: String::new(), position: None, message }
     }
 
     pub(crate) fn at(self, position: Position) -> Self {
-        Self {
-            position: Some(position),
-            ..self
-        }
+        Self { position: Some(position), ..self }
     }
 
     pub(crate) fn under(self, path: String) -> Self {
@@ -194,12 +173,7 @@ impl Position {
 
     pub(crate) fn advance(&mut self, over: char) {
         match over {
-            '\n' => {
-                *self = Self {
-                    line: self.line + 1,
-                    column: 1,
-                }
-            }
+            '\n' => *self = Self { line: self.line + 1, column: 1 },
             _ => self.column += 1,
         }
     }

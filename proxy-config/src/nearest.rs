@@ -1,11 +1,7 @@
 //! "Did you mean …?"
 
 /// Appends the nearest candidate to `problem`, or all of them when none is near and they are few.
-pub(crate) fn suggest<'a>(
-    problem: &str,
-    given: &str,
-    candidates: impl Iterator<Item = &'a str> + Clone,
-) -> String {
+pub(crate) fn suggest<'a>(problem: &str, given: &str, candidates: impl Iterator<Item = &'a str> + Clone) -> String {
     match nearest(given, candidates.clone()) {
         Some(near) => format!("{problem}; did you mean {near:?}?"),
         None => match any_of(candidates) {
@@ -46,12 +42,7 @@ fn nearest<'a>(given: &str, candidates: impl Iterator<Item = &'a str>) -> Option
     let tolerated = given.chars().count().div_ceil(3);
     candidates
         .filter(|candidate| candidate.len() <= LONGEST)
-        .map(|candidate| {
-            (
-                strsim::damerau_levenshtein(&folded, &candidate.to_lowercase()),
-                candidate,
-            )
-        })
+        .map(|candidate| (strsim::damerau_levenshtein(&folded, &candidate.to_lowercase()), candidate))
         .filter(|(distance, _)| *distance <= tolerated)
         .min()
         .map(|(_, candidate)| candidate)
@@ -64,18 +55,12 @@ mod tests {
     #[test]
     fn finds_slips_and_lists_otherwise() {
         let check = |given, expected: &str| {
-            assert_eq!(
-                suggest("no", given, ["api", "canary"].into_iter()),
-                expected
-            );
+            assert_eq!(suggest("no", given, ["api", "canary"].into_iter()), expected);
         };
         check("apii", r#"no; did you mean "api"?"#);
         check("Canray", r#"no; did you mean "canary"?"#);
         check("db", r#"no; expected "api" or "canary""#);
         assert_eq!(suggest("no", "x", std::iter::empty()), "no");
-        assert_eq!(
-            any_of(["a", "b", "c"].into_iter()).as_deref(),
-            Some(r#""a", "b" or "c""#)
-        );
+        assert_eq!(any_of(["a", "b", "c"].into_iter()).as_deref(), Some(r#""a", "b" or "c""#));
     }
 }

@@ -24,10 +24,7 @@ impl fmt::Display for Path<'_> {
 
 /// Keys that hold dots or brackets are quoted, or two paths could look the same.
 fn is_plain(key: &str) -> bool {
-    !key.is_empty()
-        && key
-            .chars()
-            .all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '$'))
+    !key.is_empty() && key.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '$'))
 }
 
 #[cfg(test)]

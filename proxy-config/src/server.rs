@@ -82,10 +82,7 @@ impl Server {
         if listeners.is_empty() {
             return Err(ServerError::nothing_to_serve());
         }
-        Ok(Self {
-            listeners,
-            drain: config.shutdown.drain.unwrap_or(DRAIN),
-        })
+        Ok(Self { listeners, drain: config.shutdown.drain.unwrap_or(DRAIN) })
     }
 
     /// The name of each listener and the address it is reached at, in order of names; where the
@@ -134,9 +131,7 @@ impl Config {
 /// What the listener serves, if this build can.
 fn supported(listener: &Listener) -> Option<&Http> {
     match &listener.kind {
-        ListenerKind::Http(http) if listener.tls.is_none() && listener.proxy_protocol.is_none() => {
-            Some(http)
-        }
+        ListenerKind::Http(http) if listener.tls.is_none() && listener.proxy_protocol.is_none() => Some(http),
         _ => None,
     }
 }
@@ -170,9 +165,6 @@ fn warn(part: &Unsupported) {
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server")
-            .field("addresses", &self.addresses())
-            .field("drain", &self.drain)
-            .finish()
+        f.debug_struct("Server").field("addresses", &self.addresses()).field("drain", &self.drain).finish()
     }
 }

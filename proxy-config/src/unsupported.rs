@@ -72,10 +72,7 @@ impl fmt::Display for Unsupported {
 
 /// All parts of a valid file that are in the table.
 pub(crate) fn unsupported(root: &Node) -> Vec<Unsupported> {
-    let patterns: Vec<_> = ABSENT
-        .iter()
-        .map(|pattern| pattern.split('.').collect())
-        .collect();
+    let patterns: Vec<_> = ABSENT.iter().map(|pattern| pattern.split('.').collect()).collect();
     let mut found = Vec::new();
     visit(root, &Path::Root, &patterns, &mut found);
     found
@@ -86,11 +83,7 @@ type Pattern<'p> = Vec<&'p str>;
 
 fn visit(node: &Node, path: &Path<'_>, patterns: &[Pattern<'_>], found: &mut Vec<Unsupported>) {
     if patterns.iter().any(Vec::is_empty) {
-        found.push(Unsupported {
-            path: path.to_string(),
-            position: node.position,
-            name: None,
-        });
+        found.push(Unsupported { path: path.to_string(), position: node.position, name: None });
     } else if !patterns.is_empty() {
         descend(node, path, patterns, found);
     }
@@ -100,30 +93,16 @@ fn descend(node: &Node, path: &Path<'_>, patterns: &[Pattern<'_>], found: &mut V
     match &node.value {
         Value::Object(members) => {
             for member in members {
-                visit(
-                    &member.node,
-                    &Path::Key(path, &member.key),
-                    &below(patterns, &member.key),
-                    found,
-                );
+                visit(&member.node, &Path::Key(path, &member.key), &below(patterns, &member.key), found);
             }
         }
         Value::Array(items) => {
             for (index, item) in items.iter().enumerate() {
-                visit(
-                    item,
-                    &Path::Index(path, index),
-                    &below(patterns, "*"),
-                    found,
-                );
+                visit(item, &Path::Index(path, index), &below(patterns, "*"), found);
             }
         }
         Value::String(name) if below(patterns, name).iter().any(Vec::is_empty) => {
-            found.push(Unsupported {
-                path: path.to_string(),
-                position: node.position,
-                name: Some(name.clone()),
-            });
+            found.push(Unsupported { path: path.to_string(), position: node.position, name: Some(name.clone()) });
         }
         _ => {}
     }
@@ -131,8 +110,6 @@ fn descend(node: &Node, path: &Path<'_>, patterns: &[Pattern<'_>], found: &mut V
 
 /// The patterns that begin with `key`, without it.
 fn below<'p>(patterns: &[Pattern<'p>], key: &str) -> Vec<Pattern<'p>> {
-    let matching = patterns
-        .iter()
-        .filter(|pattern| pattern[0] == "*" || pattern[0] == key);
+    let matching = patterns.iter().filter(|pattern| pattern[0] == "*" || pattern[0] == key);
     matching.map(|pattern| pattern[1..].to_vec()).collect()
 }

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use proxy_config::{
-    Address, Config, Filter, ListenerKind, PathMatch, Probe, RateKey, Selector, Target,
-};
+use proxy_config::{Address, Config, Filter, ListenerKind, PathMatch, Probe, RateKey, Selector, Target};
 
 const EXAMPLE: &str = include_str!("data/lb.example.json");
 
@@ -20,11 +18,7 @@ fn loads_from_its_file() {
 
 #[test]
 fn lists_what_is_not_in_this_build() {
-    let listed: Vec<_> = example()
-        .unsupported()
-        .iter()
-        .map(ToString::to_string)
-        .collect();
+    let listed: Vec<_> = example().unsupported().iter().map(ToString::to_string).collect();
     assert_eq!(
         listed,
         [
@@ -52,11 +46,7 @@ fn lists_what_is_not_in_this_build() {
 #[test]
 fn places_what_is_not_in_this_build() {
     let config = example();
-    let udp = config
-        .unsupported()
-        .iter()
-        .find(|part| part.path() == "listeners.dns.udp")
-        .unwrap();
+    let udp = config.unsupported().iter().find(|part| part.path() == "listeners.dns.udp").unwrap();
     assert_eq!(udp.position().to_string(), "35:52");
 }
 
@@ -65,60 +55,33 @@ fn reads_every_part() {
     let config = example();
     assert_eq!(config.workers, Some(2));
     assert_eq!(config.shutdown.drain, Some(Duration::from_secs(30)));
-    assert_eq!(
-        config.listeners["web"].listen,
-        ["127.0.0.1:8080".parse().unwrap()]
-    );
+    assert_eq!(config.listeners["web"].listen, ["127.0.0.1:8080".parse().unwrap()]);
 
     let api = &config.upstreams["api"];
     assert_eq!(api.selector, Selector::LeastConnections);
-    assert_eq!(
-        api.backends[0].address,
-        Address::Ip("127.0.0.1:9001".parse().unwrap())
-    );
-    assert_eq!(
-        (api.backends[1].weight, api.backends[1].zone.as_deref()),
-        (3, Some("a"))
-    );
+    assert_eq!(api.backends[0].address, Address::Ip("127.0.0.1:9001".parse().unwrap()));
+    assert_eq!((api.backends[1].weight, api.backends[1].zone.as_deref()), (3, Some("a")));
     assert!(api.backends[2].backup);
-    assert_eq!(
-        (api.retry.attempts, api.retry.budget_percent),
-        (Some(2), Some(20))
-    );
+    assert_eq!((api.retry.attempts, api.retry.budget_percent), (Some(2), Some(20)));
     assert_eq!(api.timeouts.connect, Some(Duration::from_secs(1)));
     assert_eq!(api.pool.max_idle_per_backend, Some(256));
-    assert!(matches!(
-        config.upstreams["db"].health_check.as_ref().unwrap().probe,
-        Probe::Tcp
-    ));
+    assert!(matches!(config.upstreams["db"].health_check.as_ref().unwrap().probe, Probe::Tcp));
 }
 
 #[test]
 fn reads_routes() {
     let config = example();
-    let ListenerKind::Http(web) = &config.listeners["web"].kind else {
-        panic!("not http")
-    };
+    let ListenerKind::Http(web) = &config.listeners["web"].kind else { panic!("not http") };
     assert_eq!(web.trusted_proxies[0].to_string(), "10.0.0.0/8");
     assert!(matches!(&web.filters[0], Filter::RequestId(_)));
 
-    let [api, canary, beta, rest] = &web.routes[..] else {
-        panic!("not four routes")
-    };
+    let [api, canary, beta, rest] = &web.routes[..] else { panic!("not four routes") };
     assert_eq!(api.matcher.host.as_deref(), Some("api.example.com"));
     assert_eq!(api.matcher.path, Some(PathMatch::Prefix("/v1/".into())));
-    let Filter::RateLimit(limit) = &api.filters[0] else {
-        panic!("not a rate limit")
-    };
-    assert_eq!(
-        (limit.rate.count.get(), limit.rate.per),
-        (1000, Duration::from_secs(60))
-    );
+    let Filter::RateLimit(limit) = &api.filters[0] else { panic!("not a rate limit") };
+    assert_eq!((limit.rate.count.get(), limit.rate.per), (1000, Duration::from_secs(60)));
     assert_eq!(limit.key, RateKey::Header("x-api-key".into()));
     assert_eq!(canary.matcher.headers["x-canary"], "1");
-    assert_eq!(
-        beta.target,
-        Target::Split([("api".into(), 95), ("canary".into(), 5)].into())
-    );
+    assert_eq!(beta.target, Target::Split([("api".into(), 95), ("canary".into(), 5)].into()));
     assert_eq!(rest.target, Target::Upstream("api".into()));
 }

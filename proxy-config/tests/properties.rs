@@ -19,11 +19,7 @@ fn splice(start: usize, length: usize, insert: &str) -> String {
     let start = start % characters.len();
     let end = (start + length).min(characters.len());
     let (head, tail) = (&characters[..start], &characters[end..]);
-    head.iter()
-        .copied()
-        .chain(insert.chars())
-        .chain(tail.iter().copied())
-        .collect()
+    head.iter().copied().chain(insert.chars()).chain(tail.iter().copied()).collect()
 }
 
 /// The example's values, one after the other, in depth-first order.
@@ -42,12 +38,8 @@ fn replace(value: &mut serde_json::Value, skip: &mut usize, replacement: &serde_
     }
     *skip = skip.wrapping_sub(1);
     match value {
-        serde_json::Value::Array(items) => items
-            .iter_mut()
-            .for_each(|item| replace(item, skip, replacement)),
-        serde_json::Value::Object(members) => members
-            .values_mut()
-            .for_each(|item| replace(item, skip, replacement)),
+        serde_json::Value::Array(items) => items.iter_mut().for_each(|item| replace(item, skip, replacement)),
+        serde_json::Value::Object(members) => members.values_mut().for_each(|item| replace(item, skip, replacement)),
         _ => {}
     }
 }
@@ -104,9 +96,7 @@ proptest! {
 #[test]
 fn a_hostile_file_costs_little() {
     let routes = "{\"upstream\":\"apii\",\"x\":1},".repeat(20_000);
-    let upstreams: Vec<_> = (0..5_000)
-        .map(|n| format!("\"api{n}\":{{\"backends\":[\"10.0.0.1:1\"]}}"))
-        .collect();
+    let upstreams: Vec<_> = (0..5_000).map(|n| format!("\"api{n}\":{{\"backends\":[\"10.0.0.1:1\"]}}")).collect();
     let text = format!(
         r#"{{"listeners":{{"web":{{"listen":["[::]:0"],"http":{{"routes":[{routes}{{}}]}}}}}},"upstreams":{{{}}}}}"#,
         upstreams.join(",")

@@ -33,16 +33,12 @@ fn listener(members: &str) -> String {
 
 /// A configuration with these members in `listeners.web.http`, which has an upstream.
 fn http(members: &str) -> String {
-    listener(&format!(
-        r#""listen": ["127.0.0.1:80"], "http": {{ "upstream": "api", {members} }}"#
-    ))
+    listener(&format!(r#""listen": ["127.0.0.1:80"], "http": {{ "upstream": "api", {members} }}"#))
 }
 
 /// A configuration with these routes in `listeners.web.http`.
 fn routes(routes: &str) -> String {
-    listener(&format!(
-        r#""listen": ["127.0.0.1:80"], "http": {{ "routes": {routes} }}"#
-    ))
+    listener(&format!(r#""listen": ["127.0.0.1:80"], "http": {{ "routes": {routes} }}"#))
 }
 
 /// A configuration with this `match` in the only route.
@@ -82,47 +78,20 @@ fn syntax() {
     };
     check("", "1:1: expected a value, found the end of the file");
     check("listeners:\n  web:", "1:1: expected a value, found 'l'");
-    check(
-        "{\n  \"workers\": 2,\n}",
-        "3:1: expected a key in double quotes, found '}'",
-    );
+    check("{\n  \"workers\": 2,\n}", "3:1: expected a key in double quotes, found '}'");
     check("{\n  \"workers\" = 2\n}", "2:13: expected ':', found '='");
-    check(
-        "{\n  \"workers\": 02\n}",
-        "2:15: expected ',' or '}', found '2'",
-    );
-    check(
-        "{ \"workers\": 2 } // two",
-        "1:18: expected the end of the file, found a comment, which JSON does not have",
-    );
-    check(
-        "{ \"a\": \"x",
-        "1:10: expected a closing '\"', found the end of the file",
-    );
+    check("{\n  \"workers\": 02\n}", "2:15: expected ',' or '}', found '2'");
+    check("{ \"workers\": 2 } // two", "1:18: expected the end of the file, found a comment, which JSON does not have");
+    check("{ \"a\": \"x", "1:10: expected a closing '\"', found the end of the file");
 }
 
 #[test]
 fn the_whole_file() {
-    check(
-        "[]",
-        &["expected an object, the configuration, found an array"],
-    );
-    check(
-        "{}",
-        &["listeners: is missing; expected an object with one entry per listener"],
-    );
-    check(
-        r#"{ "listeners": [] }"#,
-        &["listeners: expected an object with one entry per listener, found an array"],
-    );
-    check(
-        r#"{ "listeners": {} }"#,
-        &["listeners: needs at least one entry"],
-    );
-    check(
-        &top(r#""worker": 2"#),
-        &[r#"worker: unknown key; did you mean "workers"?"#],
-    );
+    check("[]", &["expected an object, the configuration, found an array"]);
+    check("{}", &["listeners: is missing; expected an object with one entry per listener"]);
+    check(r#"{ "listeners": [] }"#, &["listeners: expected an object with one entry per listener, found an array"]);
+    check(r#"{ "listeners": {} }"#, &["listeners: needs at least one entry"]);
+    check(&top(r#""worker": 2"#), &[r#"worker: unknown key; did you mean "workers"?"#]);
     check(
         &top(r#""x": 2"#),
         &[
@@ -133,31 +102,17 @@ fn the_whole_file() {
         &top(r#""a.b": 2, "workers": 1"#).replace("a.b", "work.ers"),
         &[r#"["work.ers"]: unknown key; did you mean "workers"?"#],
     );
-    check(
-        &top(r#""workers": 1, "workers": 2"#),
-        &["workers: given twice, first at 1:14"],
-    );
-    check(
-        &top(r#""$schema": 1"#),
-        &["$schema: expected the address of a JSON Schema, found 1"],
-    );
+    check(&top(r#""workers": 1, "workers": 2"#), &["workers: given twice, first at 1:14"]);
+    check(&top(r#""$schema": 1"#), &["$schema: expected the address of a JSON Schema, found 1"]);
 }
 
 #[test]
 fn workers_shutdown_and_operations() {
     let between = "workers: expected a whole number from 1 to 1024, found";
-    for (value, found) in [
-        ("0", "0"),
-        ("1025", "1025"),
-        ("-1", "-1"),
-        ("2.0", "2.0"),
-        ("1e1", "1e1"),
-        ("\"2\"", "\"2\""),
-    ] {
-        check(
-            &top(&format!(r#""workers": {value}"#)),
-            &[&format!("{between} {found}")],
-        );
+    for (value, found) in
+        [("0", "0"), ("1025", "1025"), ("-1", "-1"), ("2.0", "2.0"), ("1e1", "1e1"), ("\"2\"", "\"2\"")]
+    {
+        check(&top(&format!(r#""workers": {value}"#)), &[&format!("{between} {found}")]);
     }
     check(
         &top(r#""shutdown": { "drain": 30 }"#),
@@ -165,22 +120,14 @@ fn workers_shutdown_and_operations() {
     );
     check(
         &top(r#""shutdown": { "drain": "1.5s" }"#),
-        &[
-            r#"shutdown.drain: expected a duration such as "250ms", "5s", "1m" or "2h", found "1.5s""#,
-        ],
+        &[r#"shutdown.drain: expected a duration such as "250ms", "5s", "1m" or "2h", found "1.5s""#],
     );
     check(
         &top(r#""shutdown": { "drain": "18446744073709551615h" }"#),
         &[r#"shutdown.drain: "18446744073709551615h" is longer than a year"#],
     );
-    check(
-        &top(r#""shutdown": null"#),
-        &["shutdown: expected an object, found null"],
-    );
-    check(
-        &top(r#""admin": {}"#),
-        &[r#"admin.listen: is missing; expected an address such as "127.0.0.1:9900""#],
-    );
+    check(&top(r#""shutdown": null"#), &["shutdown: expected an object, found null"]);
+    check(&top(r#""admin": {}"#), &[r#"admin.listen: is missing; expected an address such as "127.0.0.1:9900""#]);
     check(
         &top(r#""access_log": { "format": "jsn", "path": "" }"#),
         &[
@@ -195,30 +142,17 @@ fn listener_addresses() {
     let http = r#""http": { "upstream": "api" }"#;
     check(
         &listener(http),
-        &[
-            r#"listeners.web.listen: is missing; expected an array of addresses such as ["127.0.0.1:8080"]"#,
-        ],
+        &[r#"listeners.web.listen: is missing; expected an array of addresses such as ["127.0.0.1:8080"]"#],
     );
     check(
         &listener(&format!(r#""listen": "127.0.0.1:80", {http}"#)),
-        &[
-            r#"listeners.web.listen: expected an array of addresses such as ["127.0.0.1:8080"], found "127.0.0.1:80""#,
-        ],
+        &[r#"listeners.web.listen: expected an array of addresses such as ["127.0.0.1:8080"], found "127.0.0.1:80""#],
     );
     check(
         &listener(&format!(r#""listen": [], {http}"#)),
-        &[
-            r#"listeners.web.listen: is empty; expected an array of addresses such as ["127.0.0.1:8080"]"#,
-        ],
+        &[r#"listeners.web.listen: is empty; expected an array of addresses such as ["127.0.0.1:8080"]"#],
     );
-    for address in [
-        "localhost:80",
-        "127.0.0.1",
-        "127.0.0.1:99999",
-        ":80",
-        "::1:80",
-        "256.0.0.1:80",
-    ] {
+    for address in ["localhost:80", "127.0.0.1", "127.0.0.1:99999", ":80", "::1:80", "256.0.0.1:80"] {
         check(
             &listener(&format!(r#""listen": ["{address}"], {http}"#)),
             &[&format!(
@@ -227,26 +161,19 @@ fn listener_addresses() {
         );
     }
     check(
-        &listener(&format!(
-            r#""listen": ["127.0.0.1:80", "[::1]:80", "127.0.0.1:80"], {http}"#
-        )),
+        &listener(&format!(r#""listen": ["127.0.0.1:80", "[::1]:80", "127.0.0.1:80"], {http}"#)),
         &["listeners.web.listen[2]: 127.0.0.1:80 is already used by listeners.web.listen[0]"],
     );
     let twice = format!(
         r#"{{ "a": {{ "listen": ["127.0.0.1:80"], {http} }}, "b": {{ "listen": ["127.0.0.1:81", "127.0.0.1:80"], {http} }} }}"#
     );
-    check(
-        &listeners(&twice),
-        &["listeners.b.listen[1]: 127.0.0.1:80 is already used by listeners.a.listen[0]"],
-    );
+    check(&listeners(&twice), &["listeners.b.listen[1]: 127.0.0.1:80 is already used by listeners.a.listen[0]"]);
     check(
         &top(r#""admin": { "listen": "127.0.0.1:80" }"#),
         &["listeners.web.listen[0]: 127.0.0.1:80 is already used by admin.listen"],
     );
     check(
-        &listener(&format!(
-            r#""listen": ["127.0.0.1:80"], "reuse_port": "yes", {http}"#
-        )),
+        &listener(&format!(r#""listen": ["127.0.0.1:80"], "reuse_port": "yes", {http}"#)),
         &[r#"listeners.web.reuse_port: expected true or false, found "yes""#],
     );
 }
@@ -254,10 +181,7 @@ fn listener_addresses() {
 #[test]
 fn listener_kinds() {
     let listening = |members: &str| listener(&format!(r#""listen": ["127.0.0.1:80"]{members}"#));
-    check(
-        &listening(""),
-        &[r#"listeners.web: needs one of "http", "tcp", "udp" or "forward""#],
-    );
+    check(&listening(""), &[r#"listeners.web: needs one of "http", "tcp", "udp" or "forward""#]);
     check(
         &listening(r#", "http": { "upstream": "api" }, "tcp": { "upstream": "api" }"#),
         &[r#"listeners.web: has both "http" and "tcp"; only one of them is allowed"#],
@@ -276,10 +200,7 @@ fn listener_kinds() {
             r#"listeners.web.tcp.splce: unknown key; did you mean "splice"?"#,
         ],
     );
-    check(
-        &listening(r#", "tcp": {}"#),
-        &["listeners.web.tcp.upstream: is missing; expected the name of an upstream"],
-    );
+    check(&listening(r#", "tcp": {}"#), &["listeners.web.tcp.upstream: is missing; expected the name of an upstream"]);
     check(
         &listening(r#", "udp": { "upstream": "dns", "idle": "0s" }"#),
         &[
@@ -288,15 +209,11 @@ fn listener_kinds() {
         ],
     );
     check(
-        &listening(
-            r#", "tls": { "certificates": [{ "cert": "c", "key": "k" }] }, "udp": { "upstream": "api" }"#,
-        ),
+        &listening(r#", "tls": { "certificates": [{ "cert": "c", "key": "k" }] }, "udp": { "upstream": "api" }"#),
         &[r#"listeners.web.tls: is not possible on a "udp" listener"#],
     );
     check(
-        &listening(
-            r#", "forward": { "connect_ports": [0, 443], "allow": ["*"], "deny": ["a b"] }"#,
-        ),
+        &listening(r#", "forward": { "connect_ports": [0, 443], "allow": ["*"], "deny": ["a b"] }"#),
         &[
             "listeners.web.forward.connect_ports[0]: expected a whole number from 1 to 65535, found 0",
             r#"listeners.web.forward.allow[0]: expected a host such as "example.com" or "*.example.com", found "*""#,
@@ -305,26 +222,18 @@ fn listener_kinds() {
     );
     check(
         &listening(r#", "tls": { "certificates": [] }, "http": { "upstream": "api" }"#),
-        &[
-            r#"listeners.web.tls.certificates: is empty; expected an array of {"cert": …, "key": …}"#,
-        ],
+        &[r#"listeners.web.tls.certificates: is empty; expected an array of {"cert": …, "key": …}"#],
     );
     check(
-        &listening(
-            r#", "tls": { "certificates": [{ "cert": "c" }], "alpn": [""] }, "http": { "upstream": "api" }"#,
-        ),
+        &listening(r#", "tls": { "certificates": [{ "cert": "c" }], "alpn": [""] }, "http": { "upstream": "api" }"#),
         &[
             "listeners.web.tls.certificates[0].key: is missing; expected the path of a PEM file",
             "listeners.web.tls.alpn[0]: a protocol name has 1 to 255 bytes",
         ],
     );
     check(
-        &listening(
-            r#", "proxy_protocol": { "trusted": ["127.0.0.0/33"] }, "http": { "upstream": "api" }"#,
-        ),
-        &[
-            "listeners.web.proxy_protocol.trusted[0]: a prefix of 33 bits is longer than the 32 bits of the address",
-        ],
+        &listening(r#", "proxy_protocol": { "trusted": ["127.0.0.0/33"] }, "http": { "upstream": "api" }"#),
+        &["listeners.web.proxy_protocol.trusted[0]: a prefix of 33 bits is longer than the 32 bits of the address"],
     );
     check(
         &listeners(r#"{ "we b": { "listen": ["127.0.0.1:80"], "http": { "upstream": "api" } } }"#),
@@ -359,9 +268,7 @@ fn http_settings() {
         ],
     );
     check(
-        &http(
-            r#""limits": { "max_head_bytes": 0, "max_target_bytes": "4GiB", "max_body_bytes": "99999999TiB" }"#,
-        ),
+        &http(r#""limits": { "max_head_bytes": 0, "max_target_bytes": "4GiB", "max_body_bytes": "99999999TiB" }"#),
         &[
             "listeners.web.http.limits.max_head_bytes: must be larger than zero",
             "listeners.web.http.limits.max_target_bytes: must be less than 4GiB",
@@ -394,40 +301,22 @@ fn http_settings() {
 
 #[test]
 fn route_targets() {
-    check(
-        &routes("[]"),
-        &["listeners.web.http.routes: is empty; expected an array of routes"],
-    );
+    check(&routes("[]"), &["listeners.web.http.routes: is empty; expected an array of routes"]);
     check(
         &routes(r#"[{ "upstream": "api" }, { "upstream": "api" }, { "upstream": "apii" }]"#),
-        &[
-            r#"listeners.web.http.routes[2].upstream: no upstream named "apii"; did you mean "api"?"#,
-        ],
+        &[r#"listeners.web.http.routes[2].upstream: no upstream named "apii"; did you mean "api"?"#],
     );
-    check(
-        &routes(r#"["api"]"#),
-        &[r#"listeners.web.http.routes[0]: expected an object, a route, found "api""#],
-    );
-    check(
-        &routes("[{}]"),
-        &[r#"listeners.web.http.routes[0]: needs one of "upstream" or "split""#],
-    );
+    check(&routes(r#"["api"]"#), &[r#"listeners.web.http.routes[0]: expected an object, a route, found "api""#]);
+    check(&routes("[{}]"), &[r#"listeners.web.http.routes[0]: needs one of "upstream" or "split""#]);
     check(
         &routes(r#"[{ "upstream": "api", "split": { "api": 1 } }]"#),
-        &[
-            r#"listeners.web.http.routes[0]: has both "upstream" and "split"; only one of them is allowed"#,
-        ],
+        &[r#"listeners.web.http.routes[0]: has both "upstream" and "split"; only one of them is allowed"#],
     );
     check(
         &routes(r#"[{ "upstream": ["api"] }]"#),
-        &[
-            "listeners.web.http.routes[0].upstream: expected the name of an upstream, found an array",
-        ],
+        &["listeners.web.http.routes[0].upstream: expected the name of an upstream, found an array"],
     );
-    check(
-        &routes(r#"[{ "split": {} }]"#),
-        &["listeners.web.http.routes[0].split: needs at least one entry"],
-    );
+    check(&routes(r#"[{ "split": {} }]"#), &["listeners.web.http.routes[0].split: needs at least one entry"]);
     check(
         &routes(r#"[{ "split": { "api": 0, "canary": 0 } }]"#),
         &["listeners.web.http.routes[0].split: all weights are 0, so no request could go anywhere"],
@@ -467,15 +356,10 @@ fn route_matches() {
             "listeners.web.http.routes[0].match.path_prefix: a request path never holds '?', so this would match nothing",
         ],
     );
-    check(
-        &matching(r#"{ "path_regex": "" }"#),
-        &["listeners.web.http.routes[0].match.path_regex: must not be empty"],
-    );
+    check(&matching(r#"{ "path_regex": "" }"#), &["listeners.web.http.routes[0].match.path_regex: must not be empty"]);
     check(
         &matching(r#"{ "method": ["GET", "P UT"] }"#),
-        &[
-            r#"listeners.web.http.routes[0].match.method[1]: expected a method such as "GET", found "P UT""#,
-        ],
+        &[r#"listeners.web.http.routes[0].match.method[1]: expected a method such as "GET", found "P UT""#],
     );
     check(
         &matching(r#"{ "method": [] }"#),
@@ -492,9 +376,7 @@ fn route_matches() {
     );
     check(
         &matching(r#"{ "headers": { "X-Canary": "1", "x-canary": "2" } }"#),
-        &[
-            "listeners.web.http.routes[0].match.headers.x-canary: given twice; field names ignore case",
-        ],
+        &["listeners.web.http.routes[0].match.headers.x-canary: given twice; field names ignore case"],
     );
     check(
         &matching(r#"{ "cookies": { "be;ta": "yes" }, "query": { "q": 1 } }"#),
@@ -509,21 +391,15 @@ fn route_matches() {
 fn filters() {
     check(
         &filter("\"rate_limt\""),
-        &[
-            r#"listeners.web.http.filters[0]: unknown filter "rate_limt"; did you mean "rate_limit"?"#,
-        ],
+        &[r#"listeners.web.http.filters[0]: unknown filter "rate_limt"; did you mean "rate_limit"?"#],
     );
     check(
         &filter(r#"{ "rate_limt": {} }"#),
-        &[
-            r#"listeners.web.http.filters[0].rate_limt: unknown filter "rate_limt"; did you mean "rate_limit"?"#,
-        ],
+        &[r#"listeners.web.http.filters[0].rate_limt: unknown filter "rate_limt"; did you mean "rate_limit"?"#],
     );
     check(
         &filter("\"waf\""),
-        &[
-            r#"listeners.web.http.filters[0]: unknown filter "waf"; expected "headers", "rate_limit" or "request_id""#,
-        ],
+        &[r#"listeners.web.http.filters[0]: unknown filter "waf"; expected "headers", "rate_limit" or "request_id""#],
     );
     check(
         &filter("\"rate_limit\""),
@@ -547,9 +423,7 @@ fn filters() {
         ],
     );
     check(
-        &filter(
-            r#"{ "headers": { "request": { "set": { "x:y": "1", "x-a": " 1" }, "remove": ["", "x-c"] } } }"#,
-        ),
+        &filter(r#"{ "headers": { "request": { "set": { "x:y": "1", "x-a": " 1" }, "remove": ["", "x-c"] } } }"#),
         &[
             r#"listeners.web.http.filters[0].headers.request.set["x:y"]: "x:y" is not a legal field name"#,
             r#"listeners.web.http.filters[0].headers.request.set.x-a: " 1" is not a legal field value"#,
@@ -588,26 +462,15 @@ fn filters() {
     );
     check(
         &routes(r#"[{ "upstream": "api", "filters": ["request-id"] }]"#),
-        &[
-            r#"listeners.web.http.routes[0].filters[0]: unknown filter "request-id"; did you mean "request_id"?"#,
-        ],
+        &[r#"listeners.web.http.routes[0].filters[0]: unknown filter "request-id"; did you mean "request_id"?"#],
     );
 }
 
 #[test]
 fn upstream_backends() {
-    check(
-        &upstream("{}"),
-        &["upstreams.api.backends: is missing; expected an array of backends"],
-    );
-    check(
-        &backends("[]"),
-        &["upstreams.api.backends: is empty; expected an array of backends"],
-    );
-    check(
-        &backends(r#"["127.0.0.1"]"#),
-        &[r#"upstreams.api.backends[0]: "127.0.0.1" has no port"#],
-    );
+    check(&upstream("{}"), &["upstreams.api.backends: is missing; expected an array of backends"]);
+    check(&backends("[]"), &["upstreams.api.backends: is empty; expected an array of backends"]);
+    check(&backends(r#"["127.0.0.1"]"#), &[r#"upstreams.api.backends[0]: "127.0.0.1" has no port"#]);
     check(
         &backends(r#"["127.0.0.1:0"]"#),
         &[r#"upstreams.api.backends[0]: expected a port from 1 to 65535, found "0""#],
@@ -619,15 +482,10 @@ fn upstream_backends() {
             r#"upstreams.api.backends[1]: expected an absolute path after "unix:", found "x""#,
         ],
     );
-    check(
-        &backends(r#"[9001]"#),
-        &["upstreams.api.backends[0]: expected an address or an object, found 9001"],
-    );
+    check(&backends(r#"[9001]"#), &["upstreams.api.backends[0]: expected an address or an object, found 9001"]);
     check(
         &backends(r#"[{ "weight": 1 }]"#),
-        &[
-            r#"upstreams.api.backends[0].address: is missing; expected an address such as "127.0.0.1:9001""#,
-        ],
+        &[r#"upstreams.api.backends[0].address: is missing; expected an address such as "127.0.0.1:9001""#],
     );
     check(
         &backends(r#"["127.0.0.1:1", "127.0.0.1:2", { "address": "127.0.0.1:1", "weight": 3 }]"#),
@@ -635,14 +493,10 @@ fn upstream_backends() {
     );
     check(
         &backends(r#"["Api.internal:80", "api.internal:80"]"#),
-        &[
-            "upstreams.api.backends[1]: api.internal:80 is already used by upstreams.api.backends[0]",
-        ],
+        &["upstreams.api.backends[1]: api.internal:80 is already used by upstreams.api.backends[0]"],
     );
     check(
-        &backends(
-            r#"[{ "address": "127.0.0.1:1", "weight": 65536 }, { "address": "127.0.0.1:1", "wieght": 1 }]"#,
-        ),
+        &backends(r#"[{ "address": "127.0.0.1:1", "weight": 65536 }, { "address": "127.0.0.1:1", "wieght": 1 }]"#),
         &[
             "upstreams.api.backends[0].weight: expected a whole number from 0 to 65535, found 65536",
             "upstreams.api.backends[1]: 127.0.0.1:1 is already used by upstreams.api.backends[0]",
@@ -666,9 +520,7 @@ fn upstream_backends() {
 fn upstream_selectors() {
     check(
         &pooled(r#""selector": "round_robbin""#),
-        &[
-            r#"upstreams.api.selector: unknown selector "round_robbin"; did you mean "round_robin"?"#,
-        ],
+        &[r#"upstreams.api.selector: unknown selector "round_robbin"; did you mean "round_robin"?"#],
     );
     check(
         &pooled(r#""selector": "consistent_hash""#),
@@ -676,15 +528,11 @@ fn upstream_selectors() {
     );
     check(
         &pooled(r#""selector": { "consistent_hash": {} }"#),
-        &[
-            r#"upstreams.api.selector.consistent_hash.key: is missing; expected one such as {"cookie": "session"}"#,
-        ],
+        &[r#"upstreams.api.selector.consistent_hash.key: is missing; expected one such as {"cookie": "session"}"#],
     );
     check(
         &pooled(r#""selector": { "consistent_hash": { "key": { "cookie": "a=b" } } }"#),
-        &[
-            r#"upstreams.api.selector.consistent_hash.key.cookie: expected a cookie name, found "a=b""#,
-        ],
+        &[r#"upstreams.api.selector.consistent_hash.key.cookie: expected a cookie name, found "a=b""#],
     );
     check(
         &pooled(r#""selector": { "round_robin": { "weight": 1 } }"#),
@@ -717,9 +565,7 @@ fn upstream_settings() {
         ],
     );
     check(
-        &pooled(
-            r#""pool": { "max_idle": -1, "max_open_per_backend": 0, "max_requests": 0, "max_age": "0s" }"#,
-        ),
+        &pooled(r#""pool": { "max_idle": -1, "max_open_per_backend": 0, "max_requests": 0, "max_age": "0s" }"#),
         &[
             "upstreams.api.pool.max_idle: expected a whole number from 0 to 1000000000, found -1",
             "upstreams.api.pool.max_open_per_backend: expected a whole number from 1 to 1000000000, found 0",
@@ -732,9 +578,7 @@ fn upstream_settings() {
         &[r#"upstreams.api.health_check: needs one of "http" or "tcp""#],
     );
     check(
-        &pooled(
-            r#""health_check": { "http": { "path": "healthz", "status": "299-200" }, "rise": 0 }"#,
-        ),
+        &pooled(r#""health_check": { "http": { "path": "healthz", "status": "299-200" }, "rise": 0 }"#),
         &[
             r#"upstreams.api.health_check.http.path: "healthz" is not a legal request path"#,
             r#"upstreams.api.health_check.http.status: expected a status such as 200, or a range such as "200-299", found "299-200""#,
@@ -743,9 +587,7 @@ fn upstream_settings() {
     );
     check(
         &pooled(r#""outlier_detection": { "max_ejected_percent": 200 }"#),
-        &[
-            "upstreams.api.outlier_detection.max_ejected_percent: expected a whole number from 0 to 100, found 200",
-        ],
+        &["upstreams.api.outlier_detection.max_ejected_percent: expected a whole number from 0 to 100, found 200"],
     );
     check(
         &top(r#""workers": 1"#).replace(r#"{ "api": { "backends": ["127.0.0.1:1"] } }"#, "[]"),
@@ -767,9 +609,7 @@ fn mistakes_come_all_at_once_and_in_the_order_of_the_file() {
 
 #[test]
 fn mistakes_beyond_a_hundred_are_counted() {
-    let errors = routes(&format!("[{}7]", "7,".repeat(120)))
-        .parse::<Config>()
-        .unwrap_err();
+    let errors = routes(&format!("[{}7]", "7,".repeat(120))).parse::<Config>().unwrap_err();
     assert_eq!((errors.iter().count(), errors.omitted()), (100, 21));
     assert!(errors.to_string().ends_with("\nand 21 more errors"));
 }
@@ -779,23 +619,15 @@ fn long_values_are_cut_and_control_characters_escaped() {
     let found = format!("{}…", "x".repeat(60));
     check(
         &backends(&format!(r#"["{}"]"#, "x".repeat(1000))),
-        &[&format!(
-            r#"upstreams.api.backends[0]: "{found}" has no port"#
-        )],
+        &[&format!(r#"upstreams.api.backends[0]: "{found}" has no port"#)],
     );
-    check(
-        &backends(r#"["\u001b[31m"]"#),
-        &[r#"upstreams.api.backends[0]: "\u{1b}[31m" has no port"#],
-    );
+    check(&backends(r#"["\u001b[31m"]"#), &[r#"upstreams.api.backends[0]: "\u{1b}[31m" has no port"#]);
 }
 
 #[test]
 fn unreadable_files_are_named() {
     let errors = Config::load("/no/such/file.json").unwrap_err();
-    assert_eq!(
-        errors.to_string(),
-        "/no/such/file.json: cannot be read: No such file or directory (os error 2)"
-    );
+    assert_eq!(errors.to_string(), "/no/such/file.json: cannot be read: No such file or directory (os error 2)");
     assert_eq!(errors.iter().next().unwrap().kind(), ErrorKind::Unreadable);
     assert!(std::error::Error::source(&errors).is_some());
 }

@@ -5,11 +5,7 @@ use proxy_config::Config;
 #[track_caller]
 fn check(config: &str, expected: &[&str]) {
     let config: Config = config.parse().unwrap_or_else(|errors| panic!("{errors}"));
-    let listed: Vec<_> = config
-        .unsupported()
-        .iter()
-        .map(ToString::to_string)
-        .collect();
+    let listed: Vec<_> = config.unsupported().iter().map(ToString::to_string).collect();
     assert_eq!(listed, expected);
 }
 
@@ -76,23 +72,12 @@ fn other_selectors_are_not() {
                 "upstreams": {{ "a": {{ "backends": ["[::1]:1"], "selector": {selector} }} }} }}"#
         )
     };
-    for name in [
-        "least_connections",
-        "peak_ewma",
-        "power_of_two",
-        "random",
-        "source_ip_hash",
-    ] {
+    for name in ["least_connections", "peak_ewma", "power_of_two", "random", "source_ip_hash"] {
         let expected = format!("upstreams.a.selector: not in this build ({name:?})");
         check(&upstream(&format!("{name:?}")), &[&expected]);
     }
     for name in ["consistent_hash", "maglev", "rendezvous"] {
         let expected = format!("upstreams.a.selector.{name}: not in this build");
-        check(
-            &upstream(&format!(
-                r#"{{ "{name}": {{ "key": {{ "header": "x" }} }} }}"#
-            )),
-            &[&expected],
-        );
+        check(&upstream(&format!(r#"{{ "{name}": {{ "key": {{ "header": "x" }} }} }}"#)), &[&expected]);
     }
 }

@@ -24,21 +24,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 struct Silent;
 
 impl AsyncRead for Silent {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        _: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Poll::Pending
     }
 }
 
 impl AsyncWrite for Silent {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Poll::Ready(Ok(bytes.len()))
     }
 
@@ -64,16 +56,13 @@ impl Connector for InMemory {
 
 /// A connection that was made just now.
 fn connect(pool: &SharedPool, target: &Target) -> Lease {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     runtime.block_on(async { pool.acquire(target, None).await.expect("a connection") })
 }
 
 fn exchange(pool: &SharedPool, target: &Target) {
-    if let Some(lease) = pool.checkout(black_box(target)) {
-        pool.give_back(lease);
+    if let Some(lease) = pool.checkout(black_box(target), proxy_core::Instant::now()) {
+        lease.release(proxy_core::Instant::now());
     }
 }
 
@@ -84,14 +73,14 @@ fn beside(criterion: &mut Criterion, name: &str, [ours, theirs]: [&Target; 2]) {
         scope.spawn(|| {
             let lease = connect(&pool, theirs);
             both.wait();
-            pool.give_back(lease);
+            lease.release(proxy_core::Instant::now());
             while !stop.load(Ordering::Relaxed) {
                 exchange(&pool, theirs);
             }
         });
         let lease = connect(&pool, ours);
         both.wait();
-        pool.give_back(lease);
+        lease.release(proxy_core::Instant::now());
         criterion.bench_function(name, |bencher| bencher.iter(|| exchange(&pool, ours)));
         stop.store(true, Ordering::Relaxed);
     });
@@ -106,7 +95,7 @@ fn pool(criterion: &mut Criterion) {
     let target = |address: &str| Target::new(Backend::new(address.parse().expect("an address")));
     let (one, two) = (target("127.0.0.1:9001"), target("127.0.0.1:9002"));
     let pool = new_pool();
-    pool.give_back(connect(&pool, &one));
+    connect(&pool, &one).release(proxy_core::Instant::now());
     criterion.bench_function("pool/clock", |bencher| bencher.iter(Instant::now));
     criterion.bench_function("pool/one_thread", |bencher| {
         bencher.iter(|| exchange(&pool, &one));

@@ -48,6 +48,7 @@ impl BackendState {
 pub struct Backend(Arc<Inner>);
 
 struct Inner {
+    /// Unique in this process, also among backends that share an address.
     key: u64,
     id: Box<str>,
     address: Address,
@@ -129,11 +130,6 @@ impl Backend {
     pub(crate) fn begin(&self) -> InFlight {
         self.0.in_flight.fetch_add(1, Ordering::Relaxed);
         InFlight(self.clone())
-    }
-
-    /// Unique in this process, also among backends that share an address.
-    pub(crate) fn key(&self) -> u64 {
-        self.0.key
     }
 }
 

@@ -187,6 +187,16 @@ impl Body {
     }
 }
 
+impl Body {
+    /// The raw stream, where this still is one.
+    pub(crate) fn as_raw(&mut self) -> Option<&mut RawBody> {
+        match &mut self.kind {
+            Kind::Raw(raw) if self.prefix.is_empty() => Some(raw),
+            _ => None,
+        }
+    }
+}
+
 /// A body being peeked at; dropped early, it puts back what it took.
 struct Peeked<'a> {
     body: &'a mut Body,

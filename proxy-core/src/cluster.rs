@@ -1,6 +1,7 @@
 //! Backends, a selector, a pool and retries: an upstream.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -13,8 +14,8 @@ use crate::clock::Instant;
 use crate::http1::client::{self, Failure, Rules};
 use crate::pool::{Connection, Lease, Pool, SharedPool, Target};
 use crate::{
-    Attempt, Backend, BackendSet, Body, Context, Error, ErrorKind, Observer, Phase, Request, RequestHead,
-    Response, Result, SelectionContext, Selector, Upstream,
+    Attempt, Backend, BackendSet, Body, Context, Error, ErrorKind, Observer, Phase, Request, RequestHead, Response,
+    Result, SelectionContext, Selector, Upstream,
 };
 
 mod budget;
@@ -156,7 +157,7 @@ impl<S: Selector, P: Pool> Cluster<S, P> {
 
     async fn lease(&self, backend: &Backend, ctx: &mut Context, started: Instant) -> Result<Lease> {
         let target = Target::new(backend.clone());
-        if let Some(lease) = self.pool.checkout(&target) {
+        if let Some(lease) = self.pool.checkout(&target, started) {
             ctx.clocks.connected = Some(started);
             return Ok(lease);
         }
@@ -166,7 +167,14 @@ impl<S: Selector, P: Pool> Cluster<S, P> {
     }
 
     /// One try: a connection, then the exchange on it.
-    async fn attempt(&self, backend: &Backend, head: &mut RequestHead, body: Body, ctx: &mut Context, started: Instant) -> Tried {
+    async fn attempt(
+        &self,
+        backend: &Backend,
+        head: &mut RequestHead,
+        body: Body,
+        ctx: &mut Context,
+        started: Instant,
+    ) -> Tried {
         ctx.phase = Phase::Connect;
         let lease = match self.lease(backend, ctx, started).await {
             Ok(lease) => lease,
@@ -174,7 +182,9 @@ impl<S: Selector, P: Pool> Cluster<S, P> {
         };
         ctx.phase = Phase::Send;
         add_host(head, backend);
-        match client::exchange(lease, head, body, &self.core.rules, ctx).await {
+        let mut exchange = client::Exchange::new(lease, head, body, &self.core.rules);
+        let result = poll_fn(|cx| exchange.poll(cx, ctx)).await;
+        match exchange.conclude(result, head.method(), ctx) {
             Ok(response) => Tried::Answered(response),
             Err(failure) => Tried::Failed(failure),
         }
@@ -190,10 +200,9 @@ impl<S: Selector, P: Pool> Cluster<S, P> {
     }
 
     fn answered(&self, backend: &Backend, ctx: &mut Context) {
-        let now = Instant::now();
-        ctx.clocks.first_byte = Some(now);
-        if let Some(attempt) = &mut ctx.attempt {
-            attempt.first_byte(now);
+        let first_byte = ctx.clocks.first_byte;
+        if let Some((attempt, first_byte)) = ctx.attempt.as_mut().zip(first_byte) {
+            attempt.first_byte(first_byte);
         }
         self.core.quarantine.release(backend);
     }
@@ -251,7 +260,7 @@ impl<S: Selector, P: Pool> Upstream for Cluster<S, P> {
             }
             body = again.ok_or(error)?;
             if let Some(pause) = retries.pause(self.random()) {
-                tokio::time::sleep(pause).await;
+                Box::pin(tokio::time::sleep(pause)).await;
             }
         }
     }
@@ -289,6 +298,9 @@ fn add_host(head: &mut RequestHead, backend: &Backend) {
 
 impl<S: fmt::Debug, P> fmt::Debug for Cluster<S, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cluster").field("selector", &self.core.selector).field("set", &self.core.set).finish_non_exhaustive()
+        f.debug_struct("Cluster")
+            .field("selector", &self.core.selector)
+            .field("set", &self.core.set)
+            .finish_non_exhaustive()
     }
 }

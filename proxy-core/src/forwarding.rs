@@ -57,7 +57,7 @@ pub struct Forwarding {
 
 impl Default for Forwarding {
     fn default() -> Self {
-        Forwarding { x_forwarded_for: true, x_forwarded_proto: true, x_forwarded_host: true, via: true, ..Self::none() }
+        Forwarding { x_forwarded_for: true, x_forwarded_proto: true, via: true, ..Self::none() }
     }
 }
 

@@ -15,6 +15,6 @@ pub use headers::Headers;
 pub use request::RequestHead;
 pub use response::ResponseHead;
 
-pub(crate) use request::{absolute_parts, is_target};
 pub(crate) use known::{Known, KnownSet};
 pub(crate) use raw::{Field, RawHead, SharedHead, Span, Start};
+pub(crate) use request::{absolute_parts, is_target};

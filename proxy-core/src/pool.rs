@@ -22,7 +22,8 @@ pub use target::{Protocol, Target};
 #[async_trait]
 pub trait Pool: Send + Sync + 'static {
     /// A kept connection that is still alive: the common case, without a future or a system call.
-    fn checkout(&self, target: &Target) -> Option<Lease>;
+    /// `now` decides what has been idle for too long.
+    fn checkout(&self, target: &Target, now: Instant) -> Option<Lease>;
 
     /// A connection, new or kept; waits for a free place where the target has all it may have.
     ///
@@ -42,8 +43,8 @@ pub trait Pool: Send + Sync + 'static {
 
 #[async_trait]
 impl<P: Pool + ?Sized> Pool for Arc<P> {
-    fn checkout(&self, target: &Target) -> Option<Lease> {
-        (**self).checkout(target)
+    fn checkout(&self, target: &Target, now: Instant) -> Option<Lease> {
+        (**self).checkout(target, now)
     }
 
     async fn acquire(&self, target: &Target, deadline: Option<Instant>) -> Result<Lease> {
@@ -61,8 +62,8 @@ impl<P: Pool + ?Sized> Pool for Arc<P> {
 
 #[async_trait]
 impl<P: Pool + ?Sized> Pool for Box<P> {
-    fn checkout(&self, target: &Target) -> Option<Lease> {
-        (**self).checkout(target)
+    fn checkout(&self, target: &Target, now: Instant) -> Option<Lease> {
+        (**self).checkout(target, now)
     }
 
     async fn acquire(&self, target: &Target, deadline: Option<Instant>) -> Result<Lease> {

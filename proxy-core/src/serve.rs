@@ -142,7 +142,10 @@ impl Server {
         tracing::info!(connections = self.drain.open.load(Ordering::Relaxed), "draining");
         self.drain.set(&self.drain.draining);
         if tokio::time::timeout(deadline, self.drain.wait()).await.is_err() {
-            tracing::warn!(connections = self.drain.open.load(Ordering::Relaxed), "drain deadline: closing what is left");
+            tracing::warn!(
+                connections = self.drain.open.load(Ordering::Relaxed),
+                "drain deadline: closing what is left"
+            );
             self.drain.set(&self.drain.killed);
             self.drain.wait().await;
         }

@@ -106,13 +106,7 @@ impl Model {
         assert!(before < self.max_open, "more open than allowed");
         self.made.fetch_add(1, Ordering::SeqCst);
         let generation = self.site.generation();
-        Dummy {
-            key,
-            generation,
-            in_use: AtomicBool::new(false),
-            open: Arc::clone(&self.open),
-            permit,
-        }
+        Dummy { key, generation, in_use: AtomicBool::new(false), open: Arc::clone(&self.open), permit }
     }
 
     /// Takes or makes a thing; waits by yielding, so that loom sees a blocked thread make no progress.
@@ -135,10 +129,7 @@ impl Model {
     fn exchange(&self, worker: usize, key: u64) {
         let thing = self.acquire(worker, key);
         assert_eq!(thing.key, key);
-        assert!(
-            !thing.in_use.swap(true, Ordering::SeqCst),
-            "handed out twice"
-        );
+        assert!(!thing.in_use.swap(true, Ordering::SeqCst), "handed out twice");
         thing.in_use.store(false, Ordering::SeqCst);
         self.shelves.release(worker, thing);
     }
@@ -149,9 +140,7 @@ impl Model {
             return;
         };
         let mut ticket = pin!(ticket);
-        if let Poll::Ready(Grant::Kept(thing)) =
-            ticket.as_mut().poll(&mut Task::from_waker(Waker::noop()))
-        {
+        if let Poll::Ready(Grant::Kept(thing)) = ticket.as_mut().poll(&mut Task::from_waker(Waker::noop())) {
             self.shelves.release(worker, thing);
         }
     }
@@ -159,17 +148,10 @@ impl Model {
     /// Nobody uses or waits for anything: what is open is idle, and all of it can be had again.
     fn check_at_rest(&self) {
         let (idle, _) = self.shelves.counts();
-        assert_eq!(
-            self.open.load(Ordering::SeqCst),
-            idle,
-            "a connection was lost"
-        );
+        assert_eq!(self.open.load(Ordering::SeqCst), idle, "a connection was lost");
         assert!(!self.site.is_awaited());
         let things: Vec<_> = (0..self.max_open).map(|_| self.acquire(0, KEY)).collect();
-        assert!(
-            matches!(self.shelves.enter(0, &self.site, &KEY), Admission::Wait(_)),
-            "a permit too many"
-        );
+        assert!(matches!(self.shelves.enter(0, &self.site, &KEY), Admission::Wait(_)), "a permit too many");
         drop(things);
         self.shelves.close();
         assert_eq!(self.open.load(Ordering::SeqCst), 0);

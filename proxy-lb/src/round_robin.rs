@@ -95,9 +95,7 @@ impl Selector for RoundRobin {
 
 impl fmt::Debug for RoundRobin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RoundRobin")
-            .field("set", &self.set.load())
-            .finish_non_exhaustive()
+        f.debug_struct("RoundRobin").field("set", &self.set.load()).finish_non_exhaustive()
     }
 }
 

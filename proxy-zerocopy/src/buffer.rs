@@ -25,10 +25,7 @@ impl Buffer {
     pub(crate) fn take(size: usize) -> Self {
         let size = size.max(1);
         let bytes = reuse(size).unwrap_or_else(|| vec![0; size].into_boxed_slice());
-        Self {
-            bytes,
-            pending: 0..0,
-        }
+        Self { bytes, pending: 0..0 }
     }
 
     /// All of its room. Only for an empty buffer: pending bytes would be overwritten.

@@ -66,21 +66,11 @@ impl Error {
     }
 
     pub(crate) fn idle(transferred: Transferred) -> Self {
-        Self {
-            kind: ErrorKind::IdleTimeout,
-            side: None,
-            transferred,
-            source: None,
-        }
+        Self { kind: ErrorKind::IdleTimeout, side: None, transferred, source: None }
     }
 
     pub(crate) fn unexpected_eof(transferred: Transferred) -> Self {
-        Self {
-            kind: ErrorKind::UnexpectedEof,
-            side: Some(Side::A),
-            transferred,
-            source: None,
-        }
+        Self { kind: ErrorKind::UnexpectedEof, side: Some(Side::A), transferred, source: None }
     }
 }
 
@@ -151,12 +141,7 @@ impl Fault {
             Self::Read(source) => (ErrorKind::Read, from, source),
             Self::Write(source) => (ErrorKind::Write, from.other(), source),
         };
-        Error {
-            kind,
-            side: Some(side),
-            transferred,
-            source: Some(source),
-        }
+        Error { kind, side: Some(side), transferred, source: Some(source) }
     }
 }
 
@@ -175,30 +160,10 @@ mod tests {
     #[test]
     fn a_fault_is_charged_to_the_side_it_happened_on() {
         let reset = || io::Error::from(io::ErrorKind::ConnectionReset);
-        check(
-            Fault::Read(reset()),
-            Side::A,
-            Side::A,
-            "reading from side A failed",
-        );
-        check(
-            Fault::Read(reset()),
-            Side::B,
-            Side::B,
-            "reading from side B failed",
-        );
-        check(
-            Fault::Write(reset()),
-            Side::A,
-            Side::B,
-            "writing to side B failed",
-        );
-        check(
-            Fault::Write(reset()),
-            Side::B,
-            Side::A,
-            "writing to side A failed",
-        );
+        check(Fault::Read(reset()), Side::A, Side::A, "reading from side A failed");
+        check(Fault::Read(reset()), Side::B, Side::B, "reading from side B failed");
+        check(Fault::Write(reset()), Side::A, Side::B, "writing to side B failed");
+        check(Fault::Write(reset()), Side::B, Side::A, "writing to side A failed");
     }
 
     #[test]

@@ -28,10 +28,7 @@ struct Armed {
 
 impl Idle {
     pub(crate) fn new(limit: Option<Duration>) -> Self {
-        Self {
-            limit: limit.map(|limit| limit.min(LONGEST)),
-            armed: None,
-        }
+        Self { limit: limit.map(|limit| limit.min(LONGEST)), armed: None }
     }
 
     /// Ready once `progress`, a number that grows with each move, has stood still for the limit.
@@ -39,9 +36,7 @@ impl Idle {
         let Some(limit) = self.limit else {
             return Poll::Pending;
         };
-        let armed = self
-            .armed
-            .get_or_insert_with(|| Armed::new(limit, progress));
+        let armed = self.armed.get_or_insert_with(|| Armed::new(limit, progress));
         armed.note(progress);
         armed.poll_expired(cx, limit)
     }
@@ -49,11 +44,7 @@ impl Idle {
 
 impl Armed {
     fn new(limit: Duration, progress: u64) -> Self {
-        Self {
-            timer: Box::pin(sleep(limit)),
-            active_at: Instant::now(),
-            progress,
-        }
+        Self { timer: Box::pin(sleep(limit)), active_at: Instant::now(), progress }
     }
 
     fn note(&mut self, progress: u64) {

@@ -45,9 +45,6 @@ impl Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            idle_timeout: None,
-            buffer_size: crate::buffer::DEFAULT_SIZE,
-        }
+        Self { idle_timeout: None, buffer_size: crate::buffer::DEFAULT_SIZE }
     }
 }

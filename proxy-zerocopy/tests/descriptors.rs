@@ -76,10 +76,7 @@ async fn abandon_in_flight(source: &mut TcpStream, from: &TcpStream) {
 
 async fn without_new_descriptors(case: impl Future<Output = ()>) {
     let usual = getrlimit(Resource::Nofile);
-    let none = Rlimit {
-        current: Some(1),
-        maximum: usual.maximum,
-    };
+    let none = Rlimit { current: Some(1), maximum: usual.maximum };
     setrlimit(Resource::Nofile, none).unwrap();
     fs::File::open("/dev/null").expect_err("a descriptor beyond the limit");
     case.await;

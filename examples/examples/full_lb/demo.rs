@@ -3,14 +3,12 @@
 use std::fmt::Write as _;
 use std::future::IntoFuture;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 
-use async_trait::async_trait;
+use examples::Origin;
 use http::StatusCode;
 use proxy_config::{Config, ConfigErrors, Server};
-use proxy_core::{
-    BuildError, Cidr, Context, Forwarding, Proxy, Request, Response, Result, Route, Upstream, serve,
-};
+use proxy_core::serve;
 
 const NAMES: [&str; 3] = ["one", "two", "three"];
 
@@ -31,7 +29,7 @@ impl Demo {
     }
 
     /// The configuration of a load balancer over the three.
-    pub(crate) fn config(&self, listen: SocketAddr) -> std::result::Result<Config, ConfigErrors> {
+    pub(crate) fn config(&self, listen: SocketAddr) -> Result<Config, ConfigErrors> {
         let [one, two, three] = self.addresses;
         let text = format!(
             r#"{{
@@ -58,7 +56,8 @@ impl Demo {
     pub(crate) fn serve(&self) -> io::Result<()> {
         for (name, socket) in NAMES.into_iter().zip(&self.sockets) {
             let listener = proxy_core::TcpListener::from_std(socket.try_clone()?)?;
-            let proxy = backend(name).map_err(io::Error::other)?;
+            let origin = Origin { name, status: StatusCode::OK };
+            let proxy = origin.proxy().map_err(io::Error::other)?;
             tokio::spawn(serve(listener, proxy).into_future());
         }
         Ok(())
@@ -66,12 +65,8 @@ impl Demo {
 
     /// What to try.
     pub(crate) fn tour(&self, server: &Server) -> String {
-        let front = server
-            .addresses()
-            .first()
-            .map_or_else(String::new, |(_, address)| format!("http://{address}"));
-        let mut text =
-            format!("A load balancer over three backends in this process.\n\n  {front}\n");
+        let front = server.addresses().first().map_or_else(String::new, |(_, address)| format!("http://{address}"));
+        let mut text = format!("A load balancer over three backends in this process.\n\n  {front}\n");
         for (name, address) in NAMES.into_iter().zip(self.addresses) {
             let _ = writeln!(text, "    -> {name:<6} http://{address}");
         }
@@ -80,8 +75,8 @@ impl Demo {
             "
 Try in another terminal:
 
-  for i in 1 2 3 4 5 6; do curl -s {front}/; done      # each backend in turn
-  curl -s {front}/headers                              # what a backend is told about you
+  for i in 1 2 3 4 5 6; do curl -s {front}/ | head -1; done  # each backend in turn
+  curl -s {front}/                                     # what a backend is told about you
   curl -si {front}/                                    # the answer carries an x-request-id
   curl -s -H 'x-canary: 1' {front}/                    # a route of its own: always `three`
   wrk -c64 -d5 {front}/                                # load
@@ -92,42 +87,4 @@ A configuration of your own: cargo run --release --example full_lb -- examples/l
         );
         text
     }
-}
-
-/// A backend is a proxy, too: one to an upstream that answers by itself. It shows what it was sent, so
-/// it believes the balancer, and adds no forwarding fields of its own.
-fn backend(name: &'static str) -> std::result::Result<Proxy, BuildError> {
-    let balancer = Cidr::from(IpAddr::from(Ipv4Addr::LOCALHOST));
-    Proxy::builder()
-        .upstream("self", Answer { name })
-        .route(Route::to("self"))
-        .forwarding(Forwarding::none().trust([balancer]))
-        .build()
-}
-
-struct Answer {
-    name: &'static str,
-}
-
-#[async_trait]
-impl Upstream for Answer {
-    async fn send(&self, request: Request, _: &mut Context) -> Result<Response> {
-        let text = match request.head().path() {
-            "/headers" => headers(self.name, &request),
-            path => format!("{}: {} {path}\n", self.name, request.head().method()),
-        };
-        Ok(Response::text(StatusCode::OK, text))
-    }
-}
-
-fn headers(name: &str, request: &Request) -> String {
-    let mut text = format!("{name} was sent:\n");
-    for (field, value) in request.head().headers().iter() {
-        let (field, value) = (
-            String::from_utf8_lossy(field),
-            String::from_utf8_lossy(value),
-        );
-        let _ = writeln!(text, "  {field}: {value}");
-    }
-    text
 }

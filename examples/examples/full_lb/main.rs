@@ -15,20 +15,19 @@
 //! turn. `--check` prints `ok`, or every mistake with its place, and exits with 2. Ctrl-C (or SIGTERM)
 //! lets running requests finish; a second one ends at once.
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
 use proxy_config::{Config, Server, ServerError};
-use tokio::runtime::{self, Runtime};
-use tracing_subscriber::EnvFilter;
 
 mod demo;
-mod signals;
+mod failure;
+mod process;
 
 use demo::Demo;
+use failure::Failure;
 
 #[cfg(feature = "mimalloc")]
 #[global_allocator]
@@ -44,12 +43,7 @@ struct Args {
     #[arg(long, requires = "config")]
     check: bool,
     /// Where the demo listens
-    #[arg(
-        long,
-        value_name = "ADDRESS",
-        default_value = "127.0.0.1:8080",
-        conflicts_with = "config"
-    )]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", conflicts_with = "config")]
     listen: SocketAddr,
 }
 
@@ -62,7 +56,7 @@ fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    log_to_stderr();
+    process::log_to_stderr();
     let ended = match &args.config {
         Some(file) if args.check => check(file),
         Some(file) => run_file(file),
@@ -77,50 +71,10 @@ fn main() -> ExitCode {
     }
 }
 
-/// Why the program ends, as its user reads it.
-#[derive(Debug)]
-struct Failure {
-    exit_code: u8,
-    message: String,
-}
-
-impl Failure {
-    fn of_config(message: impl fmt::Display) -> Self {
-        Failure {
-            exit_code: 2,
-            message: message.to_string(),
-        }
-    }
-
-    fn at_run_time(message: impl fmt::Display) -> Self {
-        Failure {
-            exit_code: 1,
-            message: message.to_string(),
-        }
-    }
-
-    /// With `advice` where another program has the address.
-    fn of_server(error: &ServerError, advice: &str) -> Self {
-        match error.is_address_taken() {
-            true => Failure::at_run_time(format!("{error}\n{advice}")),
-            false => Failure::at_run_time(error),
-        }
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
 fn check(file: &Path) -> Result<(), Failure> {
     let config = Config::load(file).map_err(Failure::of_config)?;
     let place = file.display();
-    let missing = config
-        .unsupported()
-        .iter()
-        .map(|part| format!("{place}:{}: {part}", part.position()));
+    let missing = config.unsupported().iter().map(|part| format!("{place}:{}: {part}", part.position()));
     let missing: Vec<_> = missing.collect();
     if missing.is_empty() {
         println!("{place}: ok");
@@ -133,10 +87,8 @@ fn run_file(file: &Path) -> Result<(), Failure> {
     let config = Config::load(file).map_err(Failure::of_config)?;
     run(&config, || {
         app(&config).map_err(|error| {
-            let advice = format!(
-                "choose another address there, in {}; `ss -ltnp` says who has this one",
-                file.display()
-            );
+            let advice =
+                format!("choose another address there, in {}; `ss -ltnp` says who has this one", file.display());
             Failure::of_server(&error, &advice)
         })
     })
@@ -159,14 +111,18 @@ fn app(config: &Config) -> Result<Server, ServerError> {
 }
 
 fn run(config: &Config, start: impl FnOnce() -> Result<Server, Failure>) -> Result<(), Failure> {
-    let runtime = runtime(config.worker_count()).map_err(Failure::at_run_time)?;
+    let runtime = process::runtime(config.worker_count()).map_err(Failure::at_run_time)?;
     let ended = runtime.block_on(async {
-        let stop = signals::after(1).map_err(Failure::at_run_time)?;
-        let stop_at_once = signals::after(2).map_err(Failure::at_run_time)?;
+        let stop = process::signals(1).map_err(Failure::at_run_time)?;
+        let stop_at_once = process::signals(2).map_err(Failure::at_run_time)?;
         let server = start()?;
         for (listener, address) in server.addresses() {
             tracing::info!(listener, %address, "listening");
         }
+        let stop = async {
+            stop.await;
+            tracing::info!("stopping; another signal ends at once");
+        };
         tokio::select! {
             () = server.run(stop) => Ok(()),
             () = stop_at_once => Err(Failure::at_run_time("stopped before all requests had finished")),
@@ -174,25 +130,6 @@ fn run(config: &Config, start: impl FnOnce() -> Result<Server, Failure>) -> Resu
     });
     runtime.shutdown_background();
     ended
-}
-
-/// One worker needs no other thread, nor what it costs to share work with one.
-fn runtime(workers: usize) -> std::io::Result<Runtime> {
-    match workers {
-        1 => runtime::Builder::new_current_thread().enable_all().build(),
-        _ => runtime::Builder::new_multi_thread()
-            .worker_threads(workers)
-            .enable_all()
-            .build(),
-    }
-}
-
-fn log_to_stderr() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .init();
 }
 
 #[cfg(test)]

@@ -17,13 +17,8 @@ async fn with_demo<F: Future<Output = ()>>(client: impl FnOnce(SocketAddr) -> F)
     let config = demo.config("127.0.0.1:0".parse().unwrap()).unwrap();
     let server = app(&config).unwrap();
     demo.serve().unwrap();
-    let [(_, address)] = server.addresses()[..] else {
-        panic!("not one listener")
-    };
-    assert!(
-        demo.tour(&server)
-            .contains(&format!("http://{address}/headers"))
-    );
+    let [(_, address)] = server.addresses()[..] else { panic!("not one listener") };
+    assert!(demo.tour(&server).contains(&format!("http://{address}/")));
     let (stop, stopped) = oneshot::channel::<()>();
     let serving = tokio::spawn(server.run(async { drop(stopped.await) }));
     client(address).await;
@@ -42,14 +37,8 @@ async fn the_demo_reaches_three_backends_in_turn() {
         for name in ["one", "two", "three", "one", "two", "three"] {
             let answer = get(address, "/", "").await;
             assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-            assert!(
-                answer.to_lowercase().contains("\r\nx-request-id: "),
-                "{answer}"
-            );
-            assert!(
-                answer.ends_with(&format!("\r\n\r\n{name}: GET /\n")),
-                "{answer}"
-            );
+            assert!(answer.to_lowercase().contains("\r\nx-request-id: "), "{answer}");
+            assert!(answer.contains(&format!("\r\n\r\n{name}: GET /\n")), "{answer}");
         }
     })
     .await;
@@ -58,16 +47,10 @@ async fn the_demo_reaches_three_backends_in_turn() {
 #[tokio::test]
 async fn the_demo_shows_what_a_backend_is_sent() {
     with_demo(async |address| {
-        let answer = get(address, "/headers", "x-canary: 1\r\n")
-            .await
-            .to_lowercase();
-        for line in [
-            "three was sent:\n",
-            "host: demo\n",
-            "x-canary: 1\n",
-            "x-forwarded-for: 127.0.0.1\n",
-            "x-request-id: ",
-        ] {
+        let answer = get(address, "/", "x-canary: 1\r\n").await.to_lowercase();
+        for line in
+            ["three: get /\n", "host: demo\n", "x-canary: 1\n", "x-forwarded-for: 127.0.0.1\n", "x-request-id: "]
+        {
             assert!(answer.contains(line), "{line:?} in {answer}");
         }
     })
@@ -84,12 +67,7 @@ fn the_configuration_beside_the_examples_is_valid() {
 fn check_lists_what_this_build_cannot_do() {
     let failure = check(&folder().join("../proxy-config/tests/data/lb.example.json")).unwrap_err();
     assert_eq!(failure.exit_code, 2);
-    assert!(
-        failure
-            .message
-            .contains(": listeners.dns.udp: not in this build"),
-        "{failure}"
-    );
+    assert!(failure.message.contains(": listeners.dns.udp: not in this build"), "{failure}");
 }
 
 #[test]
@@ -102,15 +80,9 @@ fn check_and_serving_refuse_a_bad_configuration_alike() {
     std::fs::remove_file(&file).unwrap();
     for failure in failures {
         assert_eq!(failure.exit_code, 2);
-        let unknown =
-            r#"listeners.web.http.upstream: no upstream named "apii"; did you mean "api"?"#;
+        let unknown = r#"listeners.web.http.upstream: no upstream named "apii"; did you mean "api"?"#;
         assert!(failure.message.contains(unknown), "{failure}");
-        assert!(
-            failure
-                .message
-                .contains("upstreams.api.selektor: unknown key"),
-            "{failure}"
-        );
+        assert!(failure.message.contains("upstreams.api.selektor: unknown key"), "{failure}");
     }
 }
 
@@ -120,13 +92,9 @@ fn a_taken_port_is_named_with_a_way_out() {
     let address = taken.local_addr().unwrap();
     let failure = run_demo(address).unwrap_err();
     assert_eq!(failure.exit_code, 1);
-    let message =
-        format!("listeners.web.listen[0]: cannot listen on {address}: Address already in use");
+    let message = format!("listeners.web.listen[0]: cannot listen on {address}: Address already in use");
     assert!(failure.message.starts_with(&message), "{failure}");
-    assert!(
-        failure.message.contains("--listen 127.0.0.1:8081"),
-        "{failure}"
-    );
+    assert!(failure.message.contains("--listen 127.0.0.1:8081"), "{failure}");
 }
 
 #[test]
@@ -134,9 +102,5 @@ fn arguments() {
     Args::command().debug_assert();
     assert!(Args::try_parse_from(["full_lb", "--check"]).is_err());
     assert!(Args::try_parse_from(["full_lb", "lb.json", "--listen", "127.0.0.1:1"]).is_err());
-    assert!(
-        Args::try_parse_from(["full_lb", "--check", "lb.json"])
-            .unwrap()
-            .check
-    );
+    assert!(Args::try_parse_from(["full_lb", "--check", "lb.json"]).unwrap().check);
 }

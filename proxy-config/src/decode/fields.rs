@@ -13,11 +13,7 @@ pub(crate) struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     pub(super) fn new(cursor: Cursor<'a>, members: &'a [Member]) -> Self {
-        Self {
-            cursor,
-            members,
-            known: Vec::new(),
-        }
+        Self { cursor, members, known: Vec::new() }
     }
 
     /// The object itself, for errors about more than one key.
@@ -30,11 +26,7 @@ impl<'a> Fields<'a> {
     }
 
     /// The value of `key`; `None` when absent or, once reported, wrong.
-    pub(crate) fn optional<T>(
-        &mut self,
-        key: &'static str,
-        read: impl FnOnce(Cursor<'_>) -> Option<T>,
-    ) -> Option<T> {
+    pub(crate) fn optional<T>(&mut self, key: &'static str, read: impl FnOnce(Cursor<'_>) -> Option<T>) -> Option<T> {
         self.known.push(key);
         let cursor = self.cursor;
         let member = self.members.iter().find(|member| member.key == key)?;
@@ -72,18 +64,13 @@ impl<'a> Fields<'a> {
     pub(crate) fn at_most_one(&self, keys: &[&'static str]) {
         let mut present = keys.iter().filter(|key| self.has(key));
         if let (Some(first), Some(second)) = (present.next(), present.next()) {
-            self.cursor.fail::<()>(format!(
-                "has both {first:?} and {second:?}; only one of them is allowed"
-            ));
+            self.cursor.fail::<()>(format!("has both {first:?} and {second:?}; only one of them is allowed"));
         }
     }
 
     /// Reports every key that nobody asked for.
     pub(super) fn finish(self) {
-        let unknown = self
-            .members
-            .iter()
-            .filter(|member| !self.known.contains(&member.key.as_str()));
+        let unknown = self.members.iter().filter(|member| !self.known.contains(&member.key.as_str()));
         for member in unknown {
             self.cursor.member(member, |value| {
                 let report = value.report();
@@ -105,11 +92,7 @@ impl Cursor<'_> {
     /// Reports that `key` is not there; the place is the object's.
     fn missing(self, key: &str, what: &str) {
         let path = Path::Key(self.path, key);
-        Cursor {
-            path: &path,
-            ..self
-        }
-        .fail::<()>(format!("is missing; expected {what}"));
+        Cursor { path: &path, ..self }.fail::<()>(format!("is missing; expected {what}"));
     }
 
     /// Reports that `given` is none of the names that are allowed here.

@@ -18,10 +18,7 @@ pub(crate) struct Report {
 
 impl Report {
     pub(crate) fn new(upstreams: Option<BTreeSet<String>>) -> Self {
-        Self {
-            upstreams,
-            ..Self::default()
-        }
+        Self { upstreams, ..Self::default() }
     }
 
     pub(crate) fn upstreams(&self) -> Option<&BTreeSet<String>> {
@@ -38,11 +35,7 @@ impl Report {
 
     /// The message, or nothing when it would be dropped anyway.
     pub(super) fn unless_full(&self, message: impl FnOnce() -> String) -> String {
-        if self.is_full() {
-            String::new()
-        } else {
-            message()
-        }
+        if self.is_full() { String::new() } else { message() }
     }
 
     /// `value`, if nothing was reported.

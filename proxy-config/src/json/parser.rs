@@ -25,9 +25,7 @@ fn node(reader: &mut Reader<'_>, depth: usize) -> Result<Node, SyntaxError> {
 
 fn value(reader: &mut Reader<'_>, depth: usize) -> Result<Value, SyntaxError> {
     match reader.peek() {
-        Some('{' | '[') if depth == MAX_DEPTH => {
-            Err(reader.error(format!("nested deeper than {MAX_DEPTH} levels")))
-        }
+        Some('{' | '[') if depth == MAX_DEPTH => Err(reader.error(format!("nested deeper than {MAX_DEPTH} levels"))),
         Some('{') => object(reader, depth + 1),
         Some('[') => array(reader, depth + 1),
         Some('"') => string::read(reader).map(Value::String),
@@ -113,17 +111,11 @@ mod tests {
     #[test]
     fn syntax_errors_name_place_expectation_and_finding() {
         check("", "1:1: expected a value, found the end of the file");
-        check(
-            "{\n  \"a\": 1,\n}",
-            "3:1: expected a key in double quotes, found '}'",
-        );
+        check("{\n  \"a\": 1,\n}", "3:1: expected a key in double quotes, found '}'");
         check("[1 2]", "1:4: expected ',' or ']', found '2'");
         check("{\"é\" 1}", "1:6: expected ':', found '1'");
         check("{\"a\":1 \"b\"", "1:8: expected ',' or '}', found '\"'");
-        check(
-            "// hello\n{}",
-            "1:1: expected a value, found a comment, which JSON does not have",
-        );
+        check("// hello\n{}", "1:1: expected a value, found a comment, which JSON does not have");
         check("{} {}", "1:4: expected the end of the file, found '{'");
         check("nul", "1:1: expected a value, found 'n'");
         check("\u{feff}{}", "1:1: expected a value, found '\\u{feff}'");

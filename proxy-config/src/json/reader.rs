@@ -10,10 +10,7 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(text: &'a str) -> Self {
-        Self {
-            rest: text,
-            position: Position::START,
-        }
+        Self { rest: text, position: Position::START }
     }
 
     pub(super) fn position(&self) -> Position {
@@ -73,9 +70,6 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn error(&self, message: impl Into<String>) -> SyntaxError {
-        SyntaxError {
-            position: self.position,
-            message: message.into(),
-        }
+        SyntaxError { position: self.position, message: message.into() }
     }
 }

@@ -11,9 +11,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Result<String, SyntaxError> {
         match reader.peek() {
             None => return Err(reader.expected("a closing '\"'")),
             Some('\u{0}'..='\u{1f}') => {
-                return Err(
-                    reader.error("a control character in a string must be written as an escape")
-                );
+                return Err(reader.error("a control character in a string must be written as an escape"));
             }
             Some('"') => {
                 reader.next();
@@ -51,14 +49,11 @@ fn unicode(reader: &mut Reader<'_>) -> Result<char, SyntaxError> {
         0xd800..=0xdbff if reader.eat('\\') => join(first, code_unit(reader)?),
         other => Some(other),
     };
-    code.and_then(char::from_u32)
-        .ok_or_else(|| reader.error("an unpaired surrogate in a \\u escape"))
+    code.and_then(char::from_u32).ok_or_else(|| reader.error("an unpaired surrogate in a \\u escape"))
 }
 
 fn join(high: u32, low: u32) -> Option<u32> {
-    (0xdc00..=0xdfff)
-        .contains(&low)
-        .then(|| 0x1_0000 + ((high - 0xd800) << 10) + (low - 0xdc00))
+    (0xdc00..=0xdfff).contains(&low).then(|| 0x1_0000 + ((high - 0xd800) << 10) + (low - 0xdc00))
 }
 
 fn code_unit(reader: &mut Reader<'_>) -> Result<u32, SyntaxError> {

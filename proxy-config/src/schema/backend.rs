@@ -33,30 +33,14 @@ pub(super) fn backends(cursor: Cursor<'_>) -> Option<Vec<Backend>> {
 fn backend(cursor: Cursor<'_>) -> Option<Backend> {
     if cursor.is_string() {
         let address = backend_address(cursor)?;
-        return Some(Backend {
-            address,
-            weight: 1,
-            zone: None,
-            backup: false,
-        });
+        return Some(Backend { address, weight: 1, zone: None, backup: false });
     }
     cursor.object("an address or an object", |fields| {
-        let address = fields.required(
-            "address",
-            r#"an address such as "127.0.0.1:9001""#,
-            backend_address,
-        );
-        let weight = fields
-            .optional("weight", |cursor| cursor.integer(0..=u16::MAX))
-            .unwrap_or(1);
+        let address = fields.required("address", r#"an address such as "127.0.0.1:9001""#, backend_address);
+        let weight = fields.optional("weight", |cursor| cursor.integer(0..=u16::MAX)).unwrap_or(1);
         let zone = fields.optional("zone", zone);
         let backup = fields.flag("backup").unwrap_or(false);
-        Some(Backend {
-            address: address?,
-            weight,
-            zone,
-            backup,
-        })
+        Some(Backend { address: address?, weight, zone, backup })
     })
 }
 

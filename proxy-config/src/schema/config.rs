@@ -47,9 +47,7 @@ impl Config {
     /// When the file cannot be read, is not JSON, or is not a valid configuration; with all its mistakes.
     pub fn load(path: impl AsRef<FilePath>) -> Result<Self, ConfigErrors> {
         let path = path.as_ref();
-        let config = read(path)
-            .map_err(ConfigErrors::unreadable)
-            .and_then(|text| text.parse());
+        let config = read(path).map_err(ConfigErrors::unreadable).and_then(|text| text.parse());
         config.map_err(|errors| errors.in_file(path))
     }
 
@@ -69,10 +67,7 @@ impl FromStr for Config {
         })?;
         let report = Report::new(upstream_names(&root));
         let config = config(Cursor::new(&root, &Path::Root, &report));
-        report.finish(config).map(|config| Self {
-            unsupported: unsupported(&root),
-            ..config
-        })
+        report.finish(config).map(|config| Self { unsupported: unsupported(&root), ..config })
     }
 }
 
@@ -88,14 +83,9 @@ pub struct Shutdown {
 fn read(path: &FilePath) -> io::Result<String> {
     const LARGEST: u64 = 64 << 20;
     let mut text = String::new();
-    let size = File::open(path)?
-        .take(LARGEST + 1)
-        .read_to_string(&mut text)?;
+    let size = File::open(path)?.take(LARGEST + 1).read_to_string(&mut text)?;
     if size as u64 > LARGEST {
-        return Err(io::Error::new(
-            io::ErrorKind::FileTooLarge,
-            "larger than 64 MiB",
-        ));
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 64 MiB"));
     }
     Ok(text)
 }
@@ -105,15 +95,9 @@ fn upstream_names(root: &Node) -> Option<BTreeSet<String>> {
     let Value::Object(members) = &root.value else {
         return None;
     };
-    match members
-        .iter()
-        .find(|member| member.key == "upstreams")
-        .map(|member| &member.node.value)
-    {
+    match members.iter().find(|member| member.key == "upstreams").map(|member| &member.node.value) {
         None => Some(BTreeSet::new()),
-        Some(Value::Object(upstreams)) => {
-            Some(upstreams.iter().map(|member| member.key.clone()).collect())
-        }
+        Some(Value::Object(upstreams)) => Some(upstreams.iter().map(|member| member.key.clone()).collect()),
         Some(_) => None,
     }
 }
@@ -122,40 +106,21 @@ fn config(cursor: Cursor<'_>) -> Option<Config> {
     cursor.object("an object, the configuration", |fields| {
         let mut taken = Unique::new();
         // Editors complete a file by the schema that this key names.
-        fields.optional("$schema", |cursor| {
-            cursor.string("the address of a JSON Schema").map(drop)
-        });
+        fields.optional("$schema", |cursor| cursor.string("the address of a JSON Schema").map(drop));
         let workers = fields.optional("workers", |cursor| cursor.integer(1..=1024));
         let admin = fields.optional("admin", |cursor| admin(cursor, &mut taken));
         let access_log = fields.optional("access_log", access_log);
         let shutdown = fields.optional("shutdown", shutdown).unwrap_or_default();
-        let listeners = fields.required(
-            "listeners",
-            "an object with one entry per listener",
-            |cursor| listeners(cursor, &mut taken),
-        );
+        let listeners = fields
+            .required("listeners", "an object with one entry per listener", |cursor| listeners(cursor, &mut taken));
         let upstreams = fields.optional("upstreams", |cursor| {
-            cursor.map("an object with one entry per upstream", |name, value| {
-                named(name, value, upstream)
-            })
+            cursor.map("an object with one entry per upstream", |name, value| named(name, value, upstream))
         });
         let upstreams = upstreams.unwrap_or_default();
-        Some(Config {
-            workers,
-            admin,
-            access_log,
-            shutdown,
-            listeners: listeners?,
-            upstreams,
-            unsupported: Vec::new(),
-        })
+        Some(Config { workers, admin, access_log, shutdown, listeners: listeners?, upstreams, unsupported: Vec::new() })
     })
 }
 
 fn shutdown(cursor: Cursor<'_>) -> Option<Shutdown> {
-    cursor.object("an object", |fields| {
-        Some(Shutdown {
-            drain: fields.optional("drain", duration),
-        })
-    })
+    cursor.object("an object", |fields| Some(Shutdown { drain: fields.optional("drain", duration) }))
 }

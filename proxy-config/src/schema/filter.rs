@@ -33,27 +33,15 @@ fn filter(cursor: Cursor<'_>) -> Option<Filter> {
     cursor.tagged(
         "filter",
         &[
-            ("headers", |settings| {
-                settings.required(headers).map(Filter::Headers)
-            }),
-            ("rate_limit", |settings| {
-                settings.required(rate_limit).map(Filter::RateLimit)
-            }),
-            ("request_id", |settings| {
-                settings
-                    .optional(RequestId::default(), request_id)
-                    .map(Filter::RequestId)
-            }),
+            ("headers", |settings| settings.required(headers).map(Filter::Headers)),
+            ("rate_limit", |settings| settings.required(rate_limit).map(Filter::RateLimit)),
+            ("request_id", |settings| settings.optional(RequestId::default(), request_id).map(Filter::RequestId)),
         ],
     )
 }
 
 fn request_id(cursor: Cursor<'_>) -> Option<RequestId> {
-    cursor.object("an object", |fields| {
-        Some(RequestId {
-            header: fields.optional("header", id_field),
-        })
-    })
+    cursor.object("an object", |fields| Some(RequestId { header: fields.optional("header", id_field) }))
 }
 
 /// A field that is there for one purpose cannot carry an identifier as well.

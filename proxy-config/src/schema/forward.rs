@@ -19,18 +19,12 @@ pub struct Forward {
 
 pub(super) fn forward(cursor: Cursor<'_>) -> Option<Forward> {
     cursor.object("an object", |fields| {
-        let connect_ports = fields.optional("connect_ports", |cursor| {
-            cursor.list("an array of ports", |port| port.integer(1..=u16::MAX))
-        });
+        let connect_ports = fields
+            .optional("connect_ports", |cursor| cursor.list("an array of ports", |port| port.integer(1..=u16::MAX)));
         let allow = fields.optional("allow", hosts);
         let deny = fields.optional("deny", hosts).unwrap_or_default();
         let allow_private = fields.flag("allow_private");
-        Some(Forward {
-            connect_ports,
-            allow,
-            deny,
-            allow_private,
-        })
+        Some(Forward { connect_ports, allow, deny, allow_private })
     })
 }
 

@@ -70,9 +70,7 @@ fn refuse_host(edits: HeaderEdits, cursor: Cursor<'_>) -> Option<HeaderEdits> {
 
 fn values(cursor: Cursor<'_>) -> Option<BTreeMap<String, String>> {
     let values = header_values(cursor)?;
-    values
-        .keys()
-        .try_for_each(|name| refuse_ours(name, cursor))?;
+    values.keys().try_for_each(|name| refuse_ours(name, cursor))?;
     Some(values)
 }
 
@@ -86,9 +84,7 @@ fn names(cursor: Cursor<'_>) -> Option<Vec<String>> {
 
 pub(super) fn refuse_ours(name: &str, cursor: Cursor<'_>) -> Option<()> {
     if OURS.contains(&name) {
-        return cursor.fail(format!(
-            "{name:?} is written by the proxy itself and cannot be edited"
-        ));
+        return cursor.fail(format!("{name:?} is written by the proxy itself and cannot be edited"));
     }
     Some(())
 }

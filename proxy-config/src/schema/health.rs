@@ -63,21 +63,13 @@ pub struct OutlierDetection {
 pub(super) fn health_check(cursor: Cursor<'_>) -> Option<HealthCheck> {
     cursor.object("an object", |fields| {
         let http = fields.optional("http", http_probe);
-        let tcp = fields.optional("tcp", |cursor| {
-            cursor.object("an empty object", |_| Some(Probe::Tcp))
-        });
+        let tcp = fields.optional("tcp", |cursor| cursor.object("an empty object", |_| Some(Probe::Tcp)));
         fields.exactly_one(&["http", "tcp"]);
         let interval = fields.optional("interval", positive_duration);
         let timeout = fields.optional("timeout", positive_duration);
         let rise = fields.optional("rise", in_a_row);
         let fall = fields.optional("fall", in_a_row);
-        Some(HealthCheck {
-            probe: http.or(tcp)?,
-            interval,
-            timeout,
-            rise,
-            fall,
-        })
+        Some(HealthCheck { probe: http.or(tcp)?, interval, timeout, rise, fall })
     })
 }
 
@@ -99,31 +91,20 @@ fn http_probe(cursor: Cursor<'_>) -> Option<Probe> {
     cursor.object("an object", |fields| {
         let path = fields.required("path", r#"a path such as "/healthz""#, target);
         let status = fields.optional("status", status_range);
-        Some(Probe::Http {
-            path: path?,
-            status,
-        })
+        Some(Probe::Http { path: path?, status })
     })
 }
 
 fn target(cursor: Cursor<'_>) -> Option<String> {
     cursor.parsed(r#"a path such as "/healthz""#, |text| {
-        let legal =
-            text.starts_with('/') && text.bytes().all(|b| b.is_ascii_graphic() && b != b'#');
-        if legal {
-            Ok(text.to_owned())
-        } else {
-            Err(format!("{} is not a legal request path", quote(text)))
-        }
+        let legal = text.starts_with('/') && text.bytes().all(|b| b.is_ascii_graphic() && b != b'#');
+        if legal { Ok(text.to_owned()) } else { Err(format!("{} is not a legal request path", quote(text))) }
     })
 }
 
 fn status_range(cursor: Cursor<'_>) -> Option<StatusRange> {
     if cursor.is_number() {
-        return cursor.integer(100..=599).map(|status| StatusRange {
-            first: status,
-            last: status,
-        });
+        return cursor.integer(100..=599).map(|status| StatusRange { first: status, last: status });
     }
     const WHAT: &str = r#"a status such as 200, or a range such as "200-299""#;
     cursor.parsed(WHAT, |text| {
@@ -137,7 +118,5 @@ fn status_range(cursor: Cursor<'_>) -> Option<StatusRange> {
 
 fn status(text: &str) -> Option<u16> {
     let digits = text.len() == 3 && text.bytes().all(|b| b.is_ascii_digit());
-    text.parse()
-        .ok()
-        .filter(|status| digits && (100..=599).contains(status))
+    text.parse().ok().filter(|status| digits && (100..=599).contains(status))
 }

@@ -81,24 +81,14 @@ const MAX_HEADERS: usize = 128;
 
 pub(super) fn http(cursor: Cursor<'_>) -> Option<Http> {
     cursor.object("an object", |fields| {
-        let trusted_proxies = fields
-            .optional("trusted_proxies", cidrs)
-            .unwrap_or_default();
+        let trusted_proxies = fields.optional("trusted_proxies", cidrs).unwrap_or_default();
         let filters = fields.optional("filters", filters).unwrap_or_default();
         let routes = routes_or_upstream(fields);
         let limits = fields.optional("limits", limits).unwrap_or_default();
         let timeouts = fields.optional("timeouts", timeouts).unwrap_or_default();
         let forwarded = fields.optional("forwarded", forwarded).unwrap_or_default();
         let half_close = fields.flag("half_close");
-        Some(Http {
-            trusted_proxies,
-            filters,
-            routes: routes?,
-            limits,
-            timeouts,
-            forwarded,
-            half_close,
-        })
+        Some(Http { trusted_proxies, filters, routes: routes?, limits, timeouts, forwarded, half_close })
     })
 }
 

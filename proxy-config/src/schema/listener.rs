@@ -53,10 +53,7 @@ pub struct ProxyProtocol {
 }
 
 /// All listeners; none of their addresses may be `taken`.
-pub(super) fn listeners(
-    cursor: Cursor<'_>,
-    taken: &mut Unique<Port>,
-) -> Option<BTreeMap<String, Listener>> {
+pub(super) fn listeners(cursor: Cursor<'_>, taken: &mut Unique<Port>) -> Option<BTreeMap<String, Listener>> {
     cursor.non_empty_map("an object with one entry per listener", |name, value| {
         named(name, value, |value| listener(value, taken))
     })
@@ -65,11 +62,7 @@ pub(super) fn listeners(
 fn listener(cursor: Cursor<'_>, taken: &mut Unique<Port>) -> Option<Listener> {
     const WHAT: &str = r#"an array of addresses such as ["127.0.0.1:8080"]"#;
     cursor.object("an object", |fields| {
-        let port = if fields.has("udp") {
-            Port::Datagram
-        } else {
-            Port::Stream
-        };
+        let port = if fields.has("udp") { Port::Datagram } else { Port::Stream };
         let listen = fields.required("listen", WHAT, |cursor| {
             cursor.non_empty_list(WHAT, |item| {
                 let address = listen_address(item)?;
@@ -81,25 +74,15 @@ fn listener(cursor: Cursor<'_>, taken: &mut Unique<Port>) -> Option<Listener> {
         let tls = fields.optional("tls", tls);
         let proxy_protocol = fields.optional("proxy_protocol", proxy_protocol);
         let kind = kind(fields);
-        Some(Listener {
-            listen: listen?,
-            reuse_port,
-            tls,
-            proxy_protocol,
-            kind: kind?,
-        })
+        Some(Listener { listen: listen?, reuse_port, tls, proxy_protocol, kind: kind? })
     })
 }
 
 fn kind(fields: &mut Fields<'_>) -> Option<ListenerKind> {
-    let http = fields
-        .optional("http", http)
-        .map(|http| ListenerKind::Http(Box::new(http)));
+    let http = fields.optional("http", http).map(|http| ListenerKind::Http(Box::new(http)));
     let tcp = fields.optional("tcp", tcp).map(ListenerKind::Tcp);
     let udp = fields.optional("udp", udp).map(ListenerKind::Udp);
-    let forward = fields
-        .optional("forward", forward)
-        .map(ListenerKind::Forward);
+    let forward = fields.optional("forward", forward).map(ListenerKind::Forward);
     fields.exactly_one(&["http", "tcp", "udp", "forward"]);
     if fields.has("udp") {
         refuse_stream_keys(fields.object());
@@ -120,10 +103,7 @@ fn proxy_protocol(cursor: Cursor<'_>) -> Option<ProxyProtocol> {
     cursor.object("an object", |fields| {
         let required = fields.flag("required");
         let trusted = fields.required("trusted", "an array of networks", cidrs);
-        Some(ProxyProtocol {
-            required,
-            trusted: trusted?,
-        })
+        Some(ProxyProtocol { required, trusted: trusted? })
     })
 }
 
@@ -135,12 +115,7 @@ pub(super) enum Port {
 }
 
 /// Takes an address for a stream listener, or for one of datagrams.
-pub(super) fn claim(
-    taken: &mut Unique<Port>,
-    address: SocketAddr,
-    port: fn(SocketAddr) -> Port,
-    cursor: Cursor<'_>,
-) {
+pub(super) fn claim(taken: &mut Unique<Port>, address: SocketAddr, port: fn(SocketAddr) -> Port, cursor: Cursor<'_>) {
     // Port 0 is another port each time.
     if address.port() != 0 {
         taken.claim(port(address), address, cursor);

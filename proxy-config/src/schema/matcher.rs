@@ -42,9 +42,7 @@ pub(super) fn matcher(cursor: Cursor<'_>) -> Option<Match> {
             host: fields.optional("host", host_pattern),
             path: path_match(fields),
             methods: fields.optional("method", methods).unwrap_or_default(),
-            headers: fields
-                .optional("headers", header_values)
-                .unwrap_or_default(),
+            headers: fields.optional("headers", header_values).unwrap_or_default(),
             cookies: fields.optional("cookies", cookies).unwrap_or_default(),
             query: fields.optional("query", query).unwrap_or_default(),
         })
@@ -65,13 +63,8 @@ fn path(cursor: Cursor<'_>) -> Option<String> {
         if !text.starts_with('/') {
             return Err(format!("a path starts with \"/\", found {}", quote(text)));
         }
-        match text
-            .chars()
-            .find(|c| !c.is_ascii_graphic() || matches!(c, '?' | '#'))
-        {
-            Some(foreign) => Err(format!(
-                "a request path never holds {foreign:?}, so this would match nothing"
-            )),
+        match text.chars().find(|c| !c.is_ascii_graphic() || matches!(c, '?' | '#')) {
+            Some(foreign) => Err(format!("a request path never holds {foreign:?}, so this would match nothing")),
             None => Ok(text.to_owned()),
         }
     })
@@ -123,7 +116,5 @@ fn cookies(cursor: Cursor<'_>) -> Option<BTreeMap<String, String>> {
 }
 
 fn query(cursor: Cursor<'_>) -> Option<BTreeMap<String, String>> {
-    cursor.map("an object with a value per parameter", |_, value| {
-        value.string("a string").map(str::to_owned)
-    })
+    cursor.map("an object with a value per parameter", |_, value| value.string("a string").map(str::to_owned))
 }

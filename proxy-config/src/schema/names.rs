@@ -18,11 +18,7 @@ pub(super) fn upstream_named(name: &str, cursor: Cursor<'_>) -> Option<String> {
 }
 
 /// An entry whose key is a name of the user's choice. Names appear in logs and metrics, so they stay printable.
-pub(super) fn named<T>(
-    name: &str,
-    value: Cursor<'_>,
-    read: impl FnOnce(Cursor<'_>) -> Option<T>,
-) -> Option<T> {
+pub(super) fn named<T>(name: &str, value: Cursor<'_>, read: impl FnOnce(Cursor<'_>) -> Option<T>) -> Option<T> {
     if name.is_empty() || name.chars().any(|c| c.is_control() || c.is_whitespace()) {
         value.fail::<()>("a name must not be empty, nor hold spaces or control characters");
     }

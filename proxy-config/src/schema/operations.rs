@@ -40,15 +40,11 @@ pub enum AccessLogFormat {
 
 pub(super) fn admin(cursor: Cursor<'_>, taken: &mut Unique<Port>) -> Option<Admin> {
     cursor.object("an object", |fields| {
-        let listen = fields.required(
-            "listen",
-            r#"an address such as "127.0.0.1:9900""#,
-            |cursor| {
-                let address = listen_address(cursor)?;
-                claim(taken, address, Port::Stream, cursor);
-                Some(address)
-            },
-        );
+        let listen = fields.required("listen", r#"an address such as "127.0.0.1:9900""#, |cursor| {
+            let address = listen_address(cursor)?;
+            claim(taken, address, Port::Stream, cursor);
+            Some(address)
+        });
         Some(Admin { listen: listen? })
     })
 }
@@ -57,10 +53,7 @@ pub(super) fn access_log(cursor: Cursor<'_>) -> Option<AccessLog> {
     cursor.object("an object", |fields| {
         let format = fields.optional("format", format).unwrap_or_default();
         let path = fields.required("path", "the path of a file", file_path);
-        Some(AccessLog {
-            format,
-            path: path?,
-        })
+        Some(AccessLog { format, path: path? })
     })
 }
 
@@ -68,9 +61,7 @@ fn format(cursor: Cursor<'_>) -> Option<AccessLogFormat> {
     cursor.tagged(
         "access log format",
         &[
-            ("combined", |settings| {
-                settings.none(AccessLogFormat::Combined)
-            }),
+            ("combined", |settings| settings.none(AccessLogFormat::Combined)),
             ("common", |settings| settings.none(AccessLogFormat::Common)),
             ("json", |settings| settings.none(AccessLogFormat::Json)),
         ],

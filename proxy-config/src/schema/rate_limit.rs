@@ -59,15 +59,8 @@ pub(super) fn rate_limit(cursor: Cursor<'_>) -> Option<RateLimit> {
         let algorithm = fields.required("algorithm", r#"one such as "token_bucket""#, algorithm);
         let key = fields.required("key", r#"one such as "client_ip""#, key);
         let rate = fields.required("rate", r#"a rate such as "100/s""#, rate);
-        let burst = fields.optional("burst", |cursor| {
-            cursor.integer(NonZeroU32::MIN..=NonZeroU32::MAX)
-        });
-        Some(RateLimit {
-            algorithm: algorithm?,
-            key: key?,
-            rate: rate?,
-            burst,
-        })
+        let burst = fields.optional("burst", |cursor| cursor.integer(NonZeroU32::MIN..=NonZeroU32::MAX));
+        Some(RateLimit { algorithm: algorithm?, key: key?, rate: rate?, burst })
     })
 }
 
@@ -75,22 +68,12 @@ fn algorithm(cursor: Cursor<'_>) -> Option<RateAlgorithm> {
     cursor.tagged(
         "algorithm",
         &[
-            ("fixed_window", |settings| {
-                settings.none(RateAlgorithm::FixedWindow)
-            }),
+            ("fixed_window", |settings| settings.none(RateAlgorithm::FixedWindow)),
             ("gcra", |settings| settings.none(RateAlgorithm::Gcra)),
-            ("leaky_bucket", |settings| {
-                settings.none(RateAlgorithm::LeakyBucket)
-            }),
-            ("sliding_window", |settings| {
-                settings.none(RateAlgorithm::SlidingWindow)
-            }),
-            ("sliding_window_log", |settings| {
-                settings.none(RateAlgorithm::SlidingWindowLog)
-            }),
-            ("token_bucket", |settings| {
-                settings.none(RateAlgorithm::TokenBucket)
-            }),
+            ("leaky_bucket", |settings| settings.none(RateAlgorithm::LeakyBucket)),
+            ("sliding_window", |settings| settings.none(RateAlgorithm::SlidingWindow)),
+            ("sliding_window_log", |settings| settings.none(RateAlgorithm::SlidingWindowLog)),
+            ("token_bucket", |settings| settings.none(RateAlgorithm::TokenBucket)),
         ],
     )
 }
@@ -100,14 +83,8 @@ fn key(cursor: Cursor<'_>) -> Option<RateKey> {
         "key",
         &[
             ("client_ip", |settings| settings.none(RateKey::ClientIp)),
-            ("cookie", |settings| {
-                settings
-                    .required(|name| token(name, "a cookie name"))
-                    .map(RateKey::Cookie)
-            }),
-            ("header", |settings| {
-                settings.required(named_field).map(RateKey::Header)
-            }),
+            ("cookie", |settings| settings.required(|name| token(name, "a cookie name")).map(RateKey::Cookie)),
+            ("header", |settings| settings.required(named_field).map(RateKey::Header)),
             ("host", |settings| settings.none(RateKey::Host)),
             ("path", |settings| settings.none(RateKey::Path)),
         ],

@@ -30,10 +30,7 @@ pub(super) fn tcp(cursor: Cursor<'_>) -> Option<Tcp> {
     cursor.object("an object", |fields| {
         let upstream = fields.required("upstream", "the name of an upstream", upstream_reference);
         let splice = fields.flag("splice");
-        Some(Tcp {
-            upstream: upstream?,
-            splice,
-        })
+        Some(Tcp { upstream: upstream?, splice })
     })
 }
 
@@ -41,9 +38,6 @@ pub(super) fn udp(cursor: Cursor<'_>) -> Option<Udp> {
     cursor.object("an object", |fields| {
         let upstream = fields.required("upstream", "the name of an upstream", upstream_reference);
         let idle = fields.optional("idle", positive_duration);
-        Some(Udp {
-            upstream: upstream?,
-            idle,
-        })
+        Some(Udp { upstream: upstream?, idle })
     })
 }

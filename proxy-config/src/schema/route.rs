@@ -36,19 +36,13 @@ impl Target {
             Self::Upstream(name) => (Some(name), None),
             Self::Split(weights) => (None, Some(weights.keys())),
         };
-        one.into_iter()
-            .chain(split.into_iter().flatten())
-            .map(String::as_str)
+        one.into_iter().chain(split.into_iter().flatten()).map(String::as_str)
     }
 }
 
 impl Route {
     pub(super) fn everything(target: Target) -> Self {
-        Self {
-            matcher: Match::default(),
-            target,
-            filters: Vec::new(),
-        }
+        Self { matcher: Match::default(), target, filters: Vec::new() }
     }
 }
 
@@ -59,17 +53,11 @@ pub(super) fn routes(cursor: Cursor<'_>) -> Option<Vec<Route>> {
 fn route(cursor: Cursor<'_>) -> Option<Route> {
     cursor.object("an object, a route", |fields| {
         let matcher = fields.optional("match", matcher).unwrap_or_default();
-        let upstream = fields
-            .optional("upstream", upstream_reference)
-            .map(Target::Upstream);
+        let upstream = fields.optional("upstream", upstream_reference).map(Target::Upstream);
         let split = fields.optional("split", split).map(Target::Split);
         let filters = fields.optional("filters", filters).unwrap_or_default();
         fields.exactly_one(&["upstream", "split"]);
-        Some(Route {
-            matcher,
-            target: upstream.or(split)?,
-            filters,
-        })
+        Some(Route { matcher, target: upstream.or(split)?, filters })
     })
 }
 

@@ -57,41 +57,21 @@ pub(super) fn selector(cursor: Cursor<'_>) -> Option<Selector> {
     cursor.tagged(
         "selector",
         &[
-            ("consistent_hash", |settings| {
-                settings
-                    .required(hash)
-                    .map(|key| Selector::ConsistentHash { key })
-            }),
-            ("least_connections", |settings| {
-                settings.none(Selector::LeastConnections)
-            }),
-            ("maglev", |settings| {
-                settings.required(hash).map(|key| Selector::Maglev { key })
-            }),
+            ("consistent_hash", |settings| settings.required(hash).map(|key| Selector::ConsistentHash { key })),
+            ("least_connections", |settings| settings.none(Selector::LeastConnections)),
+            ("maglev", |settings| settings.required(hash).map(|key| Selector::Maglev { key })),
             ("peak_ewma", |settings| settings.none(Selector::PeakEwma)),
-            ("power_of_two", |settings| {
-                settings.none(Selector::PowerOfTwo)
-            }),
+            ("power_of_two", |settings| settings.none(Selector::PowerOfTwo)),
             ("random", |settings| settings.none(Selector::Random)),
-            ("rendezvous", |settings| {
-                settings
-                    .required(hash)
-                    .map(|key| Selector::Rendezvous { key })
-            }),
-            ("round_robin", |settings| {
-                settings.none(Selector::RoundRobin)
-            }),
-            ("source_ip_hash", |settings| {
-                settings.none(Selector::SourceIpHash)
-            }),
+            ("rendezvous", |settings| settings.required(hash).map(|key| Selector::Rendezvous { key })),
+            ("round_robin", |settings| settings.none(Selector::RoundRobin)),
+            ("source_ip_hash", |settings| settings.none(Selector::SourceIpHash)),
         ],
     )
 }
 
 fn hash(cursor: Cursor<'_>) -> Option<HashKey> {
-    cursor.object("an object", |fields| {
-        fields.required("key", r#"one such as {"cookie": "session"}"#, hash_key)
-    })
+    cursor.object("an object", |fields| fields.required("key", r#"one such as {"cookie": "session"}"#, hash_key))
 }
 
 fn hash_key(cursor: Cursor<'_>) -> Option<HashKey> {
@@ -99,18 +79,10 @@ fn hash_key(cursor: Cursor<'_>) -> Option<HashKey> {
         "key",
         &[
             ("client_ip", |settings| settings.none(HashKey::ClientIp)),
-            ("cookie", |settings| {
-                settings
-                    .required(|name| token(name, "a cookie name"))
-                    .map(HashKey::Cookie)
-            }),
-            ("header", |settings| {
-                settings.required(named_field).map(HashKey::Header)
-            }),
+            ("cookie", |settings| settings.required(|name| token(name, "a cookie name")).map(HashKey::Cookie)),
+            ("header", |settings| settings.required(named_field).map(HashKey::Header)),
             ("path", |settings| settings.none(HashKey::Path)),
-            ("query", |settings| {
-                settings.required(parameter).map(HashKey::Query)
-            }),
+            ("query", |settings| settings.required(parameter).map(HashKey::Query)),
         ],
     )
 }

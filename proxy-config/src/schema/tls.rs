@@ -28,16 +28,9 @@ pub struct Certificate {
 pub(super) fn tls(cursor: Cursor<'_>) -> Option<Tls> {
     const WHAT: &str = r#"an array of {"cert": …, "key": …}"#;
     cursor.object("an object", |fields| {
-        let certificates = fields.required("certificates", WHAT, |cursor| {
-            cursor.non_empty_list(WHAT, certificate)
-        });
-        let alpn = fields.optional("alpn", |cursor| {
-            cursor.non_empty_list("an array of protocol names", protocol)
-        });
-        Some(Tls {
-            certificates: certificates?,
-            alpn,
-        })
+        let certificates = fields.required("certificates", WHAT, |cursor| cursor.non_empty_list(WHAT, certificate));
+        let alpn = fields.optional("alpn", |cursor| cursor.non_empty_list("an array of protocol names", protocol));
+        Some(Tls { certificates: certificates?, alpn })
     })
 }
 
@@ -45,10 +38,7 @@ fn certificate(cursor: Cursor<'_>) -> Option<Certificate> {
     cursor.object(r#"an object {"cert": …, "key": …}"#, |fields| {
         let cert = fields.required("cert", "the path of a PEM file", file_path);
         let key = fields.required("key", "the path of a PEM file", file_path);
-        Some(Certificate {
-            cert: cert?,
-            key: key?,
-        })
+        Some(Certificate { cert: cert?, key: key? })
     })
 }
 

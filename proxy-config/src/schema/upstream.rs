@@ -83,15 +83,7 @@ pub(super) fn upstream(cursor: Cursor<'_>) -> Option<Upstream> {
         let retry = fields.optional("retry", retry).unwrap_or_default();
         let timeouts = fields.optional("timeouts", timeouts).unwrap_or_default();
         let pool = fields.optional("pool", pool).unwrap_or_default();
-        Some(Upstream {
-            selector,
-            backends: backends?,
-            health_check,
-            outlier_detection,
-            retry,
-            timeouts,
-            pool,
-        })
+        Some(Upstream { selector, backends: backends?, health_check, outlier_detection, retry, timeouts, pool })
     })
 }
 
@@ -125,9 +117,7 @@ fn pool(cursor: Cursor<'_>) -> Option<Pool> {
             pending_timeout: fields.optional("pending_timeout", positive_duration),
             idle_timeout: fields.optional("idle_timeout", positive_duration),
             max_age: fields.optional("max_age", positive_duration),
-            max_requests: fields.optional("max_requests", |c| {
-                c.integer(NonZeroU64::MIN..=NonZeroU64::MAX)
-            }),
+            max_requests: fields.optional("max_requests", |c| c.integer(NonZeroU64::MIN..=NonZeroU64::MAX)),
         })
     })
 }

@@ -23,9 +23,8 @@ pub(super) fn sockets(
             Some(true) => one_per_worker(*address, workers),
             _ => TcpListener::bind(*address).map(|socket| vec![socket]),
         };
-        let opened = opened.map_err(|error| {
-            ServerError::cannot_listen(Path::Index(&key, index).to_string(), *address, error)
-        })?;
+        let opened = opened
+            .map_err(|error| ServerError::cannot_listen(Path::Index(&key, index).to_string(), *address, error))?;
         sockets.extend(opened.into_iter().map(|socket| socket.named(name)));
     }
     Ok(sockets)

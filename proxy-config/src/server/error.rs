@@ -28,19 +28,13 @@ impl ServerError {
         Self { path, reason }
     }
 
-    pub(super) fn cannot_build(
-        path: String,
-        error: impl Into<Box<dyn StdError + Send + Sync>>,
-    ) -> Self {
+    pub(super) fn cannot_build(path: String, error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         let reason = Reason::CannotBuild(error.into());
         Self { path, reason }
     }
 
     pub(super) fn nothing_to_serve() -> Self {
-        Self {
-            path: "listeners".to_owned(),
-            reason: Reason::NothingToServe,
-        }
+        Self { path: "listeners".to_owned(), reason: Reason::NothingToServe }
     }
 
     /// The part of the configuration, such as `listeners.web.listen[0]`.

@@ -11,10 +11,7 @@ use super::ServerError;
 use crate::path::Path;
 
 /// The filters of a listener or a route, without those that this build does not have.
-pub(super) fn filters(
-    path: &Path<'_>,
-    filters: &[crate::Filter],
-) -> Result<Vec<Arc<dyn Filter>>, ServerError> {
+pub(super) fn filters(path: &Path<'_>, filters: &[crate::Filter]) -> Result<Vec<Arc<dyn Filter>>, ServerError> {
     let key = Path::Key(path, "filters");
     let built = filters.iter().enumerate().map(|(index, filter)| {
         let at = |error| ServerError::cannot_build(Path::Index(&key, index).to_string(), error);

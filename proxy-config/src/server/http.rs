@@ -7,11 +7,7 @@ use super::{ServerError, filter, route};
 use crate::Http;
 use crate::path::Path;
 
-pub(super) fn proxy(
-    path: &Path<'_>,
-    http: &Http,
-    upstreams: &Upstreams,
-) -> Result<Proxy, ServerError> {
+pub(super) fn proxy(path: &Path<'_>, http: &Http, upstreams: &Upstreams) -> Result<Proxy, ServerError> {
     let proxy = Proxy::builder()
         .limits(limits(&http.limits))
         .timeouts(timeouts(&http.timeouts))
@@ -31,10 +27,7 @@ pub(super) fn proxy(
 
 /// Only those that its routes name: others would outlive a reload that drops them.
 fn with_upstreams(proxy: ProxyBuilder, http: &Http, upstreams: &Upstreams) -> ProxyBuilder {
-    let names = http
-        .routes
-        .iter()
-        .flat_map(|route| route.target.upstreams());
+    let names = http.routes.iter().flat_map(|route| route.target.upstreams());
     names.fold(proxy, |proxy, name| match upstreams.get(name) {
         Some(upstream) => proxy.shared_upstream(name, upstream.clone()),
         None => proxy,
@@ -66,9 +59,9 @@ fn timeouts(config: &crate::HttpTimeouts) -> Timeouts {
 fn forwarding(path: &Path<'_>, http: &Http) -> Result<Forwarding, ServerError> {
     let trusted = http.trusted_proxies.iter();
     let trusted = trusted.map(|network| Cidr::new(network.address(), network.prefix()));
-    let trusted: Vec<_> = trusted.collect::<Result<_, _>>().map_err(|error| {
-        ServerError::cannot_build(Path::Key(path, "trusted_proxies").to_string(), error)
-    })?;
+    let trusted: Vec<_> = trusted
+        .collect::<Result<_, _>>()
+        .map_err(|error| ServerError::cannot_build(Path::Key(path, "trusted_proxies").to_string(), error))?;
     let x_forwarded = http.forwarded.x_forwarded.unwrap_or(true);
     Ok(Forwarding::default()
         .x_forwarded_for(x_forwarded)

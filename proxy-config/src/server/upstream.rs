@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::sync::Arc;
 
-use proxy_core::{
-    Address, Backend, Cluster, PoolSettings, RetryPolicy, Selector, SharedPool, UpstreamTimeouts,
-};
+use proxy_core::{Address, Backend, Cluster, PoolSettings, RetryPolicy, Selector, SharedPool, UpstreamTimeouts};
 use proxy_lb::RoundRobin;
 
 use crate::{Config, Pool, Retry, Timeouts, Upstream};
@@ -16,9 +14,7 @@ pub(super) type Upstreams = BTreeMap<String, Arc<Cluster<Box<dyn Selector>>>>;
 
 pub(super) fn upstreams(config: &Config) -> Upstreams {
     let upstreams = config.upstreams.iter();
-    upstreams
-        .map(|(name, upstream)| (name.clone(), Arc::new(cluster(upstream))))
-        .collect()
+    upstreams.map(|(name, upstream)| (name.clone(), Arc::new(cluster(upstream)))).collect()
 }
 
 fn cluster(upstream: &Upstream) -> Cluster<Box<dyn Selector>> {

@@ -51,30 +51,21 @@ pub(crate) fn cidrs(cursor: Cursor<'_>) -> Option<Vec<Cidr>> {
 
 fn parse(text: &str) -> Result<Cidr, String> {
     let malformed = || format!("expected {WHAT}, found {}", quote(text));
-    let (address, prefix) = text
-        .split_once('/')
-        .map_or((text, None), |(address, prefix)| (address, Some(prefix)));
+    let (address, prefix) = text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
     let address: IpAddr = address.parse().map_err(|_| malformed())?;
     let longest = if address.is_ipv4() { 32 } else { 128 };
     let prefix = match prefix {
         None => longest,
-        Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => {
-            digits.parse().map_err(|_| malformed())?
-        }
+        Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => digits.parse().map_err(|_| malformed())?,
         Some(_) => return Err(malformed()),
     };
     if prefix > longest {
-        return Err(format!(
-            "a prefix of {prefix} bits is longer than the {longest} bits of the address"
-        ));
+        return Err(format!("a prefix of {prefix} bits is longer than the {longest} bits of the address"));
     }
     let network = masked(address, prefix);
     if network != address {
         // A typing error more often than not: 10.1.0.0/8 means either 10.0.0.0/8 or 10.1.0.0/16.
-        return Err(format!(
-            "{} has bits set after its prefix; the network is \"{network}/{prefix}\"",
-            quote(text)
-        ));
+        return Err(format!("{} has bits set after its prefix; the network is \"{network}/{prefix}\"", quote(text)));
     }
     Ok(Cidr { address, prefix })
 }
@@ -101,11 +92,7 @@ mod tests {
     #[test]
     fn membership() {
         let check = |network, address: &str, expected| {
-            assert_eq!(
-                parse(network).unwrap().contains(address.parse().unwrap()),
-                expected,
-                "{address} in {network}"
-            );
+            assert_eq!(parse(network).unwrap().contains(address.parse().unwrap()), expected, "{address} in {network}");
         };
         check("10.0.0.0/8", "10.255.0.1", true);
         check("10.0.0.0/8", "11.0.0.0", false);
@@ -121,34 +108,14 @@ mod tests {
 
     #[test]
     fn refusals() {
-        for text in [
-            "",
-            "10.0.0.0/",
-            "10.0.0.0/+8",
-            "10.0.0.0/8/8",
-            "10.0.0/8",
-            "localhost/8",
-            "10.0.0.0/999",
-            "[::]/0",
-        ] {
-            assert_eq!(
-                parse(text),
-                Err(format!("expected {WHAT}, found {text:?}")),
-                "{text}"
-            );
+        for text in
+            ["", "10.0.0.0/", "10.0.0.0/+8", "10.0.0.0/8/8", "10.0.0/8", "localhost/8", "10.0.0.0/999", "[::]/0"]
+        {
+            assert_eq!(parse(text), Err(format!("expected {WHAT}, found {text:?}")), "{text}");
         }
         let check = |text, expected: &str| assert_eq!(parse(text), Err(expected.to_owned()));
-        check(
-            "10.0.0.0/33",
-            "a prefix of 33 bits is longer than the 32 bits of the address",
-        );
-        check(
-            "::/129",
-            "a prefix of 129 bits is longer than the 128 bits of the address",
-        );
-        check(
-            "10.1.0.0/8",
-            r#""10.1.0.0/8" has bits set after its prefix; the network is "10.0.0.0/8""#,
-        );
+        check("10.0.0.0/33", "a prefix of 33 bits is longer than the 32 bits of the address");
+        check("::/129", "a prefix of 129 bits is longer than the 128 bits of the address");
+        check("10.1.0.0/8", r#""10.1.0.0/8" has bits set after its prefix; the network is "10.0.0.0/8""#);
     }
 }

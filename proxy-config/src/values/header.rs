@@ -16,11 +16,7 @@ pub(crate) fn field_value(cursor: Cursor<'_>) -> Option<String> {
     cursor.parsed("a string", |text| {
         let legal = text.bytes().all(|b| matches!(b, b'\t' | b' '..=b'~'));
         let trimmed = text.trim_matches(['\t', ' ']) == text;
-        if legal && trimmed {
-            Ok(text.to_owned())
-        } else {
-            Err(format!("{} is not a legal field value", quote(text)))
-        }
+        if legal && trimmed { Ok(text.to_owned()) } else { Err(format!("{} is not a legal field value", quote(text))) }
     })
 }
 
@@ -37,17 +33,10 @@ pub(crate) fn named_field(cursor: Cursor<'_>) -> Option<String> {
 /// A token of RFC 9110 §5.6.2, which cookie names and methods are.
 pub(crate) fn token(cursor: Cursor<'_>, what: &str) -> Option<String> {
     cursor.parsed(what, |text| {
-        if is_token(text) {
-            Ok(text.to_owned())
-        } else {
-            Err(format!("expected {what}, found {}", quote(text)))
-        }
+        if is_token(text) { Ok(text.to_owned()) } else { Err(format!("expected {what}, found {}", quote(text))) }
     })
 }
 
 pub(crate) fn is_token(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }

@@ -10,11 +10,7 @@ pub(crate) fn host_pattern(cursor: Cursor<'_>) -> Option<String> {
     cursor.parsed(WHAT, |text| {
         let name = text.strip_prefix("*.").unwrap_or(text);
         let legal = is_name(name) || (name == text && is_bracketed_v6(text));
-        if legal {
-            Ok(text.to_ascii_lowercase())
-        } else {
-            Err(format!("expected {WHAT}, found {}", quote(text)))
-        }
+        if legal { Ok(text.to_ascii_lowercase()) } else { Err(format!("expected {WHAT}, found {}", quote(text))) }
     })
 }
 
@@ -25,18 +21,14 @@ pub(super) fn is_name(text: &str) -> bool {
 
 fn is_label(label: &str) -> bool {
     (1..=63).contains(&label.len())
-        && label
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+        && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
         && !label.starts_with('-')
         && !label.ends_with('-')
 }
 
 /// No top-level domain is a number: such a text is a mistyped IPv4 address.
 fn ends_in_number(text: &str) -> bool {
-    text.rsplit('.')
-        .next()
-        .is_some_and(|label| label.bytes().all(|b| b.is_ascii_digit()))
+    text.rsplit('.').next().is_some_and(|label| label.bytes().all(|b| b.is_ascii_digit()))
 }
 
 fn is_v4(text: &str) -> bool {
@@ -44,9 +36,7 @@ fn is_v4(text: &str) -> bool {
 }
 
 fn is_bracketed_v6(text: &str) -> bool {
-    let inner = text
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'));
+    let inner = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     inner.is_some_and(|inner| inner.parse::<Ipv6Addr>().is_ok())
 }
 
@@ -56,33 +46,15 @@ mod tests {
 
     #[test]
     fn names() {
-        for name in [
-            "a",
-            "localhost",
-            "api.example.com",
-            "_sip.example.com",
-            "xn--bcher-kva.example",
-            "10.0.0.1",
-            "3com.com",
-        ] {
+        for name in
+            ["a", "localhost", "api.example.com", "_sip.example.com", "xn--bcher-kva.example", "10.0.0.1", "3com.com"]
+        {
             assert!(is_name(name), "{name}");
         }
         let long = "a".repeat(64);
-        for name in [
-            "",
-            ".",
-            "a.",
-            ".a",
-            "a..b",
-            "-a",
-            "a-",
-            "a b",
-            "bücher.example",
-            "10.0.0",
-            "1.2.3.400",
-            "a:1",
-            &long,
-        ] {
+        for name in
+            ["", ".", "a.", ".a", "a..b", "-a", "a-", "a b", "bücher.example", "10.0.0", "1.2.3.400", "a:1", &long]
+        {
             assert!(!is_name(name), "{name}");
         }
     }

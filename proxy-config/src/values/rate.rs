@@ -32,13 +32,9 @@ fn parse(text: &str) -> Result<Rate, String> {
         "/h" => 3_600,
         _ => return Err(malformed()),
     };
-    let count = u32::try_from(number)
-        .map_err(|_| format!("{} is more than {} at once", quote(text), u32::MAX))?;
+    let count = u32::try_from(number).map_err(|_| format!("{} is more than {} at once", quote(text), u32::MAX))?;
     let count = NonZeroU32::new(count).ok_or("must be more than zero")?;
-    Ok(Rate {
-        count,
-        per: Duration::from_secs(seconds),
-    })
+    Ok(Rate { count, per: Duration::from_secs(seconds) })
 }
 
 #[cfg(test)]
@@ -49,11 +45,7 @@ mod tests {
     fn every_unit() {
         let check = |text, count, seconds| {
             let rate = parse(text).unwrap();
-            assert_eq!(
-                (rate.count.get(), rate.per),
-                (count, Duration::from_secs(seconds)),
-                "{text}"
-            );
+            assert_eq!((rate.count.get(), rate.per), (count, Duration::from_secs(seconds)), "{text}");
         };
         check("100/s", 100, 1);
         check("1000/m", 1000, 60);
@@ -62,19 +54,10 @@ mod tests {
 
     #[test]
     fn nothing_else() {
-        for text in [
-            "", "100", "/s", "100 / s", "1.5/s", "-1/s", "100/S", "100/2s", "100/d", "100s",
-        ] {
-            assert_eq!(
-                parse(text),
-                Err(format!("expected {WHAT}, found {text:?}")),
-                "{text}"
-            );
+        for text in ["", "100", "/s", "100 / s", "1.5/s", "-1/s", "100/S", "100/2s", "100/d", "100s"] {
+            assert_eq!(parse(text), Err(format!("expected {WHAT}, found {text:?}")), "{text}");
         }
         assert_eq!(parse("0/s"), Err("must be more than zero".to_owned()));
-        assert_eq!(
-            parse("4294967296/s"),
-            Err(r#""4294967296/s" is more than 4294967295 at once"#.to_owned())
-        );
+        assert_eq!(parse("4294967296/s"), Err(r#""4294967296/s" is more than 4294967295 at once"#.to_owned()));
     }
 }

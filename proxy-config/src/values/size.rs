@@ -8,11 +8,7 @@ const WHAT: &str = r#"a number of bytes, or a size such as "64KiB" or "1MiB""#;
 
 /// A size in bytes.
 pub(crate) fn size(cursor: Cursor<'_>) -> Option<u64> {
-    if cursor.is_number() {
-        cursor.integer(0..=u64::MAX)
-    } else {
-        cursor.parsed(WHAT, parse)
-    }
+    if cursor.is_number() { cursor.integer(0..=u64::MAX) } else { cursor.parsed(WHAT, parse) }
 }
 
 /// A size that is held in memory: at least one byte, at most 4 GiB.
@@ -35,9 +31,7 @@ fn parse(text: &str) -> Result<u64, String> {
         "TiB" => 40,
         _ => return Err(malformed()),
     };
-    number
-        .checked_mul(1 << shift)
-        .ok_or_else(|| format!("{} is too large", quote(text)))
+    number.checked_mul(1 << shift).ok_or_else(|| format!("{} is too large", quote(text)))
 }
 
 #[cfg(test)]
@@ -56,18 +50,9 @@ mod tests {
 
     #[test]
     fn nothing_else() {
-        for text in [
-            "", "64", "KiB", "64 KiB", "64KB", "64kib", "64K", "1.5MiB", "-1B", "64KiB/s",
-        ] {
-            assert_eq!(
-                parse(text),
-                Err(format!("expected {WHAT}, found {text:?}")),
-                "{text}"
-            );
+        for text in ["", "64", "KiB", "64 KiB", "64KB", "64kib", "64K", "1.5MiB", "-1B", "64KiB/s"] {
+            assert_eq!(parse(text), Err(format!("expected {WHAT}, found {text:?}")), "{text}");
         }
-        assert_eq!(
-            parse("16777216TiB"),
-            Err(r#""16777216TiB" is too large"#.to_owned())
-        );
+        assert_eq!(parse("16777216TiB"), Err(r#""16777216TiB" is too large"#.to_owned()));
     }
 }

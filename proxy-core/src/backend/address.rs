@@ -77,7 +77,20 @@ mod tests {
 
     #[test]
     fn malformed_addresses_are_refused() {
-        for text in ["", ":80", "a", "a:", "a:65536", "a:-1", "a b:80", "1.2.3:80", "1.2.3.400:80", "unix:", "http://a:80", "[::1]"] {
+        for text in [
+            "",
+            ":80",
+            "a",
+            "a:",
+            "a:65536",
+            "a:-1",
+            "a b:80",
+            "1.2.3:80",
+            "1.2.3.400:80",
+            "unix:",
+            "http://a:80",
+            "[::1]",
+        ] {
             assert!(text.parse::<Address>().is_err(), "{text:?}");
         }
     }

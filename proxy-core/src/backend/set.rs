@@ -35,10 +35,6 @@ impl Snapshot {
         Snapshot { all, usable, by_id }
     }
 
-    pub(crate) fn all(&self) -> &[Backend] {
-        &self.all
-    }
-
     pub(crate) fn candidates(&self) -> Candidates<'_> {
         Candidates { list: &self.usable, snapshot: self }
     }

@@ -4,12 +4,14 @@ use std::task::{Context as Task, Poll, ready};
 use std::time::Duration;
 
 use http::HeaderMap;
+use proxy_zerocopy::splice::{Ended, Pump};
 
 use crate::clock::Instant;
 use crate::http1::buffer::Buffer;
 use crate::http1::chunked::{ChunkError, Event};
 use crate::http1::decode::Decoder;
 use crate::http1::reader::{Parked, Reader};
+use crate::http1::stream::Stream;
 use crate::http1::timer::Timer;
 use crate::pool::Lease;
 use crate::{Error, ErrorKind, Result};
@@ -19,7 +21,10 @@ pub(crate) enum Source {
     /// The client's: the reader goes home to its connection when the body is dropped.
     Client(Reader),
     /// An upstream's: the lease goes back to the pool at the end, or closes.
-    Upstream { lease: Lease, reusable: bool },
+    Upstream {
+        lease: Lease,
+        reusable: bool,
+    },
     /// The rest is here, the connection is back in its pool already.
     Detached(Buffer),
     Gone,
@@ -145,6 +150,58 @@ impl RawBody {
         }
     }
 
+    /// What is left of it, where all of that is still to come, over TCP.
+    pub(crate) fn spliceable(&mut self) -> Option<u64> {
+        let left = self.decoder.exact()?;
+        let reader = self.source.reader()?;
+        (reader.buffer.is_empty() && reader.stream.is_tcp() && left <= self.allowance).then_some(left)
+    }
+
+    /// Moves the rest of it to a socket, within the kernel.
+    pub(crate) fn poll_pump(&mut self, cx: &mut Task<'_>, pump: &mut Pump, to: &Stream) -> Poll<Result<()>> {
+        let before = pump.moved() + pump.in_flight() as u64;
+        let moved = pump.moved();
+        let Some(from) = self.source.reader().map(|reader| reader.stream.clone()) else { return Poll::Ready(Ok(())) };
+        let polled = from.with(|from| {
+            to.with(|to| match (from.as_tcp(), to.as_tcp()) {
+                (Some(from), Some(to)) => pump.poll_pump(cx, from, to),
+                _ => Poll::Ready(Ok(Ended::Eof)),
+            })
+        });
+        let taken = pump.moved() - moved;
+        self.allowance -= taken;
+        self.decoder.consume_many(taken);
+        let read = pump.moved() + pump.in_flight() as u64 - before;
+        self.read += read;
+        match polled {
+            Poll::Ready(Ok(Ended::Limit)) => {
+                self.settle();
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Ok(Ended::Eof)) => {
+                Poll::Ready(Err(self.source.error(ErrorKind::BodyAborted, ErrorKind::UpstreamGone)))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(self.pump_error(error))),
+            Poll::Pending if pump.in_flight() > 0 => Poll::Pending,
+            Poll::Pending => {
+                if read > 0
+                    && let Some((_, last)) = &mut self.waiting
+                {
+                    *last = Instant::now();
+                }
+                self.poll_pace(cx).map_ok(|_| ())
+            }
+        }
+    }
+
+    fn pump_error(&self, error: proxy_zerocopy::Error) -> Error {
+        let kind = match error.side() {
+            Some(proxy_zerocopy::Side::B) => Error::new(ErrorKind::ClientGone),
+            _ => self.source.error(ErrorKind::ClientGone, ErrorKind::UpstreamIo),
+        };
+        kind.with_source(error)
+    }
+
     /// Waits for more, but not longer than the pace allows.
     fn poll_pace(&mut self, cx: &mut Task<'_>) -> Poll<Result<bool>> {
         let (started, last) = *self.waiting.get_or_insert_with(|| {
@@ -180,7 +237,7 @@ impl RawBody {
         if let Source::Upstream { lease, .. } = std::mem::replace(&mut self.source, Source::Detached(buffer))
             && clean
         {
-            lease.release();
+            lease.release(Instant::now());
         }
     }
 

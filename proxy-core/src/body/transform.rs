@@ -113,7 +113,10 @@ struct AsyncBody {
     step: Option<Step>,
 }
 
-pub(super) fn async_body(body: Body, transform: impl AsyncTransform) -> impl HttpBody<Data = Bytes, Error = Error> + Send {
+pub(super) fn async_body(
+    body: Body,
+    transform: impl AsyncTransform,
+) -> impl HttpBody<Data = Bytes, Error = Error> + Send {
     AsyncBody { idle: Some(Work { body, transform: Box::new(transform), finished: false }), step: None }
 }
 

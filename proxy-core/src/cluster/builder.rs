@@ -116,6 +116,9 @@ impl<S: Selector> ClusterBuilder<S> {
 
 impl<S: fmt::Debug> fmt::Debug for ClusterBuilder<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClusterBuilder").field("selector", &self.selector).field("backends", &self.backends).finish_non_exhaustive()
+        f.debug_struct("ClusterBuilder")
+            .field("selector", &self.selector)
+            .field("backends", &self.backends)
+            .finish_non_exhaustive()
     }
 }

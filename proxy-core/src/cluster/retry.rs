@@ -70,7 +70,12 @@ impl<'a> Retries<'a> {
     }
 
     /// An exchange failed. Returns the error and, where it may be tried again, the body for that.
-    pub(super) fn after_exchange(&mut self, backend: &Backend, failure: Failure, idempotent: bool) -> (Error, Option<Body>) {
+    pub(super) fn after_exchange(
+        &mut self,
+        backend: &Backend,
+        failure: Failure,
+        idempotent: bool,
+    ) -> (Error, Option<Body>) {
         let Failure { error, unanswered, reused, body } = failure;
         let broke = matches!(error.kind(), ErrorKind::UpstreamGone | ErrorKind::UpstreamIo);
         if !(broke && unanswered && idempotent) {

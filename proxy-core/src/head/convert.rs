@@ -42,7 +42,8 @@ impl TryFrom<response::Parts> for ResponseHead {
     /// If there are more than 128 fields.
     fn try_from(parts: response::Parts) -> Result<Self> {
         let raw = SharedHead::build(|raw| {
-            let line = format!("HTTP/1.1 {} {}\r\n", parts.status.as_str(), parts.status.canonical_reason().unwrap_or(""));
+            let line =
+                format!("HTTP/1.1 {} {}\r\n", parts.status.as_str(), parts.status.canonical_reason().unwrap_or(""));
             raw.bytes.extend_from_slice(line.as_bytes());
             raw.line_end = raw.bytes.len() as u32;
             raw.start = Start::Response { status: parts.status };
@@ -62,7 +63,8 @@ impl TryFrom<RequestHead> for request::Parts {
     fn try_from(mut head: RequestHead) -> Result<Self> {
         let mut parts = http::Request::new(()).into_parts().0;
         parts.method = head.method().clone();
-        parts.uri = http::Uri::try_from(head.target()).map_err(|error| Error::new(ErrorKind::BadTarget).with_source(error))?;
+        parts.uri =
+            http::Uri::try_from(head.target()).map_err(|error| Error::new(ErrorKind::BadTarget).with_source(error))?;
         parts.headers = header_map(head.headers())?;
         parts.extensions = std::mem::take(head.extensions_mut());
         Ok(parts)

@@ -46,9 +46,7 @@ impl Headers {
     /// The values of all fields of this name, in order.
     pub fn get_all<'a>(&'a self, name: &'a (impl AsRef<str> + ?Sized)) -> impl Iterator<Item = &'a [u8]> {
         let name = name.as_ref().as_bytes();
-        self.iter()
-            .filter(move |(candidate, _)| candidate.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value)
+        self.iter().filter(move |(candidate, _)| candidate.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
     /// Whether there is a field of this name.
@@ -60,9 +58,8 @@ impl Headers {
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let (raw, edits) = (self.raw.raw(), self.edits.get());
         let removed = move |index| edits.is_some_and(|edits| edits.is_removed(index));
-        let arrived = raw.fields.iter().enumerate().filter_map(move |(index, field)| {
-            (!removed(index)).then(|| (field.name.of(&raw.bytes), field.value.of(&raw.bytes)))
-        });
+        let arrived = raw.fields.iter().enumerate().filter(move |(index, _)| !removed(*index));
+        let arrived = arrived.map(|(_, field)| (field.name.of(&raw.bytes), field.value.of(&raw.bytes)));
         arrived.chain(edits.into_iter().flat_map(Edits::iter))
     }
 

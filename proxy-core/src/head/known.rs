@@ -88,7 +88,8 @@ impl Known {
         };
         let ends = (word(name, 0), word(name, name.len() - 8));
         // Up to sixteen bytes the two ends are all of it.
-        let same = |long: &&Long| long.ends == ends && (name.len() <= 16 || name.eq_ignore_ascii_case(long.text.as_bytes()));
+        let same =
+            |long: &&Long| long.ends == ends && (name.len() <= 16 || name.eq_ignore_ascii_case(long.text.as_bytes()));
         candidates.iter().find(same).map_or(Known::Other, |long| long.known)
     }
 

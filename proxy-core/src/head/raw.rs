@@ -47,8 +47,13 @@ pub(crate) struct Field {
 pub(crate) enum Start {
     #[default]
     None,
-    Request { method: Method, target: Span },
-    Response { status: StatusCode },
+    Request {
+        method: Method,
+        target: Span,
+    },
+    Response {
+        status: StatusCode,
+    },
 }
 
 /// The bytes of a head and the index into them.

@@ -32,7 +32,8 @@ impl Buffer {
 
     /// Room to read into; empty only where the block is full.
     pub(crate) fn spare(&mut self) -> &mut [u8] {
-        let block = self.block.get_or_insert_with(|| FREE.with(FreeList::take).unwrap_or_else(|| vec![0; BLOCK].into()));
+        let block =
+            self.block.get_or_insert_with(|| FREE.with(FreeList::take).unwrap_or_else(|| vec![0; BLOCK].into()));
         // Half a block is room enough: compacting for less would copy more than it saves.
         if self.start > BLOCK / 2 || self.end == BLOCK {
             block.copy_within(self.start..self.end, 0);
@@ -71,7 +72,8 @@ impl Buffer {
     }
 
     /// Adds bytes; those that do not fit are left out. Returns how many were taken.
-    pub(crate) fn extend(&mut self, bytes: &[u8]) -> usize {
+    #[cfg(test)]
+    fn extend(&mut self, bytes: &[u8]) -> usize {
         let spare = self.spare();
         let count = spare.len().min(bytes.len());
         spare[..count].copy_from_slice(&bytes[..count]);

@@ -91,7 +91,7 @@ impl Decoder {
     fn step(&mut self, byte: u8) -> Result<(), ChunkError> {
         self.state = match (self.state, byte) {
             (State::Size { digits }, byte) if byte.is_ascii_hexdigit() => self.digit(digits, byte)?,
-            (State::Size { digits: 1.. }, b'\r') | (State::Extension, b'\r') => State::SizeFeed,
+            (State::Size { digits: 1.. } | State::Extension, b'\r') => State::SizeFeed,
             (State::Size { digits: 1.. }, b';') => State::Extension,
             (State::Extension, byte) => self.extension(byte)?,
             (State::SizeFeed, b'\n') if self.left == 0 => State::Trailers,
@@ -168,10 +168,32 @@ impl Decoder {
 /// Fields that frame, route, authenticate or describe a message have no place in a trailer.
 pub(crate) fn may_trail(name: &HeaderName) -> bool {
     const REFUSED: [&str; 26] = [
-        "authorization", "cache-control", "connection", "content-encoding", "content-length", "content-range",
-        "content-type", "cookie", "expect", "forwarded", "host", "keep-alive", "max-forwards", "pragma",
-        "proxy-authenticate", "proxy-authorization", "proxy-connection", "range", "set-cookie", "te", "trailer",
-        "transfer-encoding", "upgrade", "via", "www-authenticate", "x-forwarded-for",
+        "authorization",
+        "cache-control",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-range",
+        "content-type",
+        "cookie",
+        "expect",
+        "forwarded",
+        "host",
+        "keep-alive",
+        "max-forwards",
+        "pragma",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "range",
+        "set-cookie",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "via",
+        "www-authenticate",
+        "x-forwarded-for",
     ];
     !REFUSED.contains(&name.as_str())
 }
@@ -233,9 +255,26 @@ mod tests {
     #[test]
     fn malformed_chunks_are_refused() {
         let table = [
-            "\r\n", ";a\r\n", "0x4\r\nabcd\r\n", "g\r\n", " 4\r\nabcd\r\n", "4 \r\nabcd\r\n", "-1\r\n", "+1\r\na\r\n",
-            "4\nabcd\n", "4\r\nabcdX\r\n", "4\r\nabcd\n", "4;a\nabcd\r\n0\r\n\r\n", "4;\0\r\nabcd\r\n0\r\n\r\n", "4;a\rb\r\nabcd",
-            "10000000000000000\r\n", "0\r\nA : b\r\n\r\n", "0\r\nA: b\n\r\n", "0\r\n A: b\r\n\r\n", "0\r\n: b\r\n\r\n", "4\r\rabcd",
+            "\r\n",
+            ";a\r\n",
+            "0x4\r\nabcd\r\n",
+            "g\r\n",
+            " 4\r\nabcd\r\n",
+            "4 \r\nabcd\r\n",
+            "-1\r\n",
+            "+1\r\na\r\n",
+            "4\nabcd\n",
+            "4\r\nabcdX\r\n",
+            "4\r\nabcd\n",
+            "4;a\nabcd\r\n0\r\n\r\n",
+            "4;\0\r\nabcd\r\n0\r\n\r\n",
+            "4;a\rb\r\nabcd",
+            "10000000000000000\r\n",
+            "0\r\nA : b\r\n\r\n",
+            "0\r\nA: b\n\r\n",
+            "0\r\n A: b\r\n\r\n",
+            "0\r\n: b\r\n\r\n",
+            "4\r\rabcd",
         ];
         for text in table {
             assert!(decode(text.as_bytes(), text.len()).is_err(), "{text:?}");

@@ -1,6 +1,5 @@
 //! The client side: one exchange on a connection to an upstream.
 
-use std::future::poll_fn;
 use std::io;
 use std::task::{Context as Task, Poll, ready};
 use std::time::Duration;
@@ -47,42 +46,26 @@ pub(crate) struct Failure {
     pub(crate) body: Option<Body>,
 }
 
-/// Sends a request and waits for the head of its response. What is left of the request body then is
-/// in the context, to be polled beside the response.
-pub(crate) async fn exchange(
-    lease: Lease,
-    head: &RequestHead,
-    body: Body,
-    rules: &Rules,
-    ctx: &mut Context,
-) -> Result<Response, Failure> {
-    let mut exchange = Exchange::new(lease, head, body, rules);
-    match poll_fn(|cx| exchange.poll(cx, ctx)).await {
-        Ok(parsed) => exchange.finish(parsed, head.method(), ctx).map_err(|error| Failure {
-            error,
-            unanswered: false,
-            reused: false,
-            body: None,
-        }),
-        Err(error) => Err(exchange.fail(error)),
-    }
-}
-
-struct Exchange<'a> {
+/// Sends a request and waits for the head of its response.
+///
+/// A plain struct rather than an async function: it lives in the future of each request, where every
+/// argument that is moved twice is stored twice.
+pub(crate) struct Exchange<'a> {
     lease: Lease,
     upload: Upload,
     uploaded: bool,
     /// Writing failed; what the upstream said before is still to be read.
     broken: Option<Error>,
     rules: &'a Rules,
-    interim: Out,
+    /// Interim responses on their way to the client. Rare, so out of line.
+    interim: Option<Box<Out>>,
     interims: u32,
     answered: bool,
     progress: Option<(u64, Instant)>,
 }
 
 impl<'a> Exchange<'a> {
-    fn new(mut lease: Lease, head: &RequestHead, body: Body, rules: &'a Rules) -> Self {
+    pub(crate) fn new(mut lease: Lease, head: &RequestHead, body: Body, rules: &'a Rules) -> Self {
         let chunked = body.exact_length().is_none();
         let mut bytes = crate::scratch::take();
         write_head(head, &body, &mut bytes);
@@ -94,14 +77,14 @@ impl<'a> Exchange<'a> {
             uploaded: false,
             broken: None,
             rules,
-            interim: Out::default(),
+            interim: None,
             interims: 0,
             answered: false,
             progress: None,
         }
     }
 
-    fn poll(&mut self, cx: &mut Task<'_>, ctx: &mut Context) -> Poll<Result<ParsedResponse, Error>> {
+    pub(crate) fn poll(&mut self, cx: &mut Task<'_>, ctx: &mut Context) -> Poll<Result<ParsedResponse, Error>> {
         self.poll_upload(cx)?;
         loop {
             ready!(self.poll_interim(cx, ctx))?;
@@ -164,8 +147,9 @@ impl<'a> Exchange<'a> {
         if ctx.interim.is_some() && wanted {
             let mut head = parsed.head.clone();
             forwarding::strip_response(head.headers_mut(), false);
-            head.write_to(&mut self.interim.bytes);
-            self.interim.bytes.extend_from_slice(b"\r\n");
+            let out = self.interim.get_or_insert_default();
+            head.write_to(&mut out.bytes);
+            out.bytes.extend_from_slice(b"\r\n");
         }
         if is_continue && self.upload.is_held() {
             self.upload.body_mut().forget_continue();
@@ -176,12 +160,10 @@ impl<'a> Exchange<'a> {
     }
 
     fn poll_interim(&mut self, cx: &mut Task<'_>, ctx: &Context) -> Poll<Result<(), Error>> {
-        match &ctx.interim {
-            Some(stream) if !self.interim.is_empty() => stream
-                .poll_write_all(cx, &mut self.interim)
-                .map_err(|error| Error::new(ErrorKind::ClientGone).with_source(error)),
-            _ => Poll::Ready(Ok(())),
-        }
+        let (Some(stream), Some(out)) = (&ctx.interim, &mut self.interim) else { return Poll::Ready(Ok(())) };
+        ready!(stream.poll_write_all(cx, out)).map_err(|error| Error::new(ErrorKind::ClientGone).with_source(error))?;
+        self.interim = None;
+        Poll::Ready(Ok(()))
     }
 
     /// Ready when nothing moved for too long.
@@ -213,9 +195,24 @@ impl<'a> Exchange<'a> {
         if self.answered { Error::new(ErrorKind::BadResponse).with_source(gone) } else { gone }
     }
 
-    fn fail(self, error: Error) -> Failure {
-        let reused = self.lease.is_reused();
-        Failure { error, unanswered: !self.answered, reused, body: self.upload.into_body() }
+    /// What [`poll`](Self::poll) came to. What is left of the request body goes to the context, to be
+    /// polled beside the response.
+    pub(crate) fn conclude(
+        self,
+        result: Result<ParsedResponse, Error>,
+        method: &Method,
+        ctx: &mut Context,
+    ) -> Result<Response, Failure> {
+        let failed = |error| Failure { error, unanswered: false, reused: false, body: None };
+        match result {
+            Ok(parsed) => self.finish(parsed, method, ctx).map_err(failed),
+            Err(error) => Err(Failure {
+                error,
+                unanswered: !self.answered,
+                reused: self.lease.is_reused(),
+                body: self.upload.into_body(),
+            }),
+        }
     }
 
     fn finish(self, parsed: ParsedResponse, method: &Method, ctx: &mut Context) -> Result<Response, Error> {
@@ -227,6 +224,8 @@ impl<'a> Exchange<'a> {
                 false => Err(ErrorKind::UnexpectedUpgrade.into()),
             };
         }
+        let now = Instant::now();
+        ctx.clocks.first_byte = Some(now);
         ctx.received = self.upload.sent();
         let reusable = parsed.options.keep_alive && self.broken.is_none();
         if self.uploaded {
@@ -237,13 +236,13 @@ impl<'a> Exchange<'a> {
         }
         let length = framing::body_of(parsed.length, method, status);
         let reusable = reusable && length != Length::UntilClose;
-        Ok(Response::new(parsed.head, response_body(lease, length, reusable, self.rules.idle)))
+        Ok(Response::new(parsed.head, response_body(lease, length, reusable, self.rules.idle, now)))
     }
 }
 
 /// The body behind a head. Where all of it was read along with the head, the connection goes back to
 /// its pool here, before the client has anything of it.
-fn response_body(mut lease: Lease, length: Length, reusable: bool, idle: Duration) -> Body {
+fn response_body(mut lease: Lease, length: Length, reusable: bool, idle: Duration, now: Instant) -> Body {
     let buffer = &mut lease.connection().reader().buffer;
     match length {
         Length::Exact(length) if length <= buffer.len() as u64 => {
@@ -251,7 +250,7 @@ fn response_body(mut lease: Lease, length: Length, reusable: bool, idle: Duratio
             let mut buffer = std::mem::take(&mut lease.connection().reader().buffer);
             buffer.truncate(usize::try_from(length).unwrap_or(usize::MAX));
             if clean {
-                lease.release();
+                lease.release(now);
             }
             Body::here(buffer)
         }

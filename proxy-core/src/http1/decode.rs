@@ -26,7 +26,9 @@ impl Decoder {
         match self {
             Decoder::Exact(0) => Ok(Event::End),
             _ if buffer.is_empty() && !self.is_end() => Ok(Event::NeedMore),
-            Decoder::Exact(left) => Ok(Event::Data(usize::try_from(*left).map_or(buffer.len(), |left| left.min(buffer.len())))),
+            Decoder::Exact(left) => {
+                Ok(Event::Data(usize::try_from(*left).map_or(buffer.len(), |left| left.min(buffer.len()))))
+            }
             Decoder::UntilClose => Ok(Event::Data(buffer.len())),
             Decoder::Chunked(decoder) => {
                 let (skip, event) = decoder.decode(buffer.filled())?;
@@ -42,6 +44,13 @@ impl Decoder {
             Decoder::Exact(left) => *left -= count as u64,
             Decoder::Chunked(decoder) => decoder.consume(count),
             Decoder::UntilClose => {}
+        }
+    }
+
+    /// The same for bytes of an exact length that never came through a buffer.
+    pub(crate) fn consume_many(&mut self, count: u64) {
+        if let Decoder::Exact(left) = self {
+            *left -= count;
         }
     }
 

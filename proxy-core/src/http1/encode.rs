@@ -66,7 +66,9 @@ fn declare(response: &mut Response, to: &Answering<'_>, framing: Framing) {
     let headers = response.head_mut().headers_mut();
     let wrong = match framing {
         Framing::None => !tells && headers.has(Known::ContentLength),
-        Framing::Exact(length) => headers.first(Known::ContentLength).is_some_and(|value| framing::parse_length(value) != Ok(length)),
+        Framing::Exact(length) => {
+            headers.first(Known::ContentLength).is_some_and(|value| framing::parse_length(value) != Ok(length))
+        }
         Framing::Chunked | Framing::UntilClose => headers.has(Known::ContentLength),
     };
     if wrong {

@@ -107,7 +107,9 @@ fn connection_options(headers: &Headers, http11: bool) -> Options {
     let mut options = Options { keep_alive: http11, upgrade: false };
     match headers.first(Known::Connection) {
         None => return options,
-        Some(b"keep-alive") if !headers.repeats(Known::Connection) => return Options { keep_alive: true, upgrade: false },
+        Some(b"keep-alive") if !headers.repeats(Known::Connection) => {
+            return Options { keep_alive: true, upgrade: false };
+        }
         Some(_) => {}
     }
     let mut close = false;

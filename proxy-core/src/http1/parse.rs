@@ -167,8 +167,10 @@ fn version(minor: Option<u8>) -> Version {
 /// must have its CR, or it would mean one thing to us and another to who reads the copy.
 fn index_fields(bytes: &[u8], fields: &[httparse::Header<'_>], raw: &mut RawHead) -> Result<(), ErrorKind> {
     raw.bytes.extend_from_slice(bytes);
+    raw.fields.reserve(fields.len());
     let end_of_lines = bytes.len().checked_sub(2).ok_or(ErrorKind::BareLineEnd)?;
-    let start_of = |index: usize| fields.get(index).map_or(end_of_lines, |field| offset_in(bytes, field.name.as_bytes()));
+    let start_of =
+        |index: usize| fields.get(index).map_or(end_of_lines, |field| offset_in(bytes, field.name.as_bytes()));
     raw.line_end = start_of(0) as u32;
     let mut well_ended = ends_in_crlf(bytes, start_of(0)) && ends_in_crlf(bytes, bytes.len());
     for (index, field) in fields.iter().enumerate() {
@@ -222,7 +224,8 @@ fn names_other_version(bytes: &[u8]) -> bool {
     let line = bytes.split(|byte| *byte == b'\r').next().unwrap_or_default();
     let version = line.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
     let words = line.split(|byte| *byte == b' ').count();
-    words == 3 && matches!(version, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+    words == 3
+        && matches!(version, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
         if major.is_ascii_digit() && minor.is_ascii_digit())
 }
 
@@ -234,7 +237,11 @@ fn token_error(bytes: &[u8]) -> ErrorKind {
     let target = words.next().unwrap_or_default();
     let bad_target = target.iter().any(|byte| !byte.is_ascii_graphic());
     let known = !method.is_empty() && method.iter().all(|byte| is_token(*byte));
-    if known && !target.is_empty() && bad_target && words.count() == 1 { ErrorKind::BadTarget } else { ErrorKind::BadRequestLine }
+    if known && !target.is_empty() && bad_target && words.count() == 1 {
+        ErrorKind::BadTarget
+    } else {
+        ErrorKind::BadRequestLine
+    }
 }
 
 /// RFC 9110 §5.6.2.
@@ -290,7 +297,10 @@ mod tests {
             ("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", TransferEncoding),
             ("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked, chunked\r\n\r\n", TransferEncoding),
             ("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: xchunked\r\n\r\n", TransferEncoding),
-            ("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", TransferEncoding),
+            (
+                "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+                TransferEncoding,
+            ),
             ("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding:\r\n\r\n", TransferEncoding),
             ("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", ChunkedInHttp10),
             ("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nExpect: 200-ok\r\n\r\n", Expectation),

@@ -3,6 +3,8 @@
 use std::io;
 use std::task::{Context as Task, Poll, ready};
 
+use proxy_zerocopy::splice::Pump;
+
 use super::buffer::BLOCK;
 use super::chunked;
 use super::encode::Framing;
@@ -20,7 +22,13 @@ pub(crate) struct Relay {
     framing: Framing,
     ended: bool,
     sent: u64,
+    /// The body moves within the kernel.
+    pump: Option<Box<Pump>>,
 }
+
+/// What must be left of a body for splicing to win: below it, what the pipe costs to get and to
+/// drain is more than the two copies it saves.
+const SPLICE: u64 = 128 * 1024;
 
 /// Which side a relay waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +41,7 @@ impl Relay {
     /// Writes `head`, which is complete, then `body`.
     pub(crate) fn new(head: Vec<u8>, body: Body, framing: Framing) -> Self {
         let body = if framing == Framing::None { Body::empty() } else { body };
-        Relay { out: Out::new(head), body, framing, ended: false, sent: 0 }
+        Relay { out: Out::new(head), body, framing, ended: false, sent: 0, pump: None }
     }
 
     /// Ready when everything is written. Otherwise says, in `waits`, which side is slow.
@@ -43,6 +51,10 @@ impl Relay {
             if self.ended {
                 ready!(self.poll_flush(cx, to))?;
                 return Poll::Ready(Ok(()));
+            }
+            if self.pump.is_some() || self.can_splice(to) {
+                ready!(self.poll_splice(cx, to, waits))?;
+                continue;
             }
             match self.body.poll_data(cx) {
                 Poll::Pending => {
@@ -84,6 +96,34 @@ impl Relay {
         self.out.bytes.extend_from_slice(b"\r\n");
         self.body.consume(len);
         Poll::Ready(Ok(()))
+    }
+
+    /// A long body that nobody touched, between two sockets, with nothing of it read yet.
+    fn can_splice(&mut self, to: &Stream) -> bool {
+        let exact = matches!(self.framing, Framing::Exact(_));
+        exact
+            && to.is_tcp()
+            && self.body.as_raw().is_some_and(|raw| raw.spliceable().is_some_and(|left| left >= SPLICE))
+    }
+
+    /// Moves the rest of the body from socket to socket.
+    fn poll_splice(&mut self, cx: &mut Task<'_>, to: &Stream, waits: &mut WaitsFor) -> Poll<Result<()>> {
+        ready!(self.poll_write_out(cx, to))?;
+        let Some(raw) = self.body.as_raw() else { return Poll::Ready(Ok(())) };
+        let pump = self.pump.get_or_insert_with(|| Box::new(Pump::new(raw.spliceable())));
+        let before = pump.moved();
+        let polled = raw.poll_pump(cx, pump, to);
+        self.sent += pump.moved() - before;
+        match polled {
+            Poll::Pending => {
+                *waits = if pump.in_flight() > 0 { WaitsFor::Client } else { WaitsFor::Body };
+                Poll::Pending
+            }
+            Poll::Ready(result) => {
+                self.pump = None;
+                Poll::Ready(result)
+            }
+        }
     }
 
     fn end(&mut self) {

@@ -105,7 +105,10 @@ impl Connection {
         loop {
             // Without a new line end there is no new head: bytes that drip in are not parsed again each time.
             let fresh = &reader.buffer.filled()[*parsed_to..];
-            if *parsed_to == 0 && !fresh.is_empty() || fresh.contains(&b'\n') || reader.buffer.len() >= self.shared.limits.max_head_bytes {
+            if *parsed_to == 0 && !fresh.is_empty()
+                || fresh.contains(&b'\n')
+                || reader.buffer.len() >= self.shared.limits.max_head_bytes
+            {
                 match parse::request(reader.buffer.filled(), &self.shared.limits) {
                     Ok(Some(parsed)) => {
                         reader.buffer.consume(parsed.consumed);
@@ -116,12 +119,11 @@ impl Connection {
                 }
             }
             let partial = !reader.buffer.is_empty();
-            if !partial && self.draining.is_on() {
-                return Poll::Ready(Heads::Closed);
-            }
             match reader.poll_fill(cx) {
                 Poll::Ready(Ok(1..)) => continue,
                 Poll::Ready(_) => return Poll::Ready(Heads::Closed),
+                // Only now: a request that is here already is answered, not reset.
+                Poll::Pending if !partial && self.draining.is_on() => return Poll::Ready(Heads::Closed),
                 Poll::Pending => {}
             }
             let timeouts = &self.shared.timeouts;
@@ -155,7 +157,8 @@ impl Connection {
         self.timer = std::mem::take(&mut exchange.ctx().timer);
         match result {
             Ok(response) => {
-                let last = self.draining.is_on() || self.shared.limits.max_requests_per_connection == Some(self.requests);
+                let last =
+                    self.draining.is_on() || self.shared.limits.max_requests_per_connection == Some(self.requests);
                 self.answer(exchange, response, answering, options.keep_alive && !last).await
             }
             Err(ErrorKind::TotalTimeout) => {
@@ -199,7 +202,12 @@ impl Connection {
     }
 
     /// Runs the request through filters and upstream, and watches the client meanwhile.
-    async fn run(&mut self, exchange: &mut Exchange, request: Request, options: Options) -> Result<Response, ErrorKind> {
+    async fn run(
+        &mut self,
+        exchange: &mut Exchange,
+        request: Request,
+        options: Options,
+    ) -> Result<Response, ErrorKind> {
         let deadline = exchange.ctx().clocks.deadline;
         // The connection's own timer is with the context, for the upstream's deadlines.
         let mut timer = Timer::default();
@@ -244,7 +252,13 @@ impl Connection {
     }
 
     /// Writes the response, beside what is left of the request body.
-    async fn answer(&mut self, mut exchange: Exchange, mut response: Response, asked: Asked, mut keep_alive: bool) -> Next {
+    async fn answer(
+        &mut self,
+        mut exchange: Exchange,
+        mut response: Response,
+        asked: Asked,
+        mut keep_alive: bool,
+    ) -> Next {
         keep_alive &= !self.must_close_after(exchange.ctx());
         let mut head = crate::scratch::take();
         let framing = encode::head(&mut response, &asked.answering(), &mut keep_alive, &mut head);
@@ -382,7 +396,8 @@ impl Connection {
 
     async fn drain(&mut self, mut decoder: Decoder) -> Next {
         let Some(reader) = &mut self.reader else { return Next::Close };
-        let (mut left, deadline) = (self.shared.limits.max_drain_bytes, Instant::now() + self.shared.timeouts.body_idle);
+        let (mut left, deadline) =
+            (self.shared.limits.max_drain_bytes, Instant::now() + self.shared.timeouts.body_idle);
         let timer = &mut self.timer;
         let drained = poll_fn(|cx| match drain::poll_drain(cx, reader, &mut decoder, &mut left) {
             Poll::Pending => timer.poll_at(cx, deadline).map(|()| false),

@@ -30,7 +30,12 @@ struct Inner {
 impl Stream {
     pub(crate) fn new(io: Box<dyn Io>) -> Self {
         let unbuffered = io.as_tcp().is_some();
-        Stream(Arc::new(Inner { unbuffered, io: Mutex::new(io), parked: Mutex::new(None), uploading: AtomicBool::new(false) }))
+        Stream(Arc::new(Inner {
+            unbuffered,
+            io: Mutex::new(io),
+            parked: Mutex::new(None),
+            uploading: AtomicBool::new(false),
+        }))
     }
 
     fn io(&self) -> MutexGuard<'_, Box<dyn Io>> {
@@ -93,6 +98,11 @@ impl Stream {
 
     pub(crate) fn is_uploading(&self) -> bool {
         self.0.uploading.load(Ordering::Relaxed)
+    }
+
+    /// Whether the bytes are those of a TCP socket.
+    pub(crate) fn is_tcp(&self) -> bool {
+        self.0.unbuffered
     }
 
     /// Runs `f` with the connection, for what only its type can do.

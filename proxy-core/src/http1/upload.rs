@@ -53,7 +53,8 @@ impl Upload {
         if self.chunked {
             return self.poll_send_chunk(cx, len);
         }
-        let count = ready!(self.stream.poll_write_two(cx, self.out.pending(), &self.body.data()[..len])).map_err(broken)?;
+        let count =
+            ready!(self.stream.poll_write_two(cx, self.out.pending(), &self.body.data()[..len])).map_err(broken)?;
         let of_out = count.min(self.out.pending().len());
         self.out.advance(of_out);
         self.take(count - of_out);

@@ -71,10 +71,11 @@ impl Lease {
         connection
     }
 
-    /// Gives the connection back after a complete exchange.
-    pub(crate) fn release(mut self) {
+    /// Gives the connection back. Only for an exchange that was complete and well framed: the next
+    /// request on the connection reads what this one left.
+    pub fn release(mut self, now: Instant) {
         let Some(mut connection) = self.connection.take() else { return };
-        connection.served(Instant::now());
+        connection.served(now);
         if let Some(home) = self.home.take() {
             home.release(connection);
         }
@@ -92,6 +93,9 @@ impl Drop for Lease {
 
 impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lease").field("connection", &self.connection).field("reused", &self.reused).finish_non_exhaustive()
+        f.debug_struct("Lease")
+            .field("connection", &self.connection)
+            .field("reused", &self.reused)
+            .finish_non_exhaustive()
     }
 }

@@ -54,7 +54,7 @@ use waiter::Grant;
 ///
 /// let pool = SharedPool::builder().max_open_per_backend(100).build();
 /// let target = Target::new(Backend::new("127.0.0.1:9000".parse()?));
-/// assert!(pool.checkout(&target).is_none());
+/// assert!(pool.checkout(&target, proxy_core::Instant::now()).is_none());
 /// # Ok::<(), proxy_core::ParseAddressError>(())
 /// ```
 #[derive(Clone)]
@@ -101,16 +101,7 @@ impl SharedPool {
             sweeping: AtomicBool::new(false),
             closed: AtomicBool::new(false),
         });
-        SharedPool {
-            _open: Arc::new(Open(Arc::clone(&inner))),
-            inner,
-        }
-    }
-
-    /// Takes back a connection whose exchange was complete and well framed, as the engine does by
-    /// itself. Dropping the lease closes it instead.
-    pub fn give_back(&self, lease: Lease) {
-        lease.release();
+        SharedPool { _open: Arc::new(Open(Arc::clone(&inner))), inner }
     }
 
     /// What it did so far. Takes each thread's lock for a moment.
@@ -122,13 +113,13 @@ impl SharedPool {
 
 #[async_trait]
 impl Pool for SharedPool {
-    fn checkout(&self, target: &Target) -> Option<Lease> {
-        self.inner.checkout(target)
+    fn checkout(&self, target: &Target, now: Instant) -> Option<Lease> {
+        self.inner.checkout(target, now)
     }
 
     async fn acquire(&self, target: &Target, deadline: Option<Instant>) -> Result<Lease> {
         loop {
-            if let Some(lease) = self.inner.checkout(target) {
+            if let Some(lease) = self.inner.checkout(target, Instant::now()) {
                 return Ok(lease);
             }
             match self.inner.admit(target, deadline).await? {
@@ -155,13 +146,12 @@ impl Pool for SharedPool {
 }
 
 impl Inner {
-    fn checkout(&self, target: &Target) -> Option<Lease> {
+    fn checkout(&self, target: &Target, now: Instant) -> Option<Lease> {
         if !target.is_shareable() {
             return None;
         }
         let worker = worker::number();
         let first = self.shelves.take(worker, target)?;
-        let now = Instant::now();
         let mut lease = self.lease(first, now);
         while lease.is_none() {
             lease = self.lease(self.shelves.take(worker, target)?, now);
@@ -191,9 +181,7 @@ impl Inner {
     /// Whether a connection has neither reached its age nor its number of exchanges.
     fn is_young(&self, connection: &Connection, now: Instant) -> bool {
         let age = || now.saturating_duration_since(connection.created());
-        self.settings
-            .max_requests
-            .is_none_or(|max| connection.requests() < max)
+        self.settings.max_requests.is_none_or(|max| connection.requests() < max)
             && self.settings.max_age.is_none_or(|max| age() < max)
     }
 
@@ -207,23 +195,13 @@ impl Inner {
         }
     }
 
-    async fn wait(
-        &self,
-        ticket: Ticket<'_, Idle>,
-        target: &Target,
-        deadline: Option<Instant>,
-    ) -> Result<Grant<Idle>> {
+    async fn wait(&self, ticket: Ticket<'_, Idle>, target: &Target, deadline: Option<Instant>) -> Result<Grant<Idle>> {
         let _waiting = self.counters.wait();
         self.notify(target.backend(), PoolEvent::Waiting);
-        let patience = self
-            .settings
-            .pending_timeout
-            .and_then(|timeout| Instant::now().checked_add(timeout));
+        let patience = self.settings.pending_timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let grant = match deadline.into_iter().chain(patience).min() {
             None => ticket.await,
-            Some(deadline) => tokio::time::timeout_at(deadline, ticket)
-                .await
-                .map_err(|_| ErrorKind::PoolTimeout)?,
+            Some(deadline) => tokio::time::timeout_at(deadline, ticket).await.map_err(|_| ErrorKind::PoolTimeout)?,
         };
         if let Grant::Kept(_) = grant {
             self.counters.handed();
@@ -262,10 +240,7 @@ impl Inner {
         if let Some(site) = self.sites().get(backend) {
             return Arc::clone(site);
         }
-        let max_open = self
-            .settings
-            .max_open_per_backend
-            .map_or(usize::MAX, |max| max.max(1));
+        let max_open = self.settings.max_open_per_backend.map_or(usize::MAX, |max| max.max(1));
         let quota = quota::Quota::new(self.settings.max_idle_per_backend, self.shelves.len());
         let site = Arc::new(Site::new(max_open, self.settings.max_pending, quota));
         Arc::clone(self.sites().entry(backend.clone()).or_insert(site))
@@ -307,8 +282,6 @@ impl Default for SharedPool {
 
 impl fmt::Debug for SharedPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SharedPool")
-            .field("stats", &self.stats())
-            .finish_non_exhaustive()
+        f.debug_struct("SharedPool").field("stats", &self.stats()).finish_non_exhaustive()
     }
 }

@@ -6,9 +6,7 @@ use std::sync::Arc;
 use std::task::{Context as Task, Poll};
 
 use super::{Route, Shared};
-use crate::{
-    Backend, Context, Error, ErrorKind, Filter, Flow, Outcome, Request, RequestHead, Response, Result,
-};
+use crate::{Backend, Context, Error, ErrorKind, Filter, Flow, Outcome, Request, RequestHead, Response, Result};
 
 /// Filters in the order they run.
 pub(crate) type Filters = Box<[Arc<dyn Filter>]>;
@@ -51,7 +49,8 @@ impl Shared {
     /// The answer to a failed request: the first filter's that has one, last to first, or a plain one.
     pub(super) fn run_on_error(&self, error: &Error, ctx: &mut Context) -> Response {
         let chain: Vec<_> = self.chain(ctx).collect();
-        let answer = chain.into_iter().rev().find_map(|filter| guarded(|| Ok(filter.on_error(error, ctx))).ok().flatten());
+        let answer =
+            chain.into_iter().rev().find_map(|filter| guarded(|| Ok(filter.on_error(error, ctx))).ok().flatten());
         answer.unwrap_or_else(|| plain_answer(error))
     }
 

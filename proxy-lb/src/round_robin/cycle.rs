@@ -19,26 +19,11 @@ pub(super) struct Cycle {
 
 impl Cycle {
     pub(super) fn new(backends: &[Backend]) -> Self {
-        let backends: Box<[Backend]> = backends
-            .iter()
-            .filter(|backend| backend.weight() > 0)
-            .cloned()
-            .collect();
-        let weights: Vec<_> = backends
-            .iter()
-            .map(|backend| u64::from(backend.weight()))
-            .collect();
+        let backends: Box<[Backend]> = backends.iter().filter(|backend| backend.weight() > 0).cloned().collect();
+        let weights: Vec<_> = backends.iter().map(|backend| u64::from(backend.weight())).collect();
         let weighted = weights.windows(2).any(|pair| pair[0] != pair[1]);
-        let order = if weighted {
-            order(&weights)
-        } else {
-            Box::default()
-        };
-        Cycle {
-            backends,
-            order,
-            weighted,
-        }
+        let order = if weighted { order(&weights) } else { Box::default() };
+        Cycle { backends, order, weighted }
     }
 
     /// How many backends take part.
@@ -57,15 +42,9 @@ impl Cycle {
 
     /// The backend whose turn it is.
     pub(super) fn at<'a>(&self, turn: usize, candidates: &Candidates<'a>) -> Option<&'a Backend> {
-        let position = turn
-            .checked_rem(self.order.len())
-            .map(|at| self.order[at] as usize);
+        let position = turn.checked_rem(self.order.len()).map(|at| self.order[at] as usize);
         // A set that is just being replaced has other backends at the same positions.
-        let listed = position.and_then(|at| {
-            candidates
-                .at(at)
-                .filter(|backend| **backend == self.backends[at])
-        });
+        let listed = position.and_then(|at| candidates.at(at).filter(|backend| **backend == self.backends[at]));
         listed.or_else(|| spread(candidates, turn))
     }
 }
@@ -73,15 +52,8 @@ impl Cycle {
 /// nginx's smooth weighted round robin (`ngx_http_upstream_round_robin.c`): each time everyone earns
 /// their weight, the richest is chosen and pays what all together earned.
 fn order(weights: &[u64]) -> Box<[u32]> {
-    let common = weights
-        .iter()
-        .copied()
-        .fold(0, greatest_common_divisor)
-        .max(1);
-    let wages: Vec<_> = weights
-        .iter()
-        .map(|weight| (weight / common).cast_signed())
-        .collect();
+    let common = weights.iter().copied().fold(0, greatest_common_divisor).max(1);
+    let wages: Vec<_> = weights.iter().map(|weight| (weight / common).cast_signed()).collect();
     let all = wages.iter().sum();
     if all > LONGEST {
         return Box::default();
@@ -108,9 +80,7 @@ mod tests {
 
     #[test]
     fn the_order_is_that_of_nginx() {
-        let check = |weights: &[u64], expected: &[u32]| {
-            assert_eq!(*order(weights), *expected, "{weights:?}")
-        };
+        let check = |weights: &[u64], expected: &[u32]| assert_eq!(*order(weights), *expected, "{weights:?}");
         check(&[5, 1, 1], &[0, 0, 1, 0, 2, 0, 0]);
         check(&[1, 2], &[1, 0, 1]);
         check(&[100, 200], &[1, 0, 1]);

@@ -7,10 +7,7 @@ use proxy_core::{Backend, Candidates};
 /// step has no factor in common with the circle, so no point is missed, and is near its golden
 /// section, which spreads any number of points evenly.
 pub(super) fn spread<'a>(candidates: &Candidates<'a>, turn: usize) -> Option<&'a Backend> {
-    let circle: u64 = candidates
-        .iter()
-        .map(|backend| u64::from(backend.weight()))
-        .sum();
+    let circle: u64 = candidates.iter().map(|backend| u64::from(backend.weight())).sum();
     if circle == 0 {
         // All lost their weight since the set was made: somebody has to serve.
         return candidates.at(turn.checked_rem(candidates.len())?);
@@ -28,17 +25,11 @@ pub(super) fn spread<'a>(candidates: &Candidates<'a>, turn: usize) -> Option<&'a
 fn step(circle: u64) -> u64 {
     const GOLDEN: u128 = 11_400_714_819_323_198_485; // 2^64 / φ
     let golden = ((u128::from(circle) * GOLDEN) >> 64) as u64;
-    (golden.max(1)..)
-        .find(|step| greatest_common_divisor(*step, circle) == 1)
-        .unwrap_or(1)
+    (golden.max(1)..).find(|step| greatest_common_divisor(*step, circle) == 1).unwrap_or(1)
 }
 
 pub(super) fn greatest_common_divisor(a: u64, b: u64) -> u64 {
-    if b == 0 {
-        a
-    } else {
-        greatest_common_divisor(b, a % b)
-    }
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }
 
 #[cfg(test)]

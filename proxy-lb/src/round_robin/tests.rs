@@ -16,10 +16,7 @@ fn setup(weights: &[u32]) -> (RoundRobin, BackendSet) {
 fn named(names: &str, weights: &[u32]) -> Vec<Backend> {
     let backend = |(name, weight): (char, &u32)| {
         let address = format!("{name}:1").parse().expect("an address");
-        Backend::builder(address)
-            .id(&name.to_string())
-            .weight(*weight)
-            .build()
+        Backend::builder(address).id(&name.to_string()).weight(*weight).build()
     };
     names.chars().zip(weights).map(backend).collect()
 }
@@ -31,14 +28,7 @@ fn choose(selector: &RoundRobin, set: &BackendSet, tried: &[Backend]) -> Option<
 
 /// The ids of so many choices in a row.
 fn run(selector: &RoundRobin, set: &BackendSet, count: usize) -> String {
-    (0..count)
-        .map(|_| {
-            choose(selector, set, &[])
-                .expect("a candidate")
-                .id()
-                .to_owned()
-        })
-        .collect()
+    (0..count).map(|_| choose(selector, set, &[]).expect("a candidate").id().to_owned()).collect()
 }
 
 fn counts(ids: &str) -> HashMap<char, usize> {
@@ -70,11 +60,7 @@ fn every_window_of_one_round_is_exact() {
     let ids = run(&selector, &set, 90);
     for start in 0..80 {
         let window = counts(&ids[start..start + 9]);
-        assert_eq!(
-            (window[&'a'], window[&'b'], window[&'c']),
-            (4, 3, 2),
-            "from {start}"
-        );
+        assert_eq!((window[&'a'], window[&'b'], window[&'c']), (4, 3, 2), "from {start}");
     }
 }
 
@@ -101,11 +87,7 @@ fn a_backend_that_was_tried_is_not_chosen_again() {
         let (selector, set) = setup(weights);
         let first = set.backends()[..1].to_vec();
         for _ in 0..100 {
-            assert_ne!(
-                choose(&selector, &set, &first).as_ref(),
-                first.first(),
-                "{weights:?}"
-            );
+            assert_ne!(choose(&selector, &set, &first).as_ref(), first.first(), "{weights:?}");
         }
     }
 }
@@ -134,11 +116,7 @@ fn those_that_are_left_share_by_weight() {
         let ids = run(&selector, &set, 10 * round);
         for start in 0..9 * round {
             let window = counts(&ids[start..start + round]);
-            assert_eq!(
-                window,
-                expected.iter().copied().collect(),
-                "{weights:?} from {start}"
-            );
+            assert_eq!(window, expected.iter().copied().collect(), "{weights:?} from {start}");
         }
     };
     check(&[1, 1, 1], &[('b', 1), ('c', 1)]);
@@ -152,22 +130,12 @@ fn a_changed_set_is_followed() {
     assert_eq!(run(&selector, &set, 4), "abab");
     set.replace(named("bcd", &[1, 1, 2]));
     // Between the two calls the selector has a table of other backends.
-    assert!(
-        run(&selector, &set, 20)
-            .chars()
-            .all(|id| "bcd".contains(id))
-    );
+    assert!(run(&selector, &set, 20).chars().all(|id| "bcd".contains(id)));
     selector.on_change(&set.backends());
-    assert_eq!(
-        counts(&run(&selector, &set, 8)),
-        HashMap::from([('b', 2), ('c', 2), ('d', 4)])
-    );
+    assert_eq!(counts(&run(&selector, &set, 8)), HashMap::from([('b', 2), ('c', 2), ('d', 4)]));
     set.replace(named("ef", &[1, 2]));
     selector.on_change(&set.backends());
-    assert_eq!(
-        counts(&run(&selector, &set, 9)),
-        HashMap::from([('e', 3), ('f', 6)])
-    );
+    assert_eq!(counts(&run(&selector, &set, 9)), HashMap::from([('e', 3), ('f', 6)]));
 }
 
 #[test]
@@ -176,17 +144,11 @@ fn threads_share_one_order() {
         let (selector, set) = setup(weights);
         let chosen: String = thread::scope(|scope| {
             let threads = [(); 4].map(|()| scope.spawn(|| run(&selector, &set, 1500)));
-            threads
-                .into_iter()
-                .map(|thread| thread.join().expect("no panic"))
-                .collect()
+            threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
         });
         let counts = counts(&chosen);
         for (name, weight) in "abc".chars().zip(weights) {
-            assert_eq!(
-                counts[&name],
-                6000 * *weight as usize / weights.iter().sum::<u32>() as usize
-            );
+            assert_eq!(counts[&name], 6000 * *weight as usize / weights.iter().sum::<u32>() as usize);
         }
     }
 }

@@ -52,11 +52,7 @@ use crate::{Error, Options, Transferred, idle::Idle};
 ///
 /// Not cancel safe: dropping the future loses the buffered bytes and the counts. Keep a
 /// [`Relay`] to have the counts in any case.
-pub async fn copy_bidirectional<A, B>(
-    a: &mut A,
-    b: &mut B,
-    options: &Options,
-) -> Result<Transferred, Error>
+pub async fn copy_bidirectional<A, B>(a: &mut A, b: &mut B, options: &Options) -> Result<Transferred, Error>
 where
     A: AsyncRead + AsyncWrite + Unpin + ?Sized,
     B: AsyncRead + AsyncWrite + Unpin + ?Sized,
@@ -102,10 +98,7 @@ impl Relay {
     /// The bytes that have arrived so far.
     #[must_use]
     pub fn transferred(&self) -> Transferred {
-        Transferred {
-            a_to_b: self.up.written(),
-            b_to_a: self.down.written(),
-        }
+        Transferred { a_to_b: self.up.written(), b_to_a: self.down.written() }
     }
 
     /// Moves what can be moved now; ready once both streams have ended. A poll does a bounded
@@ -119,12 +112,7 @@ impl Relay {
     /// # Panics
     ///
     /// As [`copy_bidirectional`].
-    pub fn poll_relay<A, B>(
-        &mut self,
-        cx: &mut Context<'_>,
-        a: &mut A,
-        b: &mut B,
-    ) -> Poll<Result<Transferred, Error>>
+    pub fn poll_relay<A, B>(&mut self, cx: &mut Context<'_>, a: &mut A, b: &mut B) -> Poll<Result<Transferred, Error>>
     where
         A: AsyncRead + AsyncWrite + Unpin + ?Sized,
         B: AsyncRead + AsyncWrite + Unpin + ?Sized,

@@ -33,14 +33,7 @@ enum Phase {
 
 impl CopyLane {
     pub(super) fn new(buffer_size: usize) -> Self {
-        Self {
-            buffer_size,
-            buffer: None,
-            phase: Phase::Moving,
-            unflushed: false,
-            read: 0,
-            written: 0,
-        }
+        Self { buffer_size, buffer: None, phase: Phase::Moving, unflushed: false, read: 0, written: 0 }
     }
 
     pub(super) fn written(&self) -> u64 {
@@ -53,12 +46,7 @@ impl CopyLane {
     }
 
     /// Moves bytes; ready once the source has ended and the sink is shut down for writing.
-    pub(super) fn poll_move<R, W>(
-        &mut self,
-        cx: &mut Context<'_>,
-        from: &mut R,
-        to: &mut W,
-    ) -> Poll<Result<(), Fault>>
+    pub(super) fn poll_move<R, W>(&mut self, cx: &mut Context<'_>, from: &mut R, to: &mut W) -> Poll<Result<(), Fault>>
     where
         R: AsyncRead + Unpin + ?Sized,
         W: AsyncWrite + Unpin + ?Sized,
@@ -76,12 +64,7 @@ impl CopyLane {
         Poll::Pending
     }
 
-    fn poll_read<R, W>(
-        &mut self,
-        cx: &mut Context<'_>,
-        from: &mut R,
-        to: &mut W,
-    ) -> Poll<Result<(), Fault>>
+    fn poll_read<R, W>(&mut self, cx: &mut Context<'_>, from: &mut R, to: &mut W) -> Poll<Result<(), Fault>>
     where
         R: AsyncRead + Unpin + ?Sized,
         W: AsyncWrite + Unpin + ?Sized,

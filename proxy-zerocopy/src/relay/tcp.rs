@@ -62,20 +62,13 @@ impl TcpRelay {
     /// A relay that has moved nothing yet.
     #[must_use]
     pub fn new(options: &Options) -> Self {
-        Self {
-            up: TcpLane::new(),
-            down: TcpLane::new(),
-            idle: Idle::new(options.idle_timeout),
-        }
+        Self { up: TcpLane::new(), down: TcpLane::new(), idle: Idle::new(options.idle_timeout) }
     }
 
     /// The bytes that have arrived so far.
     #[must_use]
     pub fn transferred(&self) -> Transferred {
-        Transferred {
-            a_to_b: self.up.written(),
-            b_to_a: self.down.written(),
-        }
+        Transferred { a_to_b: self.up.written(), b_to_a: self.down.written() }
     }
 
     /// Moves what can be moved now; ready once both sockets have ended. A poll does a bounded

@@ -17,10 +17,7 @@ pub(super) struct TcpLane {
 
 impl TcpLane {
     pub(super) fn new() -> Self {
-        Self {
-            pump: Pump::new(None),
-            closed: false,
-        }
+        Self { pump: Pump::new(None), closed: false }
     }
 
     pub(super) fn written(&self) -> u64 {

@@ -12,9 +12,7 @@ pub(super) struct Copied {
 
 impl Copied {
     pub(super) fn take() -> Self {
-        Self {
-            buffer: Buffer::take(DEFAULT_SIZE),
-        }
+        Self { buffer: Buffer::take(DEFAULT_SIZE) }
     }
 
     pub(super) fn len(&self) -> usize {

@@ -18,10 +18,7 @@ pub(super) struct KernelPipe {
 
 impl KernelPipe {
     pub(super) fn take() -> io::Result<Self> {
-        Ok(Self {
-            ends: Some(Ends::take()?),
-            held: 0,
-        })
+        Ok(Self { ends: Some(Ends::take()?), held: 0 })
     }
 
     pub(super) fn len(&self) -> usize {
@@ -34,11 +31,8 @@ impl KernelPipe {
         debug_assert_eq!(self.held, 0);
         let Some(ends) = &self.ends else { return Ok(0) };
         let max = max.min(CAPACITY);
-        let moved = from.try_io(Interest::READABLE, || {
-            Ok(retry_on_intr(|| {
-                splice(from, None, &ends.write, None, max, FLAGS)
-            })?)
-        })?;
+        let moved = from
+            .try_io(Interest::READABLE, || Ok(retry_on_intr(|| splice(from, None, &ends.write, None, max, FLAGS))?))?;
         self.held = moved;
         Ok(moved)
     }
@@ -48,9 +42,7 @@ impl KernelPipe {
         debug_assert_ne!(self.held, 0);
         let Some(ends) = &self.ends else { return Ok(0) };
         let moved = to.try_io(Interest::WRITABLE, || {
-            Ok(retry_on_intr(|| {
-                splice(&ends.read, None, to, None, self.held, FLAGS)
-            })?)
+            Ok(retry_on_intr(|| splice(&ends.read, None, to, None, self.held, FLAGS))?)
         })?;
         self.held -= moved;
         Ok(moved)

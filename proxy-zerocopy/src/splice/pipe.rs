@@ -31,9 +31,7 @@ impl Pipe {
     /// Lends an empty pipe. Where the kernel refuses a new one, a buffer takes its place.
     #[must_use]
     pub fn take() -> Self {
-        Self {
-            store: Store::take(),
-        }
+        Self { store: Store::take() }
     }
 
     /// Bytes inside.

@@ -47,8 +47,7 @@ impl Ends {
 
     fn open() -> io::Result<Self> {
         let (read, write) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC)?;
-        let granted =
-            fcntl_setpipe_size(&write, CAPACITY).or_else(|_| fcntl_getpipe_size(&write))?;
+        let granted = fcntl_setpipe_size(&write, CAPACITY).or_else(|_| fcntl_getpipe_size(&write))?;
         if granted < MIN_CAPACITY {
             return Err(io::ErrorKind::QuotaExceeded.into());
         }
@@ -62,9 +61,7 @@ mod tests {
 
     #[test]
     fn the_pool_is_bounded() {
-        let many: Vec<_> = (0..2 * MAX_FREE)
-            .filter_map(|_| Ends::open().ok())
-            .collect();
+        let many: Vec<_> = (0..2 * MAX_FREE).filter_map(|_| Ends::open().ok()).collect();
         assert!(many.len() > MAX_FREE);
         many.into_iter().for_each(Ends::give_back);
         assert_eq!(FREE.with_borrow(Vec::len), MAX_FREE);

@@ -56,12 +56,7 @@ impl Pump {
     /// A pump for at most `limit` bytes, or for all until the source ends.
     #[must_use]
     pub fn new(limit: Option<u64>) -> Self {
-        Self {
-            pipe: None,
-            left: limit,
-            moved: 0,
-            eof: false,
-        }
+        Self { pipe: None, left: limit, moved: 0, eof: false }
     }
 
     /// Bytes the destination has taken so far.
@@ -86,12 +81,7 @@ impl Pump {
     /// # Errors
     ///
     /// Reading failed on [`Side::A`], the source, or writing on [`Side::B`], the destination.
-    pub fn poll_pump(
-        &mut self,
-        cx: &mut Context<'_>,
-        from: &TcpStream,
-        to: &TcpStream,
-    ) -> Poll<Result<Ended, Error>> {
+    pub fn poll_pump(&mut self, cx: &mut Context<'_>, from: &TcpStream, to: &TcpStream) -> Poll<Result<Ended, Error>> {
         let result = ready!(self.poll_rounds(cx, from, to));
         Poll::Ready(result.map_err(|fault| fault.into_error(Side::A, self.transferred())))
     }
@@ -131,10 +121,7 @@ impl Pump {
     }
 
     pub(super) fn transferred(&self) -> Transferred {
-        Transferred {
-            a_to_b: self.moved,
-            b_to_a: 0,
-        }
+        Transferred { a_to_b: self.moved, b_to_a: 0 }
     }
 
     fn ended(&self) -> Option<Ended> {
@@ -147,12 +134,7 @@ impl Pump {
 
     /// One attempt. Ready also if it moved nothing: then readiness is cleared, and the next round
     /// registers the task.
-    fn poll_round(
-        &mut self,
-        cx: &mut Context<'_>,
-        from: &TcpStream,
-        to: &TcpStream,
-    ) -> Poll<Result<(), Fault>> {
+    fn poll_round(&mut self, cx: &mut Context<'_>, from: &TcpStream, to: &TcpStream) -> Poll<Result<(), Fault>> {
         if self.pipe.is_none() {
             ready!(from.poll_read_ready(cx)).map_err(Fault::Read)?;
             unless_blocked(self.fill(from)).map_err(Fault::Read)?;

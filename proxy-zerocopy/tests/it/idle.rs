@@ -16,23 +16,16 @@ async fn check(bytes_at: &[u64], ends_at: u64) {
     let (mut back, _server) = duplex(64);
     let start = Instant::now();
     let mut relay = Relay::new(&Options::new().idle_timeout(LIMIT));
-    let (result, ()) = tokio::join!(
-        poll_fn(|cx| relay.poll_relay(cx, &mut front, &mut back)),
-        async {
-            for &second in bytes_at {
-                sleep(Duration::from_secs(second) - start.elapsed()).await;
-                client.write_all(b"x").await.unwrap();
-            }
-        },
-    );
+    let (result, ()) = tokio::join!(poll_fn(|cx| relay.poll_relay(cx, &mut front, &mut back)), async {
+        for &second in bytes_at {
+            sleep(Duration::from_secs(second) - start.elapsed()).await;
+            client.write_all(b"x").await.unwrap();
+        }
+    },);
     let error = result.unwrap_err();
     assert_eq!((error.kind(), error.side()), (ErrorKind::IdleTimeout, None));
     assert_eq!(error.transferred().a_to_b, bytes_at.len() as u64);
-    assert_eq!(
-        start.elapsed(),
-        Duration::from_secs(ends_at),
-        "bytes at {bytes_at:?}"
-    );
+    assert_eq!(start.elapsed(), Duration::from_secs(ends_at), "bytes at {bytes_at:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -51,9 +44,7 @@ async fn bytes_that_nobody_takes_do_not_keep_a_relay_alive() {
     let (mut back, _server) = duplex(3);
     let mut relay = Relay::new(&Options::new().idle_timeout(LIMIT));
     client.write_all(b"hello").await.unwrap();
-    let error = poll_fn(|cx| relay.poll_relay(cx, &mut front, &mut back))
-        .await
-        .unwrap_err();
+    let error = poll_fn(|cx| relay.poll_relay(cx, &mut front, &mut back)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::IdleTimeout);
     assert_eq!(error.transferred().a_to_b, 3);
 }
@@ -64,9 +55,7 @@ async fn a_half_closed_relay_still_times_out() {
     let (mut back, _server) = duplex(64);
     client.shutdown().await.unwrap();
     let mut relay = Relay::new(&Options::new().idle_timeout(LIMIT));
-    let error = poll_fn(|cx| relay.poll_relay(cx, &mut front, &mut back))
-        .await
-        .unwrap_err();
+    let error = poll_fn(|cx| relay.poll_relay(cx, &mut front, &mut back)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::IdleTimeout);
 }
 
@@ -77,9 +66,7 @@ async fn silent_sockets_time_out() {
     tokio::time::pause(); // from here on the clock jumps to the next timer
     let options = Options::new().idle_timeout(LIMIT);
     let start = Instant::now();
-    let error = copy_tcp_bidirectional(&mut front, &mut back, &options)
-        .await
-        .unwrap_err();
+    let error = copy_tcp_bidirectional(&mut front, &mut back, &options).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::IdleTimeout);
     // Timers have a grain of one millisecond, and this clock did not start on a whole one.
     assert!((LIMIT..=LIMIT + Duration::from_millis(1)).contains(&start.elapsed()));

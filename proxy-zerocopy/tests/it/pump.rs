@@ -51,10 +51,7 @@ async fn an_early_end_is_reported_with_its_count() {
     source.write_all(&[7; 60]).await.unwrap();
     source.shutdown().await.unwrap();
     let error = copy_exact(&from, &to, 100).await.unwrap_err();
-    assert_eq!(
-        (error.kind(), error.side()),
-        (ErrorKind::UnexpectedEof, Some(Side::A))
-    );
+    assert_eq!((error.kind(), error.side()), (ErrorKind::UnexpectedEof, Some(Side::A)));
     assert_eq!(error.transferred().a_to_b, 60);
     drop(to);
     assert_eq!(receive(&mut sink, 100).await, [7; 60]);
@@ -63,10 +60,7 @@ async fn an_early_end_is_reported_with_its_count() {
 #[tokio::test]
 async fn nothing_is_touched_for_a_limit_of_zero() {
     let ((_source, from), (to, _sink)) = (pair().await, pair().await);
-    assert_eq!(
-        Pump::new(Some(0)).run(&from, &to).await.unwrap(),
-        Ended::Limit
-    );
+    assert_eq!(Pump::new(Some(0)).run(&from, &to).await.unwrap(), Ended::Limit);
 }
 
 #[tokio::test]
@@ -144,10 +138,7 @@ async fn a_sink_that_is_gone_is_a_write_error() {
     to.readable().await.unwrap(); // the reset has arrived
     source.write_all(b"hello").await.unwrap();
     let error = Pump::new(None).run(&from, &to).await.unwrap_err();
-    assert_eq!(
-        (error.kind(), error.side()),
-        (ErrorKind::Write, Some(Side::B))
-    );
+    assert_eq!((error.kind(), error.side()), (ErrorKind::Write, Some(Side::B)));
 }
 
 #[tokio::test]

@@ -8,9 +8,7 @@ use std::{
 };
 
 use proptest::proptest;
-use proxy_zerocopy::{
-    Error, Options, Relay, TcpRelay, Transferred, copy_bidirectional, copy_tcp_bidirectional,
-};
+use proxy_zerocopy::{Error, Options, Relay, TcpRelay, Transferred, copy_bidirectional, copy_tcp_bidirectional};
 use tokio::io::{self, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, duplex, split};
 
 use crate::{
@@ -97,11 +95,7 @@ async fn half_close_over_memory_in_both_orders() {
         let (mut back, mut server) = duplex(4);
         let options = Options::new();
         let relay = copy_bidirectional(&mut front, &mut back, &options);
-        let (first, second) = if client_first {
-            (&mut client, &mut server)
-        } else {
-            (&mut server, &mut client)
-        };
+        let (first, second) = if client_first { (&mut client, &mut server) } else { (&mut server, &mut client) };
         let (transferred, ()) = tokio::join!(relay, check_half_close(first, second));
         assert_eq!(transferred.unwrap().total(), 16);
     }
@@ -114,11 +108,7 @@ async fn half_close_over_sockets_in_both_orders() {
         let (mut back, mut server) = pair().await;
         let options = Options::new();
         let relay = copy_tcp_bidirectional(&mut front, &mut back, &options);
-        let (first, second) = if client_first {
-            (&mut client, &mut server)
-        } else {
-            (&mut server, &mut client)
-        };
+        let (first, second) = if client_first { (&mut client, &mut server) } else { (&mut server, &mut client) };
         let (transferred, ()) = tokio::join!(relay, check_half_close(first, second));
         assert_eq!(transferred.unwrap().total(), 16);
     }
@@ -131,8 +121,7 @@ async fn unsized_streams_can_be_relayed() {
 
     let (mut client, front) = duplex(64);
     let (back, mut server) = duplex(64);
-    let (mut front, mut back): (Box<dyn Stream>, Box<dyn Stream>) =
-        (Box::new(front), Box::new(back));
+    let (mut front, mut back): (Box<dyn Stream>, Box<dyn Stream>) = (Box::new(front), Box::new(back));
     let options = Options::new();
     let relay = copy_bidirectional(&mut *front, &mut *back, &options);
     let (transferred, ()) = tokio::join!(relay, check_half_close(&mut client, &mut server));
@@ -188,11 +177,7 @@ fn a_poll_is_bounded_and_asks_for_another() {
     let mut a = io::join(io::repeat(1), io::sink());
     let mut b = io::join(io::repeat(2), io::sink());
     let mut relay = Relay::new(&Options::new());
-    assert!(
-        relay
-            .poll_relay(&mut Context::from_waker(&waker), &mut a, &mut b)
-            .is_pending()
-    );
+    assert!(relay.poll_relay(&mut Context::from_waker(&waker), &mut a, &mut b).is_pending());
     assert!(flag.0.load(Ordering::Relaxed));
     assert_eq!(relay.transferred().a_to_b, 1024 * 1024);
 }

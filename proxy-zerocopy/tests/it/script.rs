@@ -24,36 +24,22 @@ impl Script {
 /// Scripts whose segments are mostly short and sometimes as long as `longest`.
 pub(crate) fn script(longest: usize) -> impl Strategy<Value = Script> {
     let segment = prop_oneof![Just(0), 1..4usize, 1..200usize, 1..longest];
-    (vec(segment, 0..12), longest / 100..longest).prop_map(|(segments, read_size)| Script {
-        segments,
-        read_size,
-    })
+    (vec(segment, 0..12), longest / 100..longest).prop_map(|(segments, read_size)| Script { segments, read_size })
 }
 
 /// The same cases in each run.
 pub(crate) fn config(cases: u32) -> Config {
-    Config {
-        cases,
-        rng_seed: RngSeed::Fixed(7),
-        failure_persistence: None,
-        ..Config::default()
-    }
+    Config { cases, rng_seed: RngSeed::Fixed(7), failure_persistence: None, ..Config::default() }
 }
 
 /// `len` bytes in which any loss, swap or repetition of a piece shows.
 pub(crate) fn pattern(len: usize, seed: u32) -> Vec<u8> {
-    (0..len as u32)
-        .map(|i| ((i ^ seed).wrapping_mul(0x9e37_79b1) >> 24) as u8)
-        .collect()
+    (0..len as u32).map(|i| ((i ^ seed).wrapping_mul(0x9e37_79b1) >> 24) as u8).collect()
 }
 
 /// Runs one case on a runtime of its own.
 pub(crate) fn block_on(case: impl Future<Output = ()>) {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap()
-        .block_on(case);
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(case);
 }
 
 pub(crate) async fn send<W>(to: &mut W, bytes: &[u8], segments: &[usize])

@@ -36,23 +36,13 @@ where
     T::Key: Hash,
 {
     /// A permit to make a thing of this key; a place in the queue where all are in use.
-    pub(crate) fn enter(
-        &self,
-        worker: usize,
-        site: &Arc<Site<T>>,
-        key: &T::Key,
-    ) -> Admission<'_, T> {
+    pub(crate) fn enter(&self, worker: usize, site: &Arc<Site<T>>, key: &T::Key) -> Admission<'_, T> {
         let waiter = match site.enter(key) {
             Entry::Open(permit) => return Admission::Granted(Grant::Permit(permit)),
             Entry::Full => return Admission::Full,
             Entry::Wait(waiter) => waiter,
         };
-        let ticket = Ticket {
-            shelves: self,
-            site: Arc::clone(site),
-            waiter,
-            worker,
-        };
+        let ticket = Ticket { shelves: self, site: Arc::clone(site), waiter, worker };
         // One may have been put down before it was known that somebody waits.
         if let Some(thing) = self.take(worker, key) {
             return Admission::Granted(Grant::Kept(thing));

@@ -19,18 +19,12 @@ impl Quota {
     /// Shards hold at most twice a chunk each: an eighth of the limit over all shards makes that a
     /// quarter. Beyond 32 a larger chunk saves nothing that can be measured.
     pub(crate) fn new(limit: usize, shards: usize) -> Self {
-        Quota {
-            left: AtomicUsize::new(limit),
-            chunk: (limit / (8 * shards)).clamp(1, 32),
-        }
+        Quota { left: AtomicUsize::new(limit), chunk: (limit / (8 * shards)).clamp(1, 32) }
     }
 
     fn take(&self) -> usize {
         let less = |left: usize| Some(left - left.min(self.chunk));
-        let before = self
-            .left
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less)
-            .unwrap_or_default();
+        let before = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).unwrap_or_default();
         before.min(self.chunk)
     }
 

@@ -24,18 +24,8 @@ pub(super) struct Idle {
 }
 
 impl Seat {
-    pub(super) fn new(
-        pool: Arc<Inner>,
-        target: Target,
-        generation: u64,
-        permit: Permit<Idle>,
-    ) -> Self {
-        Seat {
-            pool,
-            target,
-            generation,
-            permit,
-        }
+    pub(super) fn new(pool: Arc<Inner>, target: Target, generation: u64, permit: Permit<Idle>) -> Self {
+        Seat { pool, target, generation, permit }
     }
 
     pub(super) fn backend(&self) -> &Backend {
@@ -55,15 +45,8 @@ impl Home for Seat {
         // Keeps the pool alive while the connection moves into it. Cloning the pool's own handle would
         // write to a cache line that all workers share.
         let seat = Arc::clone(&self);
-        let idle = Idle {
-            connection,
-            seat: self,
-        };
-        if seat.target.is_shareable()
-            && seat
-                .pool
-                .is_young(&idle.connection, idle.connection.idle_since())
-        {
+        let idle = Idle { connection, seat: self };
+        if seat.target.is_shareable() && seat.pool.is_young(&idle.connection, idle.connection.idle_since()) {
             seat.pool.shelves.release(worker::number(), idle);
         }
     }

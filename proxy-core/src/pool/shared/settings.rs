@@ -67,8 +67,7 @@ impl Default for PoolBuilder {
             connector: Arc::new(TcpConnector),
             observer: None,
             // Twice the processors: the runtime's workers and some more threads each have their own.
-            shards: std::thread::available_parallelism()
-                .map_or(2, |count| 2 * count.get().next_power_of_two()),
+            shards: std::thread::available_parallelism().map_or(2, |count| 2 * count.get().next_power_of_two()),
         }
     }
 }
@@ -166,8 +165,6 @@ impl PoolBuilder {
 
 impl fmt::Debug for PoolBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PoolBuilder")
-            .field("settings", &self.settings)
-            .finish_non_exhaustive()
+        f.debug_struct("PoolBuilder").field("settings", &self.settings).finish_non_exhaustive()
     }
 }

@@ -50,18 +50,9 @@ where
     T::Key: Hash,
 {
     pub(crate) fn new(count: usize, limit: usize) -> Self {
-        let shelf = || Shelf {
-            stacks: HashMap::default(),
-            share: Share::default(),
-            count: 0,
-            taken: 0,
-            closed: false,
-        };
+        let shelf = || Shelf { stacks: HashMap::default(), share: Share::default(), count: 0, taken: 0, closed: false };
         let shelves = (0..count).map(|_| Padded(Mutex::new(shelf()))).collect();
-        Shelves {
-            shelves,
-            total: Quota::new(limit, count),
-        }
+        Shelves { shelves, total: Quota::new(limit, count) }
     }
 
     /// A power of two.
@@ -71,10 +62,7 @@ where
 
     fn shelf(&self, worker: usize) -> MutexGuard<'_, Shelf<T>> {
         let index = worker & (self.shelves.len() - 1);
-        self.shelves[index]
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.shelves[index].0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The thing released last by this worker, else one of another worker's.
@@ -86,10 +74,8 @@ where
     pub(crate) fn take_any(&self, worker: usize, site: &Arc<Site<T>>) -> Option<T> {
         (worker..worker + self.len()).find_map(|worker| {
             let mut shelf = self.shelf(worker);
-            let stack = shelf
-                .stacks
-                .values_mut()
-                .find(|stack| Arc::ptr_eq(&stack.site, site) && !stack.things.is_empty());
+            let stack =
+                shelf.stacks.values_mut().find(|stack| Arc::ptr_eq(&stack.site, site) && !stack.things.is_empty());
             let thing = stack.and_then(Stack::pop)?;
             shelf.forget(1, &self.total);
             Some(thing)
@@ -131,9 +117,7 @@ where
     /// Takes away everything of this site.
     pub(crate) fn evict(&self, site: &Arc<Site<T>>) {
         for worker in 0..self.len() {
-            let gone = self
-                .shelf(worker)
-                .empty(|stack| Arc::ptr_eq(&stack.site, site), &self.total);
+            let gone = self.shelf(worker).empty(|stack| Arc::ptr_eq(&stack.site, site), &self.total);
             drop(gone);
         }
     }
@@ -187,12 +171,7 @@ where
 
     /// How many things of this key are idle.
     pub(crate) fn idle(&self, key: &T::Key) -> usize {
-        let count = |worker| {
-            self.shelf(worker)
-                .stacks
-                .get(key)
-                .map_or(0, |stack| stack.things.len())
-        };
+        let count = |worker| self.shelf(worker).stacks.get(key).map_or(0, |stack| stack.things.len());
         (0..self.len()).map(count).sum()
     }
 
@@ -220,10 +199,7 @@ where
     fn put(&mut self, thing: T, total: &Quota) -> Put<T> {
         let stack = match self.stacks.get_mut(thing.key()) {
             Some(stack) => stack,
-            None => self
-                .stacks
-                .entry(thing.key().clone())
-                .or_insert_with(|| Stack::new(Arc::clone(thing.site()))),
+            None => self.stacks.entry(thing.key().clone()).or_insert_with(|| Stack::new(Arc::clone(thing.site()))),
         };
         if !stack.share.draw(&stack.site.quota) {
             return stack.replace(thing);
@@ -253,10 +229,7 @@ where
     }
 
     fn oldest(&mut self) -> Option<&mut Stack<T>> {
-        let filled = self
-            .stacks
-            .values_mut()
-            .filter(|stack| !stack.things.is_empty());
+        let filled = self.stacks.values_mut().filter(|stack| !stack.things.is_empty());
         filled.reduce(|a, b| if b.is_older(a) { b } else { a })
     }
 
@@ -281,11 +254,7 @@ where
 
 impl<T: Kept> Stack<T> {
     fn new(site: Arc<Site<T>>) -> Self {
-        Stack {
-            site,
-            things: VecDeque::new(),
-            share: Share::default(),
-        }
+        Stack { site, things: VecDeque::new(), share: Share::default() }
     }
 
     fn pop(&mut self) -> Option<T> {
@@ -313,11 +282,7 @@ impl<T: Kept> Stack<T> {
         matches!((self.things.front(), other.things.front()), (Some(a), Some(b)) if a.is_older(b))
     }
 
-    fn sift(
-        &mut self,
-        (from, count): (usize, usize),
-        mut unfit: impl FnMut(&mut T) -> bool,
-    ) -> Vec<T> {
+    fn sift(&mut self, (from, count): (usize, usize), mut unfit: impl FnMut(&mut T) -> bool) -> Vec<T> {
         let end = self.things.len().min(from.saturating_add(count));
         let mut index = from;
         let mut gone = Vec::new();

@@ -58,19 +58,9 @@ pub(crate) enum Offer<T> {
 
 impl<T: Kept> Site<T> {
     pub(crate) fn new(max_open: usize, max_waiting: usize, quota: Quota) -> Self {
-        let gate = Mutex::new(Gate {
-            open: 0,
-            queue: VecDeque::new(),
-        });
+        let gate = Mutex::new(Gate { open: 0, queue: VecDeque::new() });
         let generation = AtomicU64::new(0);
-        Site {
-            gate,
-            waiting: AtomicUsize::new(0),
-            generation,
-            quota,
-            max_open,
-            max_waiting,
-        }
+        Site { gate, waiting: AtomicUsize::new(0), generation, quota, max_open, max_waiting }
     }
 
     fn gate(&self) -> MutexGuard<'_, Gate<T>> {
@@ -122,10 +112,7 @@ impl<T: Kept> Site<T> {
     /// Takes a waiter out of the queue, and what it was granted and had not yet received.
     pub(crate) fn cancel(&self, waiter: &Arc<Waiter<T>>) -> Option<Grant<T>> {
         let mut gate = self.gate();
-        let position = gate
-            .queue
-            .iter()
-            .position(|other| Arc::ptr_eq(other, waiter));
+        let position = gate.queue.iter().position(|other| Arc::ptr_eq(other, waiter));
         if let Some(position) = position {
             gate.queue.remove(position);
             self.waiting.store(gate.queue.len(), Ordering::Relaxed);

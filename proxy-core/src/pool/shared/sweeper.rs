@@ -36,9 +36,7 @@ pub(super) fn ensure(pool: &Arc<Inner>) {
 
 fn period(pool: &Inner) -> Duration {
     let settings = &pool.settings;
-    let shortest = settings
-        .max_age
-        .map_or(settings.idle_timeout, |age| age.min(settings.idle_timeout));
+    let shortest = settings.max_age.map_or(settings.idle_timeout, |age| age.min(settings.idle_timeout));
     (shortest / ROUNDS).clamp(SHORTEST, LONGEST)
 }
 
@@ -80,9 +78,7 @@ async fn sweep_stack(pool: &Inner, worker: usize, target: &Target) {
     while let Some(from) = next {
         let now = Instant::now();
         let gone;
-        (gone, next) = pool.shelves.sift(worker, target, (from, BATCH), |idle| {
-            !pool.is_fit(idle, now)
-        });
+        (gone, next) = pool.shelves.sift(worker, target, (from, BATCH), |idle| !pool.is_fit(idle, now));
         drop(gone);
         tokio::task::yield_now().await;
     }

@@ -50,14 +50,8 @@ struct Lab {
 
 fn lab(configure: impl FnOnce(PoolBuilder) -> PoolBuilder) -> Lab {
     let origin = Arc::new(Origin::default());
-    let builder = SharedPool::builder()
-        .connector(origin.clone())
-        .observer(origin.clone());
-    Lab {
-        pool: configure(builder).build(),
-        origin,
-        target: target("127.0.0.1:9000"),
-    }
+    let builder = SharedPool::builder().connector(origin.clone()).observer(origin.clone());
+    Lab { pool: configure(builder).build(), origin, target: target("127.0.0.1:9000") }
 }
 
 fn target(address: &str) -> Target {
@@ -66,10 +60,7 @@ fn target(address: &str) -> Target {
 
 /// Unequal for connections that are open at the same time.
 fn id(lease: &mut Lease) -> usize {
-    lease
-        .connection()
-        .stream()
-        .with(|io| std::ptr::from_ref(&**io).cast::<()>().addr())
+    lease.connection().stream().with(|io| std::ptr::from_ref(&**io).cast::<()>().addr())
 }
 
 impl Lab {
@@ -84,12 +75,12 @@ impl Lab {
             leases.push(self.acquire().await);
         }
         let ids = leases.iter_mut().map(id).collect();
-        leases.into_iter().for_each(Lease::release);
+        leases.into_iter().for_each(|lease| lease.release(Instant::now()));
         ids
     }
 
     fn checkout(&self) -> Option<Lease> {
-        self.pool.checkout(&self.target)
+        self.pool.checkout(&self.target, Instant::now())
     }
 
     /// Waits in a task of its own, and is in the queue when this returns.
@@ -104,11 +95,7 @@ impl Lab {
     #[track_caller]
     fn check(&self, open: u64, idle: usize, waiting: usize) {
         let stats = self.pool.stats();
-        assert_eq!(
-            (stats.opened - stats.closed, stats.idle, stats.waiting),
-            (open, idle, waiting),
-            "{stats:?}"
-        );
+        assert_eq!((stats.opened - stats.closed, stats.idle, stats.waiting), (open, idle, waiting), "{stats:?}");
     }
 }
 
@@ -139,24 +126,20 @@ async fn only_what_is_equal_in_full_is_shared() {
     let lab = lab(|pool| pool);
     lab.fill(1).await;
     let other = Target::new(Backend::new("127.0.0.1:9000".parse().unwrap()));
-    for target in [
-        lab.target.clone().with_tls("a".into()),
-        lab.target.clone().with_proxy_header([1].into()),
-        other,
-    ] {
-        assert!(lab.pool.checkout(&target).is_none(), "{target:?}");
+    for target in [lab.target.clone().with_tls("a".into()), lab.target.clone().with_proxy_header([1].into()), other] {
+        assert!(lab.pool.checkout(&target, Instant::now()).is_none(), "{target:?}");
         assert_eq!(target.protocol(), Protocol::Http1);
     }
-    assert!(lab.pool.checkout(&lab.target.clone()).is_some());
+    assert!(lab.pool.checkout(&lab.target.clone(), Instant::now()).is_some());
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_carried_a_proxy_header_is_closed_after_its_exchange() {
     let lab = lab(|pool| pool.max_open_per_backend(1));
     let target = lab.target.clone().with_proxy_header([1].into());
-    lab.pool.acquire(&target, None).await.unwrap().release();
+    lab.pool.acquire(&target, None).await.unwrap().release(Instant::now());
     lab.check(0, 0, 0);
-    assert!(lab.pool.checkout(&target).is_none());
+    assert!(lab.pool.checkout(&target, Instant::now()).is_none());
 }
 
 #[tokio::test(start_paused = true)]
@@ -174,25 +157,18 @@ async fn at_the_limit_in_all_the_longest_idle_makes_room() {
     let other = target("127.0.0.1:9001");
     lab.fill(1).await;
     advance(SECOND).await;
-    lab.pool.acquire(&other, None).await.unwrap().release();
+    lab.pool.acquire(&other, None).await.unwrap().release(Instant::now());
     advance(SECOND).await;
-    let mut lease = lab
-        .pool
-        .acquire(&target("127.0.0.1:9002"), None)
-        .await
-        .unwrap();
+    let mut lease = lab.pool.acquire(&target("127.0.0.1:9002"), None).await.unwrap();
     assert!(!lease.is_reused() && id(&mut lease) != 0);
-    lease.release();
+    lease.release(Instant::now());
     lab.check(2, 2, 0);
     assert_eq!((lab.pool.idle(&lab.target), lab.pool.idle(&other)), (0, 1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_pool_that_may_keep_nothing_still_connects() {
-    for lab in [
-        lab(|pool| pool.max_idle(0)),
-        lab(|pool| pool.max_idle_per_backend(0)),
-    ] {
+    for lab in [lab(|pool| pool.max_idle(0)), lab(|pool| pool.max_idle_per_backend(0))] {
         lab.fill(2).await;
         lab.check(0, 0, 0);
     }
@@ -205,12 +181,9 @@ async fn waiters_are_served_in_order() {
     let held_id = id(&mut held);
     let (first, second) = (lab.wait(None).await, lab.wait(None).await);
     lab.check(1, 0, 2);
-    held.release();
+    held.release(Instant::now());
     let mut lease = first.await.unwrap().unwrap();
-    assert_eq!(
-        (id(&mut lease), lease.is_reused(), second.is_finished()),
-        (held_id, true, false)
-    );
+    assert_eq!((id(&mut lease), lease.is_reused(), second.is_finished()), (held_id, true, false));
     drop(lease);
     assert!(!second.await.unwrap().unwrap().is_reused());
     lab.check(0, 0, 0);
@@ -225,7 +198,7 @@ async fn an_idle_one_of_another_target_makes_room() {
     let lease = lab.pool.acquire(&tls, None).await.unwrap();
     lab.check(1, 0, 0);
     let waiter = lab.wait(None).await;
-    lease.release();
+    lease.release(Instant::now());
     assert!(!waiter.await.unwrap().unwrap().is_reused());
 }
 
@@ -234,12 +207,9 @@ async fn the_queue_is_bounded_and_keeps_its_deadline() {
     let lab = lab(|pool| pool.max_open_per_backend(1).max_pending(1));
     let held = lab.acquire().await;
     let waiter = lab.wait(Some(Instant::now() + SECOND)).await;
-    assert_eq!(
-        kind(lab.pool.acquire(&lab.target, None).await),
-        ErrorKind::PoolFull
-    );
+    assert_eq!(kind(lab.pool.acquire(&lab.target, None).await), ErrorKind::PoolFull);
     assert_eq!(kind(waiter.await.unwrap()), ErrorKind::PoolTimeout);
-    held.release();
+    held.release(Instant::now());
     lab.check(1, 1, 0);
 }
 
@@ -252,7 +222,7 @@ async fn a_waiter_that_leaves_loses_nothing() {
     assert!(queued.await.is_err());
     lab.check(1, 0, 0);
     let granted = lab.wait(None).await;
-    held.release(); // goes to the waiter, which has not been polled since
+    held.release(Instant::now()); // goes to the waiter, which has not been polled since
     granted.abort();
     assert!(granted.await.is_err());
     lab.check(1, 1, 0);
@@ -272,7 +242,7 @@ async fn a_connect_that_is_given_up_frees_its_place() {
     let connecting = lab.wait(None).await;
     let waiter = lab.wait(None).await;
     connecting.abort();
-    waiter.await.unwrap().unwrap().release();
+    waiter.await.unwrap().unwrap().release(Instant::now());
     lab.check(1, 1, 0);
 }
 
@@ -281,9 +251,9 @@ async fn what_was_idle_too_long_is_not_used() {
     let lab = lab(|pool| pool.idle_timeout(10 * SECOND));
     lab.fill(1).await;
     advance(9 * SECOND).await;
-    lab.checkout().unwrap().release();
+    lab.checkout().unwrap().release(Instant::now());
     advance(9 * SECOND).await;
-    lab.checkout().unwrap().release();
+    lab.checkout().unwrap().release(Instant::now());
     advance(10 * SECOND).await;
     assert!(lab.checkout().is_none());
     lab.check(0, 0, 0);
@@ -296,7 +266,7 @@ async fn what_is_too_old_is_not_used() {
     advance(9 * SECOND).await;
     let lease = lab.checkout().unwrap();
     advance(SECOND).await;
-    lease.release();
+    lease.release(Instant::now());
     lab.check(0, 0, 0);
 }
 
@@ -304,7 +274,7 @@ async fn what_is_too_old_is_not_used() {
 async fn a_connection_ends_after_its_last_exchange() {
     let lab = lab(|pool| pool.max_requests(2));
     lab.fill(1).await;
-    lab.checkout().unwrap().release();
+    lab.checkout().unwrap().release(Instant::now());
     assert!(lab.checkout().is_none());
     lab.check(0, 0, 0);
 }
@@ -325,15 +295,13 @@ async fn what_spoke_unasked_is_not_used() {
     let lab = lab(|pool| pool.max_open_per_backend(1));
     lab.fill(1).await;
     let mut end = lab.origin.ends.lock().unwrap().pop().unwrap();
-    end.write_all(b"HTTP/1.1 408 Request Timeout\r\n\r\n")
-        .await
-        .unwrap();
+    end.write_all(b"HTTP/1.1 408 Request Timeout\r\n\r\n").await.unwrap();
     assert!(lab.checkout().is_none());
     let held = lab.acquire().await;
     let waiter = lab.wait(None).await;
     let mut end = lab.origin.ends.lock().unwrap().pop().unwrap();
     end.write_all(b"!").await.unwrap();
-    held.release();
+    held.release(Instant::now());
     assert!(!waiter.await.unwrap().unwrap().is_reused());
 }
 
@@ -342,10 +310,10 @@ async fn an_evicted_backend_keeps_nothing() {
     let lab = lab(|pool| pool);
     lab.fill(2).await;
     let (held, tls) = (lab.acquire().await, lab.target.clone().with_tls("a".into()));
-    lab.pool.acquire(&tls, None).await.unwrap().release();
+    lab.pool.acquire(&tls, None).await.unwrap().release(Instant::now());
     lab.pool.evict(lab.target.backend());
     lab.check(1, 0, 0);
-    held.release();
+    held.release(Instant::now());
     lab.check(0, 0, 0);
     lab.fill(1).await;
     lab.check(1, 1, 0);
@@ -361,15 +329,12 @@ async fn a_thread_without_idle_connections_takes_anothers() {
     let ids = lab.fill(2).await;
     let (pool, target) = (lab.pool.clone(), lab.target.clone());
     let steal = move || {
-        let mut lease = pool.checkout(&target).unwrap();
+        let mut lease = pool.checkout(&target, Instant::now()).unwrap();
         let id = id(&mut lease);
-        lease.release();
+        lease.release(Instant::now());
         id
     };
-    let stolen = [
-        std::thread::spawn(steal.clone()).join().unwrap(),
-        std::thread::spawn(steal).join().unwrap(),
-    ];
+    let stolen = [std::thread::spawn(steal.clone()).join().unwrap(), std::thread::spawn(steal).join().unwrap()];
     assert_eq!(stolen[0], ids[1]);
     assert!(ids.contains(&stolen[1]));
     lab.check(2, 2, 0);
@@ -383,13 +348,10 @@ fn two_threads_at_once_never_share_a_connection() {
         pool.max_open_per_backend(1)
     });
     let run = |lab: &Lab| {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             for _ in 0..ROUNDS {
-                lab.acquire().await.release();
+                lab.acquire().await.release(Instant::now());
             }
         });
     };
@@ -398,10 +360,7 @@ fn two_threads_at_once_never_share_a_connection() {
         scope.spawn(|| run(&lab));
     });
     lab.check(1, 1, 0);
-    assert_eq!(
-        (lab.pool.stats().opened, lab.pool.stats().reused),
-        (1, 2 * ROUNDS - 1)
-    );
+    assert_eq!((lab.pool.stats().opened, lab.pool.stats().reused), (1, 2 * ROUNDS - 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -414,14 +373,7 @@ async fn the_sweeper_closes_what_nobody_takes() {
     sleep(10 * SECOND).await;
     lab.check(0, 0, 0);
     assert!(lab.pool.inner.sites().is_empty());
-    assert!(
-        (0..lab.pool.inner.shelves.len()).all(|worker| lab
-            .pool
-            .inner
-            .shelves
-            .keys(worker)
-            .is_empty())
-    );
+    assert!((0..lab.pool.inner.shelves.len()).all(|worker| lab.pool.inner.shelves.keys(worker).is_empty()));
     lab.fill(1).await;
     lab.check(1, 1, 0);
 }
@@ -444,14 +396,11 @@ async fn the_sweeper_and_the_connections_end_with_the_pool() {
     let lab = lab(|pool| pool);
     let held = lab.acquire().await;
     lab.fill(1).await;
-    let (weak, tasks) = (
-        Arc::downgrade(&lab.pool.inner),
-        tokio::runtime::Handle::current().metrics(),
-    );
+    let (weak, tasks) = (Arc::downgrade(&lab.pool.inner), tokio::runtime::Handle::current().metrics());
     assert_eq!(tasks.num_alive_tasks(), 1);
     drop(lab.pool);
     assert_eq!(weak.upgrade().map(|pool| pool.shelves.counts().0), Some(0));
-    held.release();
+    held.release(Instant::now());
     assert!(weak.upgrade().is_none());
     sleep(6 * SECOND).await;
     assert_eq!(tasks.num_alive_tasks(), 0);
@@ -461,10 +410,7 @@ async fn the_sweeper_and_the_connections_end_with_the_pool() {
 fn the_sweeper_starts_anew_on_another_runtime() {
     let lab = lab(|pool| pool);
     for _ in 0..2 {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async { drop(lab.acquire().await) });
         assert!(lab.pool.inner.sweeping.load(Ordering::Relaxed));
         drop(runtime);
@@ -479,11 +425,7 @@ async fn a_connect_that_fails_says_why() {
     let table = [
         (&named, io::ErrorKind::NotFound, ErrorKind::Resolve),
         (&unix, io::ErrorKind::NotFound, ErrorKind::ConnectRefused),
-        (
-            &named,
-            io::ErrorKind::ConnectionRefused,
-            ErrorKind::ConnectRefused,
-        ),
+        (&named, io::ErrorKind::ConnectionRefused, ErrorKind::ConnectRefused),
         (&named, io::ErrorKind::TimedOut, ErrorKind::ConnectTimeout),
     ];
     let lab = lab(|pool| pool.max_open_per_backend(1));
@@ -491,8 +433,7 @@ async fn a_connect_that_fails_says_why() {
         *lab.origin.fail.lock().unwrap() = Some(fails);
         let error = lab.pool.acquire(target, None).await.unwrap_err();
         assert_eq!((error.kind(), error.fault()), (expected, Fault::Upstream));
-        let source =
-            std::error::Error::source(&error).and_then(|source| source.downcast_ref::<io::Error>());
+        let source = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<io::Error>());
         assert_eq!(source.map(io::Error::kind), Some(fails));
     }
     lab.check(0, 0, 0);
@@ -503,19 +444,9 @@ async fn connecting_takes_no_longer_than_it_may() {
     let lab = lab(|pool| pool.connect_timeout(3 * SECOND));
     *lab.origin.delay.lock().unwrap() = 10 * SECOND;
     let start = Instant::now();
-    assert_eq!(
-        kind(lab.pool.acquire(&lab.target, None).await),
-        ErrorKind::ConnectTimeout
-    );
+    assert_eq!(kind(lab.pool.acquire(&lab.target, None).await), ErrorKind::ConnectTimeout);
     assert_eq!(start.elapsed(), 3 * SECOND);
-    assert_eq!(
-        kind(
-            lab.pool
-                .acquire(&lab.target, Some(Instant::now() + SECOND))
-                .await
-        ),
-        ErrorKind::ConnectTimeout
-    );
+    assert_eq!(kind(lab.pool.acquire(&lab.target, Some(Instant::now() + SECOND)).await), ErrorKind::ConnectTimeout);
     assert_eq!(start.elapsed(), 4 * SECOND);
 }
 
@@ -525,17 +456,12 @@ async fn the_observer_sees_it_all() {
     *lab.origin.delay.lock().unwrap() = SECOND;
     let held = lab.acquire().await;
     let waiter = lab.wait(None).await;
-    held.release();
+    held.release(Instant::now());
     drop(waiter.await.unwrap());
     *lab.origin.fail.lock().unwrap() = Some(io::ErrorKind::ConnectionRefused);
     assert!(lab.pool.acquire(&lab.target, None).await.is_err());
-    let expected = [
-        PoolEvent::Opened(SECOND),
-        PoolEvent::Waiting,
-        PoolEvent::Reused,
-        PoolEvent::Closed,
-        PoolEvent::Failed,
-    ];
+    let expected =
+        [PoolEvent::Opened(SECOND), PoolEvent::Waiting, PoolEvent::Reused, PoolEvent::Closed, PoolEvent::Failed];
     assert_eq!(*lab.origin.seen.lock().unwrap(), expected);
 }
 
@@ -544,19 +470,10 @@ async fn the_stats_show_the_reuse_ratio() {
     let lab = lab(|pool| pool);
     assert_eq!(lab.pool.stats().reuse_ratio(), 0.0);
     for _ in 0..1000 {
-        lab.acquire().await.release();
+        lab.acquire().await.release(Instant::now());
     }
     assert_eq!(lab.pool.stats().reuse_ratio(), 0.999);
-    assert_eq!(
-        lab.pool.stats(),
-        PoolStats {
-            opened: 1,
-            reused: 999,
-            closed: 0,
-            idle: 1,
-            waiting: 0
-        }
-    );
+    assert_eq!(lab.pool.stats(), PoolStats { opened: 1, reused: 999, closed: 0, idle: 1, waiting: 0 });
 }
 
 /// A limit over several shards is never exceeded, and three quarters of it can be used by one.
@@ -579,10 +496,7 @@ fn a_quota_holds_over_its_shards() {
         while shares[0].draw(&quota) {
             drawn[0] += 1;
         }
-        assert!(
-            drawn.iter().sum::<usize>() >= limit - limit / 4,
-            "{limit} over {shards}: {drawn:?}"
-        );
+        assert!(drawn.iter().sum::<usize>() >= limit - limit / 4, "{limit} over {shards}: {drawn:?}");
     }
 }
 

@@ -28,10 +28,7 @@ enum State<T: Kept> {
 
 impl<T: Kept> Waiter<T> {
     pub(crate) fn new(key: T::Key) -> Self {
-        Waiter {
-            key,
-            state: Mutex::new(State::Waiting(None)),
-        }
+        Waiter { key, state: Mutex::new(State::Waiting(None)) }
     }
 
     pub(crate) fn key(&self) -> &T::Key {

@@ -10,10 +10,7 @@ thread_local! {
     static TENURE: OnceCell<Tenure> = const { OnceCell::new() };
 }
 
-static NUMBERS: Mutex<Numbers> = Mutex::new(Numbers {
-    next: 0,
-    free: BTreeSet::new(),
-});
+static NUMBERS: Mutex<Numbers> = Mutex::new(Numbers { next: 0, free: BTreeSet::new() });
 
 /// This thread's number: the smallest that no living thread has. So as many threads as there are
 /// shelves never meet at one, however many came and went before them.
