@@ -2,7 +2,7 @@
 
 use std::future::IntoFuture;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use async_trait::async_trait;
 use http::StatusCode;
@@ -41,16 +41,16 @@ pub fn origin(name: &'static str, status: StatusCode) -> io::Result<SocketAddr> 
 
 impl Origin {
     /// What serves its requests: a proxy to an upstream that answers by itself. As it shows what it was sent, it
-    /// believes the proxy before it and adds no forwarding fields of its own.
+    /// believes the proxy before it, on this machine, and adds no forwarding fields of its own.
     ///
     /// # Errors
     /// Never: the one route names the one upstream.
     pub fn proxy(self) -> std::result::Result<Proxy, BuildError> {
-        let everybody = [[0, 0, 0, 0].into()].map(|any| Cidr::new(any, 0));
+        let here = Cidr::from(IpAddr::from(Ipv4Addr::LOCALHOST));
         Proxy::builder()
             .upstream("self", self)
             .route(Route::to("self"))
-            .forwarding(Forwarding::none().trust(everybody.into_iter().flatten()))
+            .forwarding(Forwarding::none().trust([here]))
             .build()
     }
 }

@@ -16,5 +16,5 @@ pub use request::RequestHead;
 pub use response::ResponseHead;
 
 pub(crate) use known::{Known, KnownSet};
-pub(crate) use raw::{Field, RawHead, SharedHead, Span, Start};
-pub(crate) use request::{absolute_parts, is_target};
+pub(crate) use raw::{Field, MAX_FIELDS, RawHead, SharedHead, Span, Start};
+pub(crate) use request::absolute_parts;

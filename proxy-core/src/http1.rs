@@ -13,5 +13,6 @@ pub(crate) mod relay;
 pub(crate) mod server;
 pub(crate) mod stream;
 pub(crate) mod timer;
+pub(crate) mod tokens;
 pub(crate) mod tunnel;
 pub(crate) mod upload;

@@ -6,6 +6,7 @@ use http::{Extensions, Method, Version};
 
 use super::raw::{SharedHead, Start};
 use super::{Headers, Known};
+use crate::http1::tokens::TARGET;
 use crate::{Error, ErrorKind, Result};
 
 /// The head of a request: method, target, version and fields.
@@ -193,13 +194,12 @@ impl fmt::Debug for RequestHead {
     }
 }
 
-/// Refuses what the parser refuses: see `http1::parse`.
-pub(crate) fn is_target(target: &[u8]) -> bool {
-    !target.is_empty() && target.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'#')
-}
-
+/// Refuses what the parser refuses.
 pub(super) fn check_target(target: &[u8]) -> Result<()> {
-    if is_target(target) { Ok(()) } else { Err(ErrorKind::BadTarget.into()) }
+    match !target.is_empty() && target.iter().all(|byte| TARGET[usize::from(*byte)]) {
+        true => Ok(()),
+        false => Err(ErrorKind::BadTarget.into()),
+    }
 }
 
 /// Authority and the rest of an absolute target; `None` for every other form.

@@ -3,6 +3,7 @@
 use http::{Method, StatusCode, Version};
 
 use crate::head::Known;
+use super::tokens::table;
 use crate::{ErrorKind, Headers, RequestHead, ResponseHead};
 
 /// How long a body is.
@@ -186,15 +187,6 @@ fn is_authority(bytes: &[u8]) -> bool {
 /// `reg-name` of RFC 3986: unreserved, sub-delims and percent.
 static NAME: [bool; 256] = table(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~!$&'()*+,;=%");
 static ADDRESS: [bool; 256] = table(b"abcdefABCDEF0123456789:.");
-
-const fn table(members: &[u8]) -> [bool; 256] {
-    let (mut table, mut i) = ([false; 256], 0);
-    while i < members.len() {
-        table[members[i] as usize] = true;
-        i += 1;
-    }
-    table
-}
 
 #[cfg(test)]
 mod tests {

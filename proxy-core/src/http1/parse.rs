@@ -1,18 +1,15 @@
-//! Heads from bytes: `httparse` tokenises, our own strict checks decide.
+//! Heads from bytes.
 //!
 //! The heads that pass are copied onwards byte for byte (`Headers::write_to`); that is safe only
-//! because every lenient spelling is refused here: bare line feeds, folded lines, spaces before a
-//! colon, control bytes. Keep the two rules side by side.
-
-use std::mem::MaybeUninit;
+//! because every lenient spelling is refused here and in `tokens`: bare line feeds, folded lines,
+//! spaces before a colon, control bytes. Keep the two rules side by side.
 
 use http::{Method, StatusCode, Version};
 
 use super::framing::{self, Length, Options};
-use crate::head::{Field, Known, RawHead, SharedHead, Span, Start};
+use super::tokens;
+use crate::head::{MAX_FIELDS, RawHead, SharedHead, Start};
 use crate::{ErrorKind, Limits, RequestHead, ResponseHead};
-
-const MAX_FIELDS: usize = 128;
 
 /// A request head and what its fields say about the message around it.
 #[derive(Debug)]
@@ -37,21 +34,22 @@ pub(crate) struct ParsedResponse {
 
 /// Parses a request head; `None` where it is not complete yet.
 pub(crate) fn request(bytes: &[u8], limits: &Limits) -> Result<Option<ParsedRequest>, ErrorKind> {
-    let skipped = leading_line(bytes);
+    // One empty line before a request line is skipped (RFC 9112 §2.2).
+    let skipped = if bytes.starts_with(b"\r\n") { 2 } else { 0 };
     let bytes = &bytes[skipped..];
-    match bytes.first() {
-        Some(b'\n') => return Err(ErrorKind::BareLineEnd),
-        Some(b'\r') if bytes.len() > 1 || skipped > 0 => return Err(ErrorKind::BadRequestLine),
+    match bytes {
+        [b'\n', ..] => return Err(ErrorKind::BareLineEnd),
+        [b'\r'] if skipped == 0 => return Ok(None),
+        [b'\r', ..] => return Err(ErrorKind::BadRequestLine),
         _ => {}
     }
     let window = &bytes[..bytes.len().min(limits.max_head_bytes)];
     let mut end = None;
     let raw = SharedHead::build(|raw| {
-        end = tokenise_request(window, limits, raw)?;
+        end = index_request(window, limits, raw)?;
         Ok(())
     })?;
     let Some(end) = end else {
-        check_partial_request(window, limits)?;
         return if bytes.len() >= limits.max_head_bytes { Err(ErrorKind::HeadTooLarge) } else { Ok(None) };
     };
     let head = RequestHead::from_raw(raw);
@@ -70,7 +68,7 @@ pub(crate) fn response(bytes: &[u8], limits: &Limits) -> Result<Option<ParsedRes
     let window = &bytes[..bytes.len().min(limits.max_head_bytes)];
     let mut end = None;
     let raw = SharedHead::build(|raw| {
-        end = tokenise_response(window, limits, raw)?;
+        end = index_response(window, limits, raw).map_err(|_| ErrorKind::BadResponse)?;
         Ok(())
     })?;
     let Some(end) = end else {
@@ -81,172 +79,32 @@ pub(crate) fn response(bytes: &[u8], limits: &Limits) -> Result<Option<ParsedRes
     Ok(Some(ParsedResponse { head, consumed: end, length, options }))
 }
 
-/// One empty line before a request line is skipped (RFC 9112 §2.2).
-fn leading_line(bytes: &[u8]) -> usize {
-    if bytes.starts_with(b"\r\n") { 2 } else { 0 }
-}
-
-/// What can be said before the head is complete: garbage is refused at once, not at the deadline.
-fn check_partial_request(bytes: &[u8], limits: &Limits) -> Result<(), ErrorKind> {
-    let line = bytes.split(|byte| *byte == b'\r').next().unwrap_or_default();
-    let method = line.split(|byte| *byte == b' ').next().unwrap_or_default();
-    if !method.iter().all(|byte| is_token(*byte)) || method.len() > MAX_METHOD || line.first() == Some(&b' ') {
-        return Err(ErrorKind::BadRequestLine);
-    }
-    check_target_length(line, limits)
-}
-
-/// Longer than any registered method.
-const MAX_METHOD: usize = 64;
-
-fn check_target_length(line: &[u8], limits: &Limits) -> Result<(), ErrorKind> {
-    // Method and version take at most this much of a line.
-    if line.len() <= limits.max_target_bytes {
-        return Ok(());
-    }
-    let target = line.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
-    match target.len() > limits.max_target_bytes {
-        true => Err(ErrorKind::TargetTooLong),
-        false => Ok(()),
-    }
-}
-
 /// Returns where the head ends, if it does.
-fn tokenise_request(bytes: &[u8], limits: &Limits, raw: &mut RawHead) -> Result<Option<usize>, ErrorKind> {
-    let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
-    let mut parsed = httparse::Request::new(&mut []);
-    let status = parsed
-        .parse_with_uninit_headers(bytes, &mut fields[..limits.max_headers.min(MAX_FIELDS)])
-        .map_err(|error| request_error(error, bytes, limits))?;
-    let httparse::Status::Complete(end) = status else { return Ok(None) };
-    let (method, target) = (parsed.method.unwrap_or_default(), parsed.path.unwrap_or_default());
-    if target.len() > limits.max_target_bytes {
-        return Err(ErrorKind::TargetTooLong);
-    }
-    if !crate::head::is_target(target.as_bytes()) {
-        return Err(ErrorKind::BadTarget);
-    }
-    raw.version = version(parsed.version);
-    raw.start = Start::Request {
-        method: Method::from_bytes(method.as_bytes()).map_err(|_| ErrorKind::BadRequestLine)?,
-        target: span_in(bytes, target.as_bytes()),
-    };
-    index_fields(&bytes[..end], parsed.headers, raw)?;
+fn index_request(bytes: &[u8], limits: &Limits, raw: &mut RawHead) -> Result<Option<usize>, ErrorKind> {
+    let Some(line) = tokens::request_line(bytes, limits.max_target_bytes)? else { return Ok(None) };
+    let Some(end) = tokens::fields(bytes, line.end, limits.max_headers.min(MAX_FIELDS), raw)? else { return Ok(None) };
+    raw.version = version(line.minor);
+    raw.line_end = line.end as u32;
+    let method = Method::from_bytes(line.method.of(bytes)).map_err(|_| ErrorKind::BadRequestLine)?;
+    raw.start = Start::Request { method, target: line.target };
+    raw.bytes.extend_from_slice(&bytes[..end]);
     Ok(Some(end))
 }
 
 /// Returns where the head ends, if it does.
-fn tokenise_response(bytes: &[u8], limits: &Limits, raw: &mut RawHead) -> Result<Option<usize>, ErrorKind> {
-    // httparse skips empty lines before a status line; there is no reason for one.
-    if matches!(bytes.first(), Some(b'\r' | b'\n')) {
-        return Err(ErrorKind::BadResponse);
-    }
-    let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
-    let mut parsed = httparse::Response::new(&mut []);
-    let config = httparse::ParserConfig::default();
-    let status = config
-        .parse_response_with_uninit_headers(&mut parsed, bytes, &mut fields[..limits.max_headers.min(MAX_FIELDS)])
-        .map_err(|_| ErrorKind::BadResponse)?;
-    let httparse::Status::Complete(end) = status else { return Ok(None) };
-    let code = parsed.code.filter(|code| (100..600).contains(code)).ok_or(ErrorKind::BadResponse)?;
-    let status = StatusCode::from_u16(code).map_err(|_| ErrorKind::BadResponse)?;
-    raw.version = version(parsed.version);
-    raw.start = Start::Response { status };
-    index_fields(&bytes[..end], parsed.headers, raw).map_err(|_| ErrorKind::BadResponse)?;
+fn index_response(bytes: &[u8], limits: &Limits, raw: &mut RawHead) -> Result<Option<usize>, ErrorKind> {
+    let Some((minor, status, line_end)) = tokens::status_line(bytes)? else { return Ok(None) };
+    let Some(end) = tokens::fields(bytes, line_end, limits.max_headers.min(MAX_FIELDS), raw)? else { return Ok(None) };
+    raw.version = version(minor);
+    raw.line_end = line_end as u32;
+    let known = StatusCode::from_u16(status).ok().filter(|_| (100..600).contains(&status));
+    raw.start = Start::Response { status: known.ok_or(ErrorKind::BadResponse)? };
+    raw.bytes.extend_from_slice(&bytes[..end]);
     Ok(Some(end))
 }
 
-fn version(minor: Option<u8>) -> Version {
-    match minor {
-        Some(0) => Version::HTTP_10,
-        _ => Version::HTTP_11,
-    }
-}
-
-/// Copies the head and indexes its fields. httparse takes a bare LF for a line end; here each line
-/// must have its CR, or it would mean one thing to us and another to who reads the copy.
-fn index_fields(bytes: &[u8], fields: &[httparse::Header<'_>], raw: &mut RawHead) -> Result<(), ErrorKind> {
-    raw.bytes.extend_from_slice(bytes);
-    raw.fields.reserve(fields.len());
-    let end_of_lines = bytes.len().checked_sub(2).ok_or(ErrorKind::BareLineEnd)?;
-    let start_of =
-        |index: usize| fields.get(index).map_or(end_of_lines, |field| offset_in(bytes, field.name.as_bytes()));
-    raw.line_end = start_of(0) as u32;
-    let mut well_ended = ends_in_crlf(bytes, start_of(0)) && ends_in_crlf(bytes, bytes.len());
-    for (index, field) in fields.iter().enumerate() {
-        let name = span_in(bytes, field.name.as_bytes());
-        let value = match field.value {
-            b"" => Span::new(name.end as usize + 1, name.end as usize + 1),
-            value => span_in(bytes, value),
-        };
-        let end = start_of(index + 1);
-        well_ended &= ends_in_crlf(bytes, end);
-        raw.index_field(Field { name, value, end: end as u32, known: Known::of(field.name.as_bytes()) });
-    }
-    if well_ended { Ok(()) } else { Err(ErrorKind::BareLineEnd) }
-}
-
-fn ends_in_crlf(bytes: &[u8], end: usize) -> bool {
-    bytes[..end].ends_with(b"\r\n")
-}
-
-/// Where a part of `whole` begins, which `part` must be.
-fn offset_in(whole: &[u8], part: &[u8]) -> usize {
-    part.as_ptr() as usize - whole.as_ptr() as usize
-}
-
-fn span_in(whole: &[u8], part: &[u8]) -> Span {
-    let start = offset_in(whole, part);
-    Span::new(start, start + part.len())
-}
-
-fn request_error(error: httparse::Error, bytes: &[u8], limits: &Limits) -> ErrorKind {
-    if let Err(kind) = check_target_length(bytes.split(|byte| *byte == b'\r').next().unwrap_or_default(), limits) {
-        return kind;
-    }
-    match error {
-        _ if has_bare_feed(bytes) => ErrorKind::BareLineEnd,
-        httparse::Error::TooManyHeaders => ErrorKind::TooManyHeaders,
-        httparse::Error::Version if names_other_version(bytes) => ErrorKind::BadVersion,
-        httparse::Error::Version => ErrorKind::BadRequestLine,
-        httparse::Error::Token | httparse::Error::NewLine => token_error(bytes),
-        _ => ErrorKind::BadHeader,
-    }
-}
-
-/// A line feed without its carriage return makes httparse stumble over what follows; name the cause.
-fn has_bare_feed(bytes: &[u8]) -> bool {
-    memchr::memchr_iter(b'\n', bytes).any(|feed| feed == 0 || bytes[feed - 1] != b'\r')
-}
-
-/// `HTTP/` digit `.` digit, but not a version we speak: 505 rather than 400.
-fn names_other_version(bytes: &[u8]) -> bool {
-    let line = bytes.split(|byte| *byte == b'\r').next().unwrap_or_default();
-    let version = line.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
-    let words = line.split(|byte| *byte == b' ').count();
-    words == 3
-        && matches!(version, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
-        if major.is_ascii_digit() && minor.is_ascii_digit())
-}
-
-/// httparse says "token" for a bad method and a bad target alike.
-fn token_error(bytes: &[u8]) -> ErrorKind {
-    let line = bytes.split(|byte| *byte == b'\r').next().unwrap_or_default();
-    let mut words = line.split(|byte| *byte == b' ');
-    let method = words.next().unwrap_or_default();
-    let target = words.next().unwrap_or_default();
-    let bad_target = target.iter().any(|byte| !byte.is_ascii_graphic());
-    let known = !method.is_empty() && method.iter().all(|byte| is_token(*byte));
-    if known && !target.is_empty() && bad_target && words.count() == 1 {
-        ErrorKind::BadTarget
-    } else {
-        ErrorKind::BadRequestLine
-    }
-}
-
-/// RFC 9110 §5.6.2.
-pub(crate) fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+fn version(minor: u8) -> Version {
+    if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 }
 }
 
 #[cfg(test)]
