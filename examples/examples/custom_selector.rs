@@ -3,13 +3,15 @@
 //! # Run
 //!
 //! ```sh
-//! cargo run --example custom_selector
+//! cargo run --example custom_selector              # the one that learns
+//! cargo run --example custom_selector -- fewest    # the shortest
 //! ```
 //!
 //! # What you will see
 //!
-//! Of its three origins `two` answers every request with 500. `for i in $(seq 9); do curl -s 127.0.0.1:8080 | head -1;
+//! Of the three origins `two` answers every request with 500. `for i in $(seq 9); do curl -s 127.0.0.1:8080 | head -1;
 //! done` meets it once; then it is left alone for a hundred requests.
+//! With `fewest` one `curl` after another goes to `one`, which has nothing to do by then; `wrk` shows all three.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -19,7 +21,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use examples::origin;
 use http::StatusCode;
-use proxy_core::{Attempt, AttemptResult, Backend, Candidates, Cluster, Proxy, SelectionContext, Selector};
+use proxy_core::{
+    Attempt, AttemptResult, Backend, Candidates, Cluster, ClusterBuilder, Proxy, SelectionContext, Selector,
+};
 use proxy_core::{TcpListener, serve};
 
 /// Whoever has the least to do.
@@ -84,13 +88,17 @@ async fn main() -> Result<(), Box<dyn Error>> {
     ];
     let listener = TcpListener::bind("127.0.0.1:8080".parse()?)?;
     println!("http://127.0.0.1:8080 -> {origins:?}; the second one fails");
-    serve(listener, app(Forgiving::default(), &origins)).await;
+    let selector: Box<dyn Selector> = match std::env::args().nth(1).as_deref() {
+        Some("fewest") => Box::new(FewestInFlight),
+        _ => Box::<Forgiving>::default(),
+    };
+    serve(listener, app(selector, &origins)).await;
     Ok(())
 }
 
 fn app(selector: impl Selector, backends: &[SocketAddr]) -> Proxy {
     let backends = backends.iter().map(|address| (*address).into());
-    Proxy::over(backends.fold(Cluster::builder(selector), |cluster, address| cluster.backend(address)).build())
+    Proxy::over(backends.fold(Cluster::builder(selector), ClusterBuilder::backend).build())
 }
 
 #[cfg(test)]

@@ -97,7 +97,10 @@ impl<'a> Exchange<'a> {
                 }
                 continue;
             }
-            match self.lease.connection().reader().poll_fill(cx) {
+            let reader = self.lease.connection().reader();
+            // The answer to what was written just now is not there yet.
+            let polled = if self.progress.is_none() { reader.poll_await(cx) } else { reader.poll_fill(cx) };
+            match polled {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(self.gone(None))),
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(self.gone(Some(error)))),

@@ -66,6 +66,17 @@ enum Heads {
     Closed,
 }
 
+/// The wait for a head.
+#[derive(Default)]
+struct HeadWait {
+    /// When its first byte was seen.
+    started: Option<Instant>,
+    /// What of the buffer is known not to hold a whole head.
+    parsed_to: usize,
+    /// Nothing was read since the last response.
+    fresh: bool,
+}
+
 struct Connection {
     stream: Stream,
     /// `None` while a request body has it.
@@ -95,17 +106,16 @@ impl Connection {
     }
 
     async fn read_head(&mut self) -> Heads {
-        let mut started = None;
-        let mut parsed_to = 0;
-        poll_fn(|cx| self.poll_head(cx, &mut started, &mut parsed_to)).await
+        let mut wait = HeadWait { fresh: self.requests > 0, ..HeadWait::default() };
+        poll_fn(|cx| self.poll_head(cx, &mut wait)).await
     }
 
-    fn poll_head(&mut self, cx: &mut Task<'_>, started: &mut Option<Instant>, parsed_to: &mut usize) -> Poll<Heads> {
+    fn poll_head(&mut self, cx: &mut Task<'_>, wait: &mut HeadWait) -> Poll<Heads> {
         let Some(reader) = &mut self.reader else { return Poll::Ready(Heads::Closed) };
         loop {
             // Without a new line end there is no new head: bytes that drip in are not parsed again each time.
-            let fresh = &reader.buffer.filled()[*parsed_to..];
-            if *parsed_to == 0 && !fresh.is_empty()
+            let fresh = &reader.buffer.filled()[wait.parsed_to..];
+            if wait.parsed_to == 0 && !fresh.is_empty()
                 || fresh.contains(&b'\n')
                 || reader.buffer.len() >= self.shared.limits.max_head_bytes
             {
@@ -114,12 +124,14 @@ impl Connection {
                         reader.buffer.consume(parsed.consumed);
                         return Poll::Ready(Heads::Request(parsed));
                     }
-                    Ok(None) => *parsed_to = reader.buffer.len(),
+                    Ok(None) => wait.parsed_to = reader.buffer.len(),
                     Err(kind) => return Poll::Ready(Heads::Malformed(kind)),
                 }
             }
             let partial = !reader.buffer.is_empty();
-            match reader.poll_fill(cx) {
+            // Right after a response the next request is rarely there.
+            let polled = if std::mem::take(&mut wait.fresh) { reader.poll_await(cx) } else { reader.poll_fill(cx) };
+            match polled {
                 Poll::Ready(Ok(1..)) => continue,
                 Poll::Ready(_) => return Poll::Ready(Heads::Closed),
                 // Only now: a request that is here already is answered, not reset.
@@ -128,7 +140,7 @@ impl Connection {
             }
             let timeouts = &self.shared.timeouts;
             let deadline = match partial {
-                true => *started.get_or_insert_with(Instant::now) + timeouts.head,
+                true => *wait.started.get_or_insert_with(Instant::now) + timeouts.head,
                 false if self.requests == 0 => self.idle_since + timeouts.head,
                 false => self.idle_since + timeouts.keep_alive,
             };
@@ -232,7 +244,7 @@ impl Connection {
     fn client_left(&mut self, cx: &mut Task<'_>) -> bool {
         let Some(reader) = &mut self.reader else { return false };
         while reader.buffer.len() < AHEAD && !reader.eof {
-            match reader.poll_fill(cx) {
+            match reader.poll_await(cx) {
                 Poll::Ready(Ok(0)) => return !self.shared.half_close,
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(_)) => return true,

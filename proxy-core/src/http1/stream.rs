@@ -52,6 +52,14 @@ impl Stream {
         result.map_ok(|()| count)
     }
 
+    /// The same where nothing is expected to be there yet: then it costs no buffer.
+    pub(crate) fn poll_await(&self, cx: &mut Task<'_>, buffer: &mut Buffer) -> Poll<io::Result<usize>> {
+        if self.0.unbuffered {
+            ready!(self.io().as_tcp().map_or(Poll::Ready(Ok(())), |tcp| tcp.poll_read_ready(cx)))?;
+        }
+        self.poll_fill(cx, buffer)
+    }
+
     pub(crate) fn poll_write(&self, cx: &mut Task<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         nonzero(Pin::new(&mut **self.io()).poll_write(cx, bytes))
     }
