@@ -14,7 +14,7 @@ use crate::clock::Instant;
 use crate::http1::client::{self, Failure, Rules};
 use crate::pool::{Connection, Lease, Pool, SharedPool, Target};
 use crate::{
-    Attempt, Backend, BackendSet, Body, Context, Error, ErrorKind, Observer, Phase, Request, RequestHead, Response,
+    Address, Attempt, Backend, BackendSet, Body, Context, Error, ErrorKind, Observer, Phase, Request, RequestHead, Response,
     Result, SelectionContext, Selector, Upstream,
 };
 
@@ -290,9 +290,12 @@ impl<S: Selector, P: Pool> Upstream for Cluster<S, P> {
 /// An HTTP/1.0 client need not name a host; an HTTP/1.1 request must.
 fn add_host(head: &mut RequestHead, backend: &Backend) {
     if !head.headers().has(crate::head::Known::Host) {
-        let host = backend.address().to_string();
-        let host = if host.starts_with("unix:") { "localhost" } else { &host };
-        head.headers_mut().add(b"Host", host.as_bytes());
+        let named = head.authority_bytes().map(<[u8]>::to_vec);
+        let host = named.unwrap_or_else(|| match backend.address() {
+            Address::Unix(_) => b"localhost".to_vec(),
+            address => address.to_string().into_bytes(),
+        });
+        head.headers_mut().add(b"Host", &host);
     }
 }
 

@@ -37,7 +37,8 @@ pub(crate) fn check_request(head: &RequestHead) -> Result<RequestFraming, ErrorK
     check_host(head, http11)?;
     let length = declared_length(headers, http11)?.unwrap_or(Length::Exact(0));
     let expect = headers.first(Known::Expect).filter(|_| http11);
-    if expect.is_some_and(|value| !value.eq_ignore_ascii_case(b"100-continue")) {
+    let other = |value: &[u8]| !value.eq_ignore_ascii_case(b"100-continue") || headers.repeats(Known::Expect);
+    if expect.is_some_and(other) {
         return Err(ErrorKind::Expectation);
     }
     Ok(RequestFraming {
@@ -137,15 +138,15 @@ fn check_host(head: &RequestHead, http11: bool) -> Result<(), ErrorKind> {
         return Err(ErrorKind::HostRepeated);
     }
     let Some(host) = head.headers().first(Known::Host) else {
-        return if http11 { Err(ErrorKind::HostMissing) } else { Ok(()) };
+        return if http11 { Err(ErrorKind::HostMissing) } else { check_target_form(head, None) };
     };
     if !is_authority(host) {
         return Err(ErrorKind::HostMalformed);
     }
-    check_target_form(head, host)
+    check_target_form(head, Some(host))
 }
 
-fn check_target_form(head: &RequestHead, host: &[u8]) -> Result<(), ErrorKind> {
+fn check_target_form(head: &RequestHead, host: Option<&[u8]>) -> Result<(), ErrorKind> {
     let target = head.target();
     if *head.method() == Method::CONNECT {
         return match is_authority(target) && !target.is_empty() {
@@ -155,7 +156,9 @@ fn check_target_form(head: &RequestHead, host: &[u8]) -> Result<(), ErrorKind> {
     }
     match crate::head::absolute_parts(target) {
         Some((authority, _)) if authority.is_empty() || !is_authority(authority) => Err(ErrorKind::BadTarget),
-        Some((authority, _)) if !authority.eq_ignore_ascii_case(host) => Err(ErrorKind::HostMismatch),
+        Some((authority, _)) if host.is_some_and(|host| !authority.eq_ignore_ascii_case(host)) => {
+            Err(ErrorKind::HostMismatch)
+        }
         Some(_) => Ok(()),
         None if target.first() == Some(&b'/') => Ok(()),
         None if target == b"*" && *head.method() == Method::OPTIONS => Ok(()),

@@ -87,6 +87,8 @@ struct Connection {
     timer: Timer,
     idle_since: Instant,
     requests: u64,
+    /// Bytes of a refused request may still come in.
+    unread: bool,
 }
 
 impl Connection {
@@ -102,6 +104,7 @@ impl Connection {
             timer: Timer::default(),
             idle_since: Instant::now(),
             requests: 0,
+            unread: false,
         }
     }
 
@@ -161,17 +164,22 @@ impl Connection {
         let request = match self.body(&parsed) {
             Ok(body) => Request::new(parsed.head, body),
             Err(kind) => {
+                self.unread = true;
                 let response = exchange.refuse(&kind.into());
                 return self.answer(exchange, response, answering, false).await;
             }
         };
+        // A client that was refused a tunnel may have begun to use it.
+        let connect = answering.method == Method::CONNECT;
+        self.unread |= connect;
         let result = self.run(&mut exchange, request, options).await;
         self.timer = std::mem::take(&mut exchange.ctx().timer);
         match result {
             Ok(response) => {
                 let last =
                     self.draining.is_on() || self.shared.limits.max_requests_per_connection == Some(self.requests);
-                self.answer(exchange, response, answering, options.keep_alive && !last).await
+                let keep_alive = options.keep_alive && !last && !connect && !exchange.is_clients_fault();
+                self.answer(exchange, response, answering, keep_alive).await
             }
             Err(ErrorKind::TotalTimeout) => {
                 let response = exchange.refuse(&ErrorKind::TotalTimeout.into());
@@ -383,7 +391,7 @@ impl Connection {
         self.idle_since = now;
         let unread = self.reader.is_none();
         if !unread {
-            let ahead = self.reader.as_ref().is_some_and(|reader| !reader.buffer.is_empty());
+            let ahead = self.unread || self.reader.as_ref().is_some_and(|reader| !reader.buffer.is_empty());
             return match (keep_alive, ahead) {
                 (true, _) => Next::Request,
                 (false, true) => Next::Linger,

@@ -136,6 +136,11 @@ impl Exchange {
         self.error.get_or_insert(kind);
     }
 
+    /// The client broke a rule within this request: where its next one begins is anybody's guess.
+    pub(crate) fn is_clients_fault(&self) -> bool {
+        self.error.is_some_and(|kind| kind.fault() == Fault::Client)
+    }
+
     /// Bytes written to the client.
     pub(crate) fn sent(&mut self, bytes: u64) {
         self.sent = bytes;
