@@ -14,8 +14,8 @@ use crate::clock::Instant;
 use crate::http1::client::{self, Failure, Rules};
 use crate::pool::{Connection, Lease, Pool, SharedPool, Target};
 use crate::{
-    Address, Attempt, Backend, BackendSet, Body, Context, Error, ErrorKind, Observer, Phase, Request, RequestHead, Response,
-    Result, SelectionContext, Selector, Upstream,
+    Address, Attempt, Backend, BackendSet, Body, Context, Error, ErrorKind, Observer, Phase, Request, RequestHead,
+    Response, Result, SelectionContext, Selector, Upstream,
 };
 
 mod budget;

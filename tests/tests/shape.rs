@@ -18,16 +18,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("proxy-lb", &["proxy-core"]),
     ("proxy-ratelimit", &["proxy-core"]),
     ("proxy-metrics", &["proxy-core"]),
-    (
-        "proxy-config",
-        &[
-            "proxy-zerocopy",
-            "proxy-core",
-            "proxy-lb",
-            "proxy-ratelimit",
-            "proxy-metrics",
-        ],
-    ),
+    ("proxy-config", &["proxy-zerocopy", "proxy-core", "proxy-lb", "proxy-ratelimit", "proxy-metrics"]),
 ];
 
 /// The only file with system calls that Rust cannot check.
@@ -68,12 +59,8 @@ fn every_member_takes_the_lints_of_the_workspace() {
 #[test]
 fn every_member_is_explained_on_its_line() {
     expect_none(member_lines().into_iter().filter_map(|line| {
-        let comment = line
-            .split_once('#')
-            .map_or("", |(_, comment)| comment.trim());
-        comment
-            .is_empty()
-            .then(|| format!("Cargo.toml: no comment on `{line}`"))
+        let comment = line.split_once('#').map_or("", |(_, comment)| comment.trim());
+        comment.is_empty().then(|| format!("Cargo.toml: no comment on `{line}`"))
     }));
 }
 
@@ -186,10 +173,7 @@ fn breaches_are_seen() {
     let manifest = "[dependencies]\na.workspace = true\nb = { package = \"c\" }\n\
                     [target.'cfg(unix)'.dev-dependencies]\nd = \"1\"\n[dependencies.e]\nx = 1";
     assert_eq!(grouped_std_imports_of(&words(grouped), "Instant"), [1]);
-    assert_eq!(
-        statements(&without_test_modules(&words(glob)), "use").len(),
-        1
-    );
+    assert_eq!(statements(&without_test_modules(&words(glob)), "use").len(), 1);
     assert_eq!(other_than_modules_and_exports(&words(library)), [5]);
     assert_eq!(dependencies(manifest), ["a", "c", "d", "e"]);
 }
@@ -201,9 +185,7 @@ fn breaches_are_seen() {
 fn each_source(breaches: impl Fn(&Source) -> Vec<usize>) {
     expect_none(sources().iter().flat_map(|file| {
         let lines = breaches(file).into_iter();
-        lines
-            .map(|line| format!("{}:{line}", file.path))
-            .collect::<Vec<_>>()
+        lines.map(|line| format!("{}:{line}", file.path)).collect::<Vec<_>>()
     }));
 }
 
@@ -217,10 +199,7 @@ fn expect_none(breaches: impl IntoIterator<Item = String>) {
 
 fn root() -> PathBuf {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
-    tests
-        .parent()
-        .expect("the tests have a folder of their own")
-        .to_owned()
+    tests.parent().expect("the tests have a folder of their own").to_owned()
 }
 
 fn read(path: &Path) -> String {
@@ -238,9 +217,7 @@ struct Source {
 impl Source {
     fn read(path: &Path) -> Self {
         let text = read(path);
-        let path = path
-            .strip_prefix(root())
-            .expect("sources lie under the root");
+        let path = path.strip_prefix(root()).expect("sources lie under the root");
         let words = words(&text);
         let path = path.to_string_lossy().replace('\\', "/");
         Self { path, text, words }
@@ -252,10 +229,7 @@ impl Source {
 
     /// What cargo calls the example that this file is.
     fn stem(&self) -> &str {
-        let path = self
-            .path
-            .trim_end_matches("/main.rs")
-            .trim_end_matches(".rs");
+        let path = self.path.trim_end_matches("/main.rs").trim_end_matches(".rs");
         path.rsplit('/').next().unwrap_or_default()
     }
 
@@ -286,10 +260,7 @@ fn rust_files(folder: &Path) -> Vec<PathBuf> {
         .flat_map(|path| match path.is_dir() {
             true if path.ends_with("target") => vec![],
             true => rust_files(&path),
-            false => Some(path)
-                .filter(|path| path.extension().is_some_and(|e| e == "rs"))
-                .into_iter()
-                .collect(),
+            false => Some(path).filter(|path| path.extension().is_some_and(|e| e == "rs")).into_iter().collect(),
         })
         .collect()
 }
@@ -305,18 +276,14 @@ fn examples() -> Vec<Source> {
 }
 
 fn header(text: &str) -> String {
-    text.lines()
-        .take_while(|line| line.starts_with("//!"))
-        .collect()
+    text.lines().take_while(|line| line.starts_with("//!")).collect()
 }
 
 // Manifests.
 
 fn member_lines() -> Vec<String> {
     let manifest = read(&root().join("Cargo.toml"));
-    let lines = manifest
-        .lines()
-        .skip_while(|line| !line.starts_with("members = ["));
+    let lines = manifest.lines().skip_while(|line| !line.starts_with("members = ["));
     let inside = lines.skip(1).take_while(|line| !line.starts_with(']'));
     inside.map(|line| line.trim().to_owned()).collect()
 }
@@ -348,11 +315,7 @@ fn dependencies(manifest: &str) -> Vec<String> {
     for line in manifest.lines().map(str::trim) {
         if let Some(header) = line.strip_prefix('[') {
             section = header.trim_end_matches(']');
-            names.extend(
-                section
-                    .split_once("dependencies.")
-                    .map(|(_, name)| name.to_owned()),
-            );
+            names.extend(section.split_once("dependencies.").map(|(_, name)| name.to_owned()));
         } else if section.ends_with("dependencies") {
             names.extend(dependency(line));
         }
@@ -362,9 +325,7 @@ fn dependencies(manifest: &str) -> Vec<String> {
 
 fn dependency(line: &str) -> Option<String> {
     let (key, value) = line.split_once('=').filter(|_| !line.starts_with('#'))?;
-    let renamed = value
-        .split_once("package")
-        .and_then(|(_, name)| quoted(name));
+    let renamed = value.split_once("package").and_then(|(_, name)| quoted(name));
     let key = key.split('.').next().unwrap_or_default();
     renamed.or_else(|| Some(key.trim().trim_matches('"').to_owned()))
 }
@@ -397,10 +358,7 @@ fn flatten(tokens: TokenStream, words: &mut Vec<Word>) {
                 let (open, close) = delimiters(group.delimiter());
                 push(open.into());
                 flatten(group.stream(), words);
-                words.push(Word {
-                    text: close.into(),
-                    line,
-                });
+                words.push(Word { text: close.into(), line });
             }
         }
     }
@@ -429,11 +387,7 @@ fn group_length(words: &[Word]) -> usize {
 }
 
 fn starts_with(words: &[Word], start: &[&str]) -> bool {
-    words.len() >= start.len()
-        && words
-            .iter()
-            .zip(start)
-            .all(|(word, text)| word.text == *text)
+    words.len() >= start.len() && words.iter().zip(start).all(|(word, text)| word.text == *text)
 }
 
 /// Leaves out each `#[cfg(test)] mod … { … }`.
@@ -455,14 +409,8 @@ fn without_test_modules(words: &[Word]) -> Vec<Word> {
 /// The length of the test module that starts at the first word, if one does: its condition is
 /// `test` or `all(test, …)`, and other attributes may follow.
 fn test_module(words: &[Word]) -> Option<usize> {
-    let conditions: [&[&str]; 2] = [
-        &["#", "[", "cfg", "(", "test", ")"],
-        &["#", "[", "cfg", "(", "all", "(", "test"],
-    ];
-    if !conditions
-        .iter()
-        .any(|condition| starts_with(words, condition))
-    {
+    let conditions: [&[&str]; 2] = [&["#", "[", "cfg", "(", "test", ")"], &["#", "[", "cfg", "(", "all", "(", "test"]];
+    if !conditions.iter().any(|condition| starts_with(words, condition)) {
         return None;
     }
     let mut at = 0;
@@ -479,9 +427,7 @@ fn statements<'a>(words: &'a [Word], keyword: &str) -> Vec<&'a [Word]> {
     let starts = (0..words.len()).filter(|&at| words[at].text == keyword);
     let statements = starts.map(|at| words[at..].split(|word| word.text == ";").next());
     let found = statements.flatten();
-    found
-        .filter(|statement| !starts_with(&statement[1..], &["<"]))
-        .collect()
+    found.filter(|statement| !starts_with(&statement[1..], &["<"])).collect()
 }
 
 /// The lines of `use std::…{…}` that bring in `name`.
@@ -511,10 +457,7 @@ fn plain_item(words: &[Word]) -> Option<usize> {
         ("#", _) => Some(1 + group_length(&words[1..])),
         ("pub", "(") => Some(1 + group_length(&words[1..])),
         ("pub", _) => Some(1),
-        ("use", _) => words
-            .iter()
-            .position(|word| word.text == ";")
-            .map(|end| end + 1),
+        ("use", _) => words.iter().position(|word| word.text == ";").map(|end| end + 1),
         ("mod", _) if words.get(2)?.text == ";" => Some(3),
         _ => None,
     }

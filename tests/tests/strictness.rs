@@ -113,7 +113,8 @@ async fn rule_1_framing_is_unambiguous() {
         ("Content-Length: 18446744073709551616", "length_malformed"),
     ];
     for (fields, code) in table {
-        let bytes = format!("POST / HTTP/1.1\r\nHost: h\r\n{fields}\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n");
+        let bytes =
+            format!("POST / HTTP/1.1\r\nHost: h\r\n{fields}\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n");
         check(bytes.as_bytes(), 400, code).await;
     }
     let old = b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
@@ -283,7 +284,13 @@ async fn rule_4_what_frames_a_body_cannot_be_nominated_away() {
     let mut client = stage.connect_and_send(request).await;
     assert_eq!(client.read_response().await.status(), 200);
     let received = stage.origin().received(0);
-    for line in ["\r\nHost: h\r\n", "Content-Length: 2\r\n", "X-Forwarded-For: 192.0.2.1\r\n", "X-Forwarded-Host: h\r\n", "Via: 1.1 "] {
+    for line in [
+        "\r\nHost: h\r\n",
+        "Content-Length: 2\r\n",
+        "X-Forwarded-For: 192.0.2.1\r\n",
+        "X-Forwarded-Host: h\r\n",
+        "Via: 1.1 ",
+    ] {
         assert_eq!(received.matches(line).count(), 1, "{line:?} in {received:?}");
     }
     assert!(received.ends_with("\r\n\r\nhi"));
@@ -298,7 +305,8 @@ async fn rule_5_only_trusted_peers_are_believed() {
         let mut client = stage.connect_and_send(format!("GET / HTTP/1.1\r\nHost: h\r\n{claims}\r\n")).await;
         assert_eq!(client.read_response().await.status(), 200);
         let received = stage.origin().received(0);
-        let value = |name: &str| received.lines().find_map(|line| line.strip_prefix(name)).map(str::trim).map(str::to_owned);
+        let value =
+            |name: &str| received.lines().find_map(|line| line.strip_prefix(name)).map(str::trim).map(str::to_owned);
         assert_eq!(value("X-Forwarded-For:").as_deref(), Some(forwarded_for));
         assert_eq!(value("X-Forwarded-Host:").as_deref(), Some(host));
         assert_eq!(received.matches("X-Forwarded-For").count(), 1);
@@ -395,21 +403,26 @@ async fn pipelined_requests_are_answered_in_order() {
 
 #[tokio::test(start_paused = true)]
 async fn garbage_behind_a_request_is_refused_after_its_answer() {
-    for (garbage, code) in [("garbage\r\n\r\n", "bad_request_line"), ("\0\0\0", "bad_request_line"), ("GET / HTTP/1.1\n\n", "bare_line_end")] {
+    for (garbage, code) in [
+        ("garbage\r\n\r\n", "bad_request_line"),
+        ("\0\0\0", "bad_request_line"),
+        ("GET / HTTP/1.1\n\n", "bare_line_end"),
+    ] {
         let stage = Stage::new(Script::ok());
         let mut client = stage.connect_and_send(format!("{}{garbage}", post("hi"))).await;
         assert_eq!(client.read_response().await.status(), 200, "{garbage:?}");
         assert_eq!(client.read_response().await.status(), 400, "{garbage:?}");
         assert!(client.is_closed().await);
         let outcomes = stage.recorder().wait_for(2).await;
-        assert_eq!(outcomes[1].error.map(|kind| kind.code()), Some(code));
+        assert_eq!(outcomes[1].error.map(proxy_core::ErrorKind::code), Some(code));
         assert!(stage.origin().received_in_all().ends_with("\r\n\r\nhi"));
     }
 }
 
 /// A response that breaks a rule: 502, and its connection is closed.
 async fn check_response(bytes: &[u8], code: &str) {
-    let origin = ScriptedConnector::in_turn([Script::new().read_request().answer(bytes.to_vec()).half_close(), Script::ok()]);
+    let origin =
+        ScriptedConnector::in_turn([Script::new().read_request().answer(bytes.to_vec()).half_close(), Script::ok()]);
     let stage = Stage::over(origin);
     let mut client = stage.connect_and_send(post("x")).await;
     let mut response = client.read_response().await;
@@ -460,7 +473,11 @@ async fn rule_12_bad_response_heads_are_502() {
     check_response(many.as_bytes(), "bad_response").await;
     let interim = "HTTP/1.1 102 Processing\r\n\r\n".repeat(100);
     check_response(interim.as_bytes(), "bad_response").await;
-    check_response(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", "unexpected_upgrade").await;
+    check_response(
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+        "unexpected_upgrade",
+    )
+    .await;
 }
 
 /// The head has left by then, so the connection is all that can say it.

@@ -2,8 +2,8 @@
 
 use http::{Method, StatusCode, Version};
 
-use crate::head::Known;
 use super::tokens::table;
+use crate::head::Known;
 use crate::{ErrorKind, Headers, RequestHead, ResponseHead};
 
 /// How long a body is.
