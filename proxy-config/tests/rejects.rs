@@ -268,6 +268,13 @@ fn http_settings() {
         ],
     );
     check(
+        &http(r#""limits": { "max_head_bytes": "61KiB", "max_headers": 129 }"#),
+        &[
+            "listeners.web.http.limits.max_head_bytes: must be at most 60KiB",
+            "listeners.web.http.limits.max_headers: expected a whole number from 1 to 128, found 129",
+        ],
+    );
+    check(
         &http(r#""limits": { "max_head_bytes": 0, "max_target_bytes": "4GiB", "max_body_bytes": "99999999TiB" }"#),
         &[
             "listeners.web.http.limits.max_head_bytes: must be larger than zero",
@@ -358,6 +365,12 @@ fn route_matches() {
     );
     check(&matching(r#"{ "path_regex": "" }"#), &["listeners.web.http.routes[0].match.path_regex: must not be empty"]);
     check(
+        &matching(r#"{ "path_regex": "/(" }"#),
+        &[
+            r#"listeners.web.http.routes[0].match.path_regex: path expression "/(": found open group without closing ')'"#,
+        ],
+    );
+    check(
         &matching(r#"{ "method": ["GET", "P UT"] }"#),
         &[r#"listeners.web.http.routes[0].match.method[1]: expected a method such as "GET", found "P UT""#],
     );
@@ -441,6 +454,23 @@ fn filters() {
         &[
             r#"listeners.web.http.filters[0].headers.request: a request has exactly one "host"; only "set" can change it"#,
         ],
+    );
+    check(
+        &filter(r#"{ "headers": { "response": { "set": { "Upgrade": "h2c" }, "remove": ["trailer"] } } }"#),
+        &[
+            r#"listeners.web.http.filters[0].headers.response.set: "upgrade" is written by the proxy itself and cannot be edited"#,
+            r#"listeners.web.http.filters[0].headers.response.remove[0]: "trailer" is written by the proxy itself and cannot be edited"#,
+        ],
+    );
+    check(
+        &filter(r#"{ "request_id": { "header": "Content-Length" } }"#),
+        &[
+            r#"listeners.web.http.filters[0].request_id.header: "content-length" is written by the proxy itself and cannot be edited"#,
+        ],
+    );
+    check(
+        &filter(r#"{ "request_id": { "header": "Host" } }"#),
+        &[r#"listeners.web.http.filters[0].request_id.header: "host" names the host"#],
     );
     check(
         &filter(

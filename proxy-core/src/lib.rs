@@ -29,6 +29,9 @@ mod context;
 mod error;
 mod filter;
 mod forwarding;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod head;
 mod http1;
 mod io;

@@ -235,7 +235,10 @@ impl<'a> Exchange<'a> {
             crate::scratch::give(self.upload.into_head());
         } else {
             lease.set_uploading();
-            ctx.set_upload(Some(self.upload));
+            // A body that was never asked for is not sent after the answer.
+            if !self.upload.is_held() {
+                ctx.set_upload(Some(self.upload));
+            }
         }
         let length = framing::body_of(parsed.length, method, status);
         let reusable = reusable && length != Length::UntilClose;

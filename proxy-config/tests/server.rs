@@ -1,0 +1,285 @@
+//! From a configuration to answered requests, through real sockets.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use proxy_config::{Config, Server, ServerError};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// An origin that answers `name` and the head it was sent.
+async fn origin(name: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(answer(stream, name));
+        }
+    });
+    address
+}
+
+async fn answer(mut stream: TcpStream, name: &str) -> std::io::Result<()> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await?);
+    }
+    let body = format!("{name}\n{}", String::from_utf8_lossy(&head).to_lowercase());
+    let fields = "Connection: close\r\nServer: origin";
+    let answer = format!("HTTP/1.1 200 OK\r\n{fields}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    stream.write_all(answer.as_bytes()).await
+}
+
+/// A server that runs until it is stopped.
+struct Running {
+    addresses: Vec<(String, SocketAddr)>,
+    stop: oneshot::Sender<()>,
+    serving: JoinHandle<()>,
+}
+
+impl Running {
+    fn start(config: &str) -> Self {
+        let server = bind(config).unwrap();
+        let addresses = server.addresses().into_iter();
+        let addresses = addresses.map(|(name, address)| (name.to_owned(), address)).collect();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let serving = tokio::spawn(server.run(async { drop(stopped.await) }));
+        Running { addresses, stop, serving }
+    }
+
+    fn address(&self, listener: &str) -> SocketAddr {
+        let mut addresses = self.addresses.iter();
+        addresses.find(|(name, _)| name == listener).expect("a listener of this name").1
+    }
+
+    async fn get(&self, listener: &str, path: &str, fields: &str) -> String {
+        let mut stream = TcpStream::connect(self.address(listener)).await.unwrap();
+        let host = if fields.contains("Host:") { "" } else { "Host: localhost\r\n" };
+        let request = format!("GET {path} HTTP/1.1\r\nConnection: close\r\n{host}{fields}\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    /// Who answered.
+    async fn name(&self, listener: &str, path: &str, fields: &str) -> String {
+        let answer = self.get(listener, path, fields).await;
+        let body = answer.split_once("\r\n\r\n").unwrap().1;
+        body.lines().next().unwrap_or(&answer).to_owned()
+    }
+
+    async fn stop(self) {
+        drop(self.stop);
+        self.serving.await.unwrap();
+    }
+}
+
+fn bind(config: &str) -> Result<Server, ServerError> {
+    let config: Config = config.parse().unwrap_or_else(|errors| panic!("{errors}"));
+    Server::bind(&config)
+}
+
+#[tokio::test]
+async fn requests_go_where_their_route_says() {
+    let (a, b, c) = (origin("a").await, origin("b").await, origin("c").await);
+    let server = Running::start(&format!(
+        r#"{{
+            "listeners": {{ "web": {{ "listen": ["127.0.0.1:0"], "http": {{ "routes": [
+                {{ "match": {{ "host": "*.example.com", "path_prefix": "/v1/" }}, "upstream": "b" }},
+                {{ "match": {{ "path": "/exact", "method": ["PUT", "GET"] }}, "upstream": "b" }},
+                {{ "match": {{ "path_regex": "/users/[0-9]+" }}, "upstream": "b" }},
+                {{ "match": {{ "headers": {{ "X-Canary": "1" }} }}, "upstream": "b" }},
+                {{ "match": {{ "headers": {{ "X-Canary": "1" }} }}, "upstream": "c" }},
+                {{ "match": {{ "query": {{ "to": "c d" }} }}, "upstream": "c" }},
+                {{ "match": {{ "cookies": {{ "beta": "yes" }} }}, "split": {{ "b": 3, "c": 1 }} }},
+                {{ "upstream": "a" }}
+            ] }} }} }},
+            "upstreams": {{
+                "a": {{ "backends": ["{a}"] }}, "b": {{ "backends": ["{b}"] }}, "c": {{ "backends": ["{c}"] }}
+            }}
+        }}"#
+    ));
+    for (path, fields, expected) in [
+        ("/", "", "a"),
+        ("/v1/x", "Host: api.example.com\r\n", "b"),
+        ("/v1/x", "Host: example.com\r\n", "a"),
+        ("/exact", "", "b"),
+        ("/exact/", "", "a"),
+        ("/users/42", "", "b"),
+        ("/users/me", "", "a"),
+        ("/", "x-canary: 1\r\n", "b"), // two routes take it: the first in the file wins
+        ("/?to=c+d", "", "c"),
+    ] {
+        assert_eq!(server.name("web", path, fields).await, expected, "{path} {fields}");
+    }
+    let mut shares = Vec::new();
+    for _ in 0..8 {
+        shares.push(server.name("web", "/", "Cookie: beta=yes\r\n").await);
+    }
+    assert_eq!(shares.iter().filter(|name| *name == "b").count(), 6, "{shares:?}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn listeners_share_upstreams_and_weights_hold() {
+    let (a, b) = (origin("a").await, origin("b").await);
+    let server = Running::start(&format!(
+        r#"{{
+            "workers": 2,
+            "listeners": {{
+                "one": {{ "listen": ["127.0.0.1:0"], "reuse_port": true, "http": {{ "upstream": "api" }} }},
+                "two": {{ "listen": ["127.0.0.1:0"], "http": {{ "upstream": "api" }} }}
+            }},
+            "upstreams": {{ "api": {{ "backends": [
+                {{ "address": "{a}", "weight": 2 }}, "{b}",
+                {{ "address": "127.0.0.1:1", "backup": true }}, {{ "address": "127.0.0.1:2", "weight": 0 }}
+            ] }} }}
+        }}"#
+    ));
+    assert_eq!(server.addresses.len(), 2, "sockets of one address count once: {:?}", server.addresses);
+    let mut names = String::new();
+    for listener in ["one", "two", "one", "two", "one", "two"] {
+        names += &server.name(listener, "/", "").await;
+    }
+    assert_eq!(names, "abaaba");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn filters_and_forwarding_fields_are_as_configured() {
+    let a = origin("a").await;
+    let server = Running::start(&format!(
+        r#"{{
+            "listeners": {{
+                "plain": {{ "listen": ["127.0.0.1:0"], "http": {{ "upstream": "a" }} }},
+                "edited": {{ "listen": ["127.0.0.1:0"], "http": {{
+                    "filters": [
+                        {{ "request_id": {{ "header": "X-Trace" }} }},
+                        {{ "headers": {{
+                            "request": {{ "set": {{ "Host": "inner" }}, "add": {{ "x-a": "1" }}, "remove": ["x-b"] }},
+                            "response": {{ "remove": ["Server"] }}
+                        }} }}
+                    ],
+                    "routes": [ {{ "upstream": "a", "filters": [{{ "headers": {{ "response": {{ "set": {{ "x-r": "1" }} }} }} }}] }} ],
+                    "trusted_proxies": ["127.0.0.0/8"],
+                    "forwarded": {{ "x_forwarded": false, "forwarded": true, "via": false }},
+                    "limits": {{ "max_target_bytes": 20 }}
+                }} }}
+            }},
+            "upstreams": {{ "a": {{ "backends": ["{a}"] }} }}
+        }}"#
+    ));
+    let plain = server.get("plain", "/", "x-forwarded-for: 10.0.0.1\r\n").await.to_lowercase();
+    for line in ["x-forwarded-for: 127.0.0.1\r\n", "via: 1.1 ", "host: localhost\r\n", "server: origin\r\n"] {
+        assert!(plain.contains(line), "{line:?} in {plain}");
+    }
+    let edited = server.get("edited", "/", "x-b: 2\r\nx-real-ip: 10.0.0.1\r\n").await.to_lowercase();
+    for line in ["host: inner\r\n", "x-a: 1\r\n", "x-r: 1\r\n", "forwarded: for=127.0.0.1", "x-real-ip: 10.0.0.1\r\n"] {
+        assert!(edited.contains(line), "{line:?} in {edited}");
+    }
+    assert_eq!(edited.matches("x-trace: ").count(), 2, "to the origin and to the client: {edited}");
+    for part in ["x-b:", "via:", "x-forwarded-for:", "server:"] {
+        assert!(!edited.contains(part), "{part:?} in {edited}");
+    }
+    let long = server.get("edited", &format!("/{}", "x".repeat(20)), "").await;
+    assert!(long.starts_with("HTTP/1.1 414 "), "{long}");
+    server.stop().await;
+}
+
+/// A backend that refuses connections costs no request while another one is there.
+#[tokio::test]
+async fn requests_survive_a_dead_backend() {
+    let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let a = origin("a").await;
+    let server = Running::start(&format!(
+        r#"{{
+            "listeners": {{ "web": {{ "listen": ["127.0.0.1:0"], "http": {{ "routes": [
+                {{ "match": {{ "path": "/once" }}, "upstream": "once" }}, {{ "upstream": "retried" }} ] }} }} }},
+            "upstreams": {{
+                "once": {{ "backends": ["{dead}"], "retry": {{ "attempts": 1 }} }},
+                "retried": {{ "backends": ["{dead}", "{a}"], "retry": {{ "attempts": 2 }} }}
+            }}
+        }}"#
+    ));
+    for _ in 0..6 {
+        assert_eq!(server.name("web", "/", "").await, "a");
+    }
+    let once = server.get("web", "/once", "").await;
+    assert!(once.starts_with("HTTP/1.1 502 "), "{once}");
+    server.stop().await;
+}
+
+/// With one connection per backend the second request waits as long as it was told.
+#[tokio::test]
+async fn waiting_for_a_connection_ends() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let backend = silent.local_addr().unwrap();
+    let server = Running::start(&format!(
+        r#"{{
+            "shutdown": {{ "drain": "0s" }},
+            "listeners": {{ "web": {{ "listen": ["127.0.0.1:0"], "http": {{ "upstream": "a" }} }} }},
+            "upstreams": {{ "a": {{ "backends": ["{backend}"], "retry": {{ "attempts": 1 }},
+                "pool": {{ "max_open_per_backend": 1, "pending_timeout": "20ms" }} }} }}
+        }}"#
+    ));
+    let mut first = TcpStream::connect(server.address("web")).await.unwrap();
+    first.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let _held = silent.accept().await.unwrap();
+    let second = server.get("web", "/", "").await;
+    assert!(second.starts_with("HTTP/1.1 503 "), "{second}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn parts_of_other_builds_are_left_out() {
+    let a = origin("a").await;
+    let server = Running::start(&format!(
+        r#"{{
+            "admin": {{ "listen": "127.0.0.1:0" }},
+            "listeners": {{
+                "web": {{ "listen": ["127.0.0.1:0"], "http": {{
+                    "filters": [{{ "rate_limit": {{ "algorithm": "token_bucket", "key": "client_ip", "rate": "1/h", "burst": 1 }} }}],
+                    "upstream": "a" }} }},
+                "tls": {{ "listen": ["127.0.0.1:0"], "http": {{ "upstream": "a" }},
+                    "tls": {{ "certificates": [{{ "cert": "no.pem", "key": "no.pem" }}] }} }},
+                "proxied": {{ "listen": ["127.0.0.1:0"], "http": {{ "upstream": "a" }}, "proxy_protocol": {{ "trusted": [] }} }},
+                "tcp": {{ "listen": ["127.0.0.1:0"], "tcp": {{ "upstream": "a" }} }},
+                "udp": {{ "listen": ["127.0.0.1:0"], "udp": {{ "upstream": "a" }} }},
+                "forward": {{ "listen": ["127.0.0.1:0"], "forward": {{}} }}
+            }},
+            "upstreams": {{ "a": {{ "selector": "least_connections", "backends": ["{a}"] }} }}
+        }}"#
+    ));
+    let names: BTreeSet<_> = server.addresses.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, BTreeSet::from(["web"]));
+    for _ in 0..3 {
+        assert_eq!(server.name("web", "/", "").await, "a");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_served_says_where() {
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap().into_std().unwrap();
+    let address = taken.local_addr().unwrap();
+    let error = bind(&format!(
+        r#"{{ "listeners": {{ "web": {{ "listen": ["127.0.0.1:0", "{address}"], "http": {{ "upstream": "a" }} }} }},
+            "upstreams": {{ "a": {{ "backends": ["127.0.0.1:1"] }} }} }}"#
+    ))
+    .unwrap_err();
+    let message = format!("listeners.web.listen[1]: cannot listen on {address}: Address already in use");
+    assert!(error.to_string().starts_with(&message), "{error}");
+    assert!(error.is_address_taken());
+    assert_eq!((error.path(), error.address()), ("listeners.web.listen[1]", Some(address)));
+
+    let error = bind(
+        r#"{ "listeners": { "a": { "listen": ["127.0.0.1:0"], "tcp": { "upstream": "a" } } },
+            "upstreams": { "a": { "backends": ["127.0.0.1:1"] } } }"#,
+    )
+    .unwrap_err();
+    assert_eq!(error.to_string(), "listeners: none of them can be served by this build");
+    assert!(!error.is_address_taken());
+}

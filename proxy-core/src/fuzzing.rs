@@ -1,0 +1,103 @@
+//! What the fuzz targets see of the parsers. Not part of the API.
+
+use crate::Limits;
+use crate::http1::chunked::{Decoder, Event};
+use crate::http1::framing::Length;
+use crate::http1::parse;
+
+/// What a parser made of some bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Parsed {
+    /// A whole head.
+    Complete(Head),
+    /// More bytes are needed.
+    Incomplete,
+    /// It is malformed: the reason code.
+    Refused(&'static str),
+}
+
+/// A head, as it was understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Bytes it took.
+    pub consumed: usize,
+    /// Method and target, or the status and nothing.
+    pub start: (String, Vec<u8>),
+    /// Names and values, in order.
+    pub fields: Vec<(Vec<u8>, Vec<u8>)>,
+    /// The bytes of the body, where they are counted; `None` for chunked or until close.
+    pub length: Option<u64>,
+    /// Whether the body is chunked.
+    pub chunked: bool,
+    /// Whether the connection goes on.
+    pub keep_alive: bool,
+    /// The head as it would be written again, without the empty line.
+    pub written: Vec<u8>,
+}
+
+/// Parses a request head with the default limits.
+pub fn request_head(bytes: &[u8]) -> Parsed {
+    match parse::request(bytes, &Limits::default()) {
+        Err(kind) => Parsed::Refused(kind.code()),
+        Ok(None) => Parsed::Incomplete,
+        Ok(Some(parsed)) => {
+            let mut written = Vec::new();
+            parsed.head.write_to(&mut written);
+            let start = (parsed.head.method().to_string(), parsed.head.target().to_vec());
+            complete(parsed.consumed, start, parsed.head.headers(), parsed.length, parsed.options.keep_alive, written)
+        }
+    }
+}
+
+/// Parses a response head with the default limits.
+pub fn response_head(bytes: &[u8]) -> Parsed {
+    match parse::response(bytes, &Limits::default()) {
+        Err(kind) => Parsed::Refused(kind.code()),
+        Ok(None) => Parsed::Incomplete,
+        Ok(Some(parsed)) => {
+            let mut written = Vec::new();
+            parsed.head.write_to(&mut written);
+            let start = (parsed.head.status().as_str().to_owned(), Vec::new());
+            complete(parsed.consumed, start, parsed.head.headers(), parsed.length, parsed.options.keep_alive, written)
+        }
+    }
+}
+
+fn complete(
+    consumed: usize,
+    start: (String, Vec<u8>),
+    headers: &crate::Headers,
+    length: Length,
+    keep_alive: bool,
+    written: Vec<u8>,
+) -> Parsed {
+    let fields = headers.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
+    let chunked = length == Length::Chunked;
+    let length = if let Length::Exact(length) = length { Some(length) } else { None };
+    Parsed::Complete(Head { consumed, start, fields, length, chunked, keep_alive, written })
+}
+
+/// Decodes a chunked body that arrives in these segments: the data and how many bytes lie behind its
+/// end. `None` where it is malformed or does not end.
+pub fn chunked(segments: &[&[u8]]) -> Option<(Vec<u8>, usize)> {
+    let (mut decoder, mut data, mut buffer) = (Decoder::new(), Vec::new(), Vec::new());
+    for (index, segment) in segments.iter().enumerate() {
+        buffer.extend_from_slice(segment);
+        loop {
+            let (skip, event) = decoder.decode(&buffer).ok()?;
+            buffer.drain(..skip);
+            match event {
+                Event::Data(count) => {
+                    data.extend(buffer.drain(..count));
+                    decoder.consume(count);
+                }
+                Event::NeedMore => break,
+                Event::End => {
+                    let behind: usize = segments[index + 1..].iter().map(|segment| segment.len()).sum();
+                    return Some((data, buffer.len() + behind));
+                }
+            }
+        }
+    }
+    None
+}

@@ -1,0 +1,151 @@
+//! When a request is tried again, and when it must not be.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use proxy_core::testing::{Script, ScriptedConnector};
+use proxy_core::{
+    Attempt, AttemptResult, Backend, Candidates, Cluster, ErrorKind, RetryPolicy, SelectionContext, Selector,
+    SharedPool,
+};
+use tests::{GET, Stage, ok, post};
+
+/// The first candidate, and a record of how its attempts ended.
+#[derive(Clone, Default)]
+struct First(Arc<Mutex<Vec<(String, AttemptResult)>>>);
+
+impl Selector for First {
+    fn select(&self, candidates: &Candidates<'_>, _: &SelectionContext<'_>) -> Option<Backend> {
+        candidates.at(0).cloned()
+    }
+
+    fn on_outcome(&self, backend: &Backend, attempt: &Attempt) {
+        self.0.lock().expect("no holder panicked").push((backend.id().to_owned(), attempt.result));
+    }
+}
+
+struct Lab {
+    stage: Stage,
+    selector: First,
+    backends: Vec<Backend>,
+}
+
+/// A stage over the backends `a:1`, `b:1` and `c:1`.
+fn lab(origin: ScriptedConnector, retry: RetryPolicy) -> Lab {
+    let (selector, backends) =
+        (First::default(), ["a:1", "b:1", "c:1"].map(|id| Backend::new(id.parse().expect("an address"))));
+    let builder =
+        backends.iter().cloned().fold(Cluster::builder(selector.clone()), |builder, backend| builder.with(backend));
+    let cluster: Cluster<First, SharedPool> = builder.retry(retry).build_with(origin.pool());
+    Lab { stage: Stage::to(origin, cluster, |builder| builder), selector, backends: backends.into() }
+}
+
+impl Lab {
+    /// Sends a request: the status of its answer, 0 for none.
+    async fn ask(&self, request: &str) -> u16 {
+        let mut client = self.stage.connect_and_send(request).await;
+        let status = client.try_read_response().await.map_or(0, |response| response.status());
+        client.leave().await;
+        status
+    }
+
+    /// Everything must be counted out in the end, and each attempt reported once.
+    fn check_attempts(&self, expected: &[(&str, AttemptResult)]) {
+        let seen = self.selector.0.lock().expect("no holder panicked").clone();
+        let seen: Vec<_> = seen.iter().map(|(id, result)| (id.as_str(), *result)).collect();
+        assert_eq!(seen, expected);
+        assert!(self.backends.iter().all(|backend| backend.in_flight() == 0));
+    }
+}
+
+const OK: AttemptResult = AttemptResult::Response(http::StatusCode::OK);
+const REFUSED: AttemptResult = AttemptResult::Failed(ErrorKind::ConnectRefused);
+const GONE: AttemptResult = AttemptResult::Failed(ErrorKind::UpstreamGone);
+
+fn put(body: &str) -> String {
+    post(body).replace("POST", "PUT")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_connect_goes_elsewhere_whatever_the_method() {
+    for request in [GET.to_owned(), post("body")] {
+        let origin =
+            ScriptedConnector::default().backend_always("a:1", Script::refuse()).backend_always("b:1", Script::ok());
+        let lab = lab(origin, RetryPolicy::default());
+        assert_eq!(lab.ask(&request).await, 200);
+        assert_eq!(lab.stage.origin().tried(), ["a:1", "b:1"]);
+        lab.check_attempts(&[("a:1", REFUSED), ("b:1", OK)]);
+        assert!(lab.stage.origin().received(1).ends_with(request.rsplit("\r\n\r\n").next().unwrap_or_default()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backend_that_refused_is_left_alone_for_a_second() {
+    let origin = ScriptedConnector::default()
+        .backend("a:1", [Script::refuse(), Script::ok()])
+        .backend_always("b:1", Script::ok());
+    let lab = lab(origin, RetryPolicy::default());
+    assert_eq!(lab.ask(GET).await, 200);
+    assert_eq!(lab.ask(GET).await, 200);
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    assert_eq!(lab.ask(GET).await, 200);
+    lab.check_attempts(&[("a:1", REFUSED), ("b:1", OK), ("b:1", OK), ("a:1", OK)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unanswered_request_goes_elsewhere_only_if_that_is_safe() {
+    let table = [(GET.to_owned(), 200), (put("body"), 200), (put(&"x".repeat(70_000)), 502), (post("body"), 502)];
+    for (request, status) in table {
+        let origin = ScriptedConnector::default()
+            .backend_always("a:1", Script::new().read_request().close())
+            .backend_always("b:1", Script::ok());
+        let lab = lab(origin, RetryPolicy::default());
+        assert_eq!(lab.ask(&request).await, status, "{}", &request[..20]);
+        match status {
+            200 => lab.check_attempts(&[("a:1", GONE), ("b:1", OK)]),
+            _ => lab.check_attempts(&[("a:1", GONE)]),
+        }
+    }
+}
+
+/// The origin closes the kept connection just as it is used again.
+#[tokio::test(start_paused = true)]
+async fn a_stale_connection_costs_a_safe_request_nothing() {
+    for (second, status) in [(GET.to_owned(), 200), (post("x"), 502)] {
+        let stale = Script::new().read_request().answer(ok("one")).read_head().close();
+        let origin = ScriptedConnector::default().backend("a:1", [stale, Script::ok()]);
+        let lab = lab(origin, RetryPolicy { attempts: 2, budget_percent: 0, ..RetryPolicy::default() });
+        assert_eq!(lab.ask(GET).await, 200);
+        assert_eq!(lab.ask(&second).await, status, "{second:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_are_bounded_and_the_later_ones_wait() {
+    let origin = ScriptedConnector::always(Script::refuse());
+    let retry = RetryPolicy {
+        attempts: 3,
+        backoff: Duration::from_secs(8),
+        max_backoff: Duration::from_secs(8),
+        ..RetryPolicy::default()
+    };
+    let lab = lab(origin, retry);
+    let started = tokio::time::Instant::now();
+    assert_eq!(lab.ask(GET).await, 502);
+    lab.check_attempts(&[("a:1", REFUSED), ("b:1", REFUSED), ("c:1", REFUSED)]);
+    assert!(started.elapsed() < Duration::from_secs(8), "full jitter stays below the bound");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_budget_bounds_retries() {
+    let origin = ScriptedConnector::default()
+        .backend_always("a:1", Script::new().read_request().close())
+        .backend_always("b:1", Script::ok());
+    let lab = lab(origin, RetryPolicy { budget_percent: 0, ..RetryPolicy::default() });
+    let mut failed = 0;
+    for _ in 0..30 {
+        failed += u32::from(lab.ask(GET).await == 502);
+    }
+    // Ten retries are the reserve.
+    assert_eq!(failed, 20);
+}
