@@ -229,7 +229,7 @@ async fn waiting_for_a_connection_ends() {
     first.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     let _held = silent.accept().await.unwrap();
     let second = server.get("web", "/", "").await;
-    assert!(second.starts_with("HTTP/1.1 503 "), "{second}");
+    assert!(second.starts_with("HTTP/1.1 504 "), "{second}");
     server.stop().await;
 }
 

@@ -49,6 +49,11 @@ pub fn request_head(bytes: &[u8]) -> Parsed {
     }
 }
 
+/// Whether this is a whole request head, and nothing more: for benches.
+pub fn is_request_head(bytes: &[u8]) -> bool {
+    matches!(parse::request(bytes, &Limits::default()), Ok(Some(_)))
+}
+
 /// Parses a response head with the default limits.
 pub fn response_head(bytes: &[u8]) -> Parsed {
     match parse::response(bytes, &Limits::default()) {

@@ -128,6 +128,14 @@ async fn an_origin_that_ignores_expect_gets_the_body_after_a_second() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_expectation_of_http_1_0_is_ignored() {
+    let stage = plain_stage(Script::ok());
+    let request = "POST / HTTP/1.0\r\nHost: h\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\nhi";
+    assert_eq!(stage.connect_and_send(request).await.read_response().await.text(), "ok");
+    assert_eq!(stage.origin().received(0), "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi");
+}
+
+#[tokio::test(start_paused = true)]
 async fn interim_responses_pass_but_not_to_old_clients() {
     let hints = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
     let script = || Script::new().read_request().answer(format!("{hints}{}", ok("hi")));

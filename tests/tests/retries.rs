@@ -34,8 +34,7 @@ struct Lab {
 fn lab(origin: ScriptedConnector, retry: RetryPolicy) -> Lab {
     let (selector, backends) =
         (First::default(), ["a:1", "b:1", "c:1"].map(|id| Backend::new(id.parse().expect("an address"))));
-    let builder =
-        backends.iter().cloned().fold(Cluster::builder(selector.clone()), |builder, backend| builder.with(backend));
+    let builder = backends.iter().cloned().fold(Cluster::builder(selector.clone()), proxy_core::ClusterBuilder::with);
     let cluster: Cluster<First, SharedPool> = builder.retry(retry).build_with(origin.pool());
     Lab { stage: Stage::to(origin, cluster, |builder| builder), selector, backends: backends.into() }
 }

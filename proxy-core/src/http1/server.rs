@@ -37,14 +37,14 @@ pub(crate) async fn serve(io: Box<dyn Io>, peer: Arc<Peer>, shared: Arc<Shared>,
     loop {
         let next = match connection.read_head().await {
             Heads::Request(parsed) => connection.exchange(parsed).await,
-            Heads::Malformed(kind) => connection.refuse(kind).await,
+            Heads::Malformed(kind) => Box::pin(connection.refuse(kind)).await,
             Heads::Closed => Next::Close,
         };
         match next {
             Next::Request => {}
             Next::Close => break,
             Next::Linger => {
-                connection.linger().await;
+                Box::pin(connection.linger()).await;
                 break;
             }
         }
@@ -161,18 +161,21 @@ impl Connection {
         let answering = Asked::new(&parsed);
         let mut exchange = self.begin(&parsed);
         let options = parsed.options;
-        let request = match self.body(&parsed) {
-            Ok(body) => Request::new(parsed.head, body),
+        let body = match self.body(&parsed) {
+            Ok(body) => body,
             Err(kind) => {
                 self.unread = true;
                 let response = exchange.refuse(&kind.into());
-                return self.answer(exchange, response, answering, false).await;
+                return Box::pin(self.answer(exchange, response, answering, false)).await;
             }
         };
         // A client that was refused a tunnel may have begun to use it.
         let connect = answering.method == Method::CONNECT;
         self.unread |= connect;
-        let result = self.run(&mut exchange, request, options).await;
+        let result = {
+            let mut slot = Some(Request::new(parsed.head, body));
+            self.run(&mut exchange, &mut slot, options).await
+        };
         self.timer = std::mem::take(&mut exchange.ctx().timer);
         match result {
             Ok(response) => {
@@ -183,7 +186,7 @@ impl Connection {
             }
             Err(ErrorKind::TotalTimeout) => {
                 let response = exchange.refuse(&ErrorKind::TotalTimeout.into());
-                self.answer(exchange, response, answering, false).await
+                Box::pin(self.answer(exchange, response, answering, false)).await
             }
             Err(kind) => {
                 exchange.fail(kind);
@@ -225,7 +228,7 @@ impl Connection {
     async fn run(
         &mut self,
         exchange: &mut Exchange,
-        request: Request,
+        request: &mut Option<Request>,
         options: Options,
     ) -> Result<Response, ErrorKind> {
         let deadline = exchange.ctx().clocks.deadline;
@@ -296,7 +299,8 @@ impl Connection {
         }
         crate::scratch::give(relay.into_head());
         match tunnel {
-            Some(upgraded) => self.tunnel(exchange, upgraded).await,
+            // Rare and large: boxed, so that an idle connection's task has no room for it.
+            Some(upgraded) => Box::pin(self.tunnel(exchange, upgraded)).await,
             None => self.conclude(exchange, keep_alive).await,
         }
     }
@@ -400,7 +404,7 @@ impl Connection {
         }
         match self.unpark() {
             Some(None) if keep_alive => Next::Request,
-            Some(Some(decoder)) if keep_alive => self.drain(decoder).await,
+            Some(Some(decoder)) if keep_alive => Box::pin(self.drain(decoder)).await,
             Some(_) => Next::Linger,
             None => Next::Close,
         }

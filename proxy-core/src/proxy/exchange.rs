@@ -3,12 +3,13 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, Version, header};
 
 use super::chain::{CatchPanic, run_on_request};
 use super::{Named, Route, Shared};
 use crate::clock::Instant;
 use crate::forwarding;
+use crate::head::Known;
 use crate::http1::framing::Options;
 use crate::{
     AttemptResult, Context, Error, ErrorKind, Fault, Flow, Outcome, Phase, Request, Response, Result, Timings,
@@ -37,10 +38,15 @@ impl Exchange {
     }
 
     /// Filters, routes, sends and filters again. Always has an answer.
-    pub(crate) async fn run(&mut self, mut request: Request, options: Options) -> Response {
+    ///
+    /// The request stays in the caller's slot until it is sent: each function that took it by value
+    /// would keep room for it in the connection's task.
+    pub(crate) async fn run(&mut self, slot: &mut Option<Request>, options: Options) -> Response {
         let shared = Arc::clone(&self.shared);
-        self.prepare(&mut request, options);
-        match self.send(&shared, request).await {
+        if let Some(request) = slot {
+            self.prepare(request, options);
+        }
+        match self.send(&shared, slot).await {
             Ok(response) => self.respond(response),
             Err(error) => self.refuse(&error),
         }
@@ -49,6 +55,10 @@ impl Exchange {
     /// Hop-by-hop fields go first, ours come after: a client cannot nominate ours away.
     fn prepare(&mut self, request: &mut Request, options: Options) {
         let shared = Arc::clone(&self.shared);
+        // HTTP/1.0 knows no expectations (RFC 9110 §10.1.1); forwarded as HTTP/1.1 it would be one.
+        if request.head().version() == Version::HTTP_10 {
+            request.head_mut().headers_mut().remove_known(Known::Expect);
+        }
         let ctx = self.ctx();
         ctx.phase = Phase::Filter;
         ctx.upgrade_requested = shared.forwarding.apply(request.head_mut(), ctx.peer(), ctx.scheme(), options.upgrade)
@@ -82,16 +92,17 @@ impl Exchange {
         response
     }
 
-    async fn send(&mut self, shared: &Shared, mut request: Request) -> Result<Response> {
+    async fn send(&mut self, shared: &Shared, slot: &mut Option<Request>) -> Result<Response> {
+        let request = slot.as_mut().ok_or(ErrorKind::ClientGone)?;
         for filter in &shared.filters {
-            if let Flow::Respond(response) = self.filter(filter, &mut request).await? {
+            if let Flow::Respond(response) = self.filter(filter, request).await? {
                 return Ok(response);
             }
         }
-        let routed = self.route(shared, &request)?;
+        let routed = self.route(shared, request)?;
         let route = self.ctx().route.and_then(|index| shared.route_at(index));
         for filter in route.map_or(&[][..], Route::filters) {
-            if let Flow::Respond(response) = self.filter(filter, &mut request).await? {
+            if let Flow::Respond(response) = self.filter(filter, request).await? {
                 return Ok(response);
             }
         }
@@ -102,7 +113,7 @@ impl Exchange {
         ctx.set_upstream(&named.name);
         ctx.phase = Phase::Connect;
         let keeps_upgrade = ctx.upgrade_requested;
-        let mut response = CatchPanic(named.upstream.send(request, ctx)).await?;
+        let mut response = CatchPanic(named.upstream.send(slot.take().ok_or(ErrorKind::ClientGone)?, ctx)).await?;
         let keep = keeps_upgrade && response.has_tunnel();
         forwarding::strip_response(response.head_mut().headers_mut(), keep);
         Ok(response)

@@ -77,6 +77,7 @@ fn request(shared: &Shared, parts: http::request::Parts, body: Body) -> Result<R
 }
 
 async fn run(shared: &Shared, exchange: &mut Exchange, request: Request) -> Response {
+    let request = &mut Some(request);
     let options = Options { keep_alive: true, upgrade: false };
     match shared.timeouts.total {
         None => exchange.run(request, options).await,
