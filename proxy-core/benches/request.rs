@@ -22,7 +22,9 @@ impl Filter for Waits {
     }
 }
 
-fn proxy(filters: usize, make: fn() -> Box<dyn Filter>) -> TestProxy {
+type Make = fn() -> Box<dyn Filter>;
+
+fn proxy(filters: usize, make: Make) -> TestProxy {
     let origin = ScriptedConnector::always(Script::ok());
     let mut builder = Proxy::builder().upstream("origin", origin.cluster());
     for _ in 0..filters {
@@ -32,7 +34,7 @@ fn proxy(filters: usize, make: fn() -> Box<dyn Filter>) -> TestProxy {
 }
 
 fn requests(c: &mut Criterion) {
-    let table: [(&str, usize, fn() -> Box<dyn Filter>); 3] = [
+    let table: [(&str, usize, Make); 3] = [
         ("no filter", 0, || Box::new(Nothing)),
         ("three filters without hooks", 3, || Box::new(Nothing)),
         ("three filters that may wait", 3, || Box::new(Waits)),
