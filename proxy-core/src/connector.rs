@@ -1,6 +1,7 @@
 //! How connections to backends are made.
 
 use std::io;
+use std::net::SocketAddr;
 
 use async_trait::async_trait;
 use tokio::net::{TcpStream, UnixStream};
@@ -26,12 +27,18 @@ pub trait Connector: Send + Sync + 'static {
 #[non_exhaustive]
 pub struct TcpConnector;
 
+/// Every address of a name. Any failure is `NotFound`, as [`Connector::connect`] promises.
+async fn resolve(name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let addresses = tokio::net::lookup_host((name, port)).await;
+    addresses.map(Iterator::collect).map_err(|error| io::Error::new(io::ErrorKind::NotFound, error))
+}
+
 #[async_trait]
 impl Connector for TcpConnector {
     async fn connect(&self, target: &Target) -> io::Result<Box<dyn Io>> {
         let stream = match target.backend().address() {
             Address::Tcp(address) => TcpStream::connect(address).await?,
-            Address::Name(name, port) => TcpStream::connect((name.as_str(), *port)).await?,
+            Address::Name(name, port) => TcpStream::connect(&resolve(name, *port).await?[..]).await?,
             Address::Unix(path) => return Ok(Box::new(UnixStream::connect(path).await?)),
         };
         stream.set_nodelay(true)?;

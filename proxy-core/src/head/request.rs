@@ -73,6 +73,9 @@ impl RequestHead {
 
     /// The path of the target, still percent-encoded; `*` for `OPTIONS *`, empty for CONNECT.
     pub fn path(&self) -> &str {
+        if *self.method() == Method::CONNECT {
+            return "";
+        }
         split_target(self.origin_form()).0
     }
 
