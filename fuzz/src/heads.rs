@@ -2,7 +2,7 @@
 
 use proxy_core::fuzzing::{self, Head, Parsed};
 
-use crate::peer;
+use crate::{peer, strict};
 
 /// A request head: one meaning however it arrives, the same as httparse's, and hyper frames it alike.
 pub(crate) fn request(bytes: &[u8]) -> Result<(), String> {
@@ -17,6 +17,7 @@ pub(crate) fn request(bytes: &[u8]) -> Result<(), String> {
     let start = (theirs.method.unwrap_or_default().to_owned(), theirs.path.unwrap_or_default().as_bytes().to_vec());
     check_equal(&head, &start, theirs.headers)?;
     check_lines(used)?;
+    strict::check_framing(used, &head)?;
     peer::check_framing(used, &head)
 }
 

@@ -12,6 +12,7 @@ mod connection;
 mod heads;
 mod mutate;
 mod peer;
+mod strict;
 
 use mutate::Mutator;
 

@@ -1,4 +1,4 @@
-//! Heads: parsing, beside httparse alone.
+//! Heads: parsing, beside httparse alone, and writing onwards.
 //!
 //! Run: `cargo bench -p proxy-core --all-features --bench head`
 
@@ -6,6 +6,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use http::{HeaderName, HeaderValue};
 use proxy_core::fuzzing;
 
 fn head(fields: usize) -> Vec<u8> {
@@ -34,6 +35,44 @@ fn parse(c: &mut Criterion) {
     }
 }
 
+fn responses(c: &mut Criterion) {
+    for fields in [0, 12, 40] {
+        let request = String::from_utf8(head(fields)).expect("ASCII");
+        let (_, lines) = request.split_once("Host: example.com\r\n").expect("a host");
+        let bytes = format!("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n{lines}").into_bytes();
+        assert!(fuzzing::parse_response(&bytes).is_some());
+        c.bench_function(&format!("response: parse, index and check {} fields", fields + 1), |b| {
+            b.iter(|| fuzzing::parse_response(black_box(&bytes)));
+        });
+        c.bench_function(&format!("response: httparse alone, {} fields", fields + 1), |b| {
+            b.iter(|| {
+                let mut fields = [httparse::EMPTY_HEADER; 64];
+                httparse::Response::new(&mut fields).parse(black_box(&bytes)).is_ok()
+            });
+        });
+    }
+}
+
+/// As it came; and with one field set, one added and one removed.
+fn write(c: &mut Criterion) {
+    let bytes = head(12);
+    let [unedited, mut edited] = [0; 2].map(|_| fuzzing::parse_request(&bytes).expect("a legal head"));
+    let headers = edited.headers_mut();
+    headers.insert(HeaderName::from_static("accept-1"), HeaderValue::from_static("*/*"));
+    headers.append(HeaderName::from_static("x-request-id"), HeaderValue::from_static("0123456789abcdef"));
+    headers.remove("cookie-4");
+    let mut out = Vec::with_capacity(2 * bytes.len());
+    for (name, head) in [("unedited", unedited), ("edited thrice", edited)] {
+        c.bench_function(&format!("write 13 fields, {name}"), |b| {
+            b.iter(|| {
+                out.clear();
+                fuzzing::write_request(black_box(&head), &mut out);
+                out.len()
+            });
+        });
+    }
+}
+
 fn framing(c: &mut Criterion) {
     let body = b"1000\r\n".iter().chain([b'x'; 4096].iter()).chain(b"\r\n0\r\n\r\n").copied().collect::<Vec<_>>();
     c.bench_function("decode a chunked body of 4 KiB", |b| b.iter(|| fuzzing::chunked(black_box(&[&body]))));
@@ -42,6 +81,6 @@ fn framing(c: &mut Criterion) {
 criterion_group! {
     name = benches;
     config = Criterion::default().warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
-    targets = parse, framing
+    targets = parse, responses, write, framing
 }
 criterion_main!(benches);

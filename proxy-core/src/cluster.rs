@@ -11,6 +11,7 @@ use http::Method;
 
 use crate::attempt::{AttemptGuard, AttemptSink};
 use crate::clock::Instant;
+use crate::guard::guarded;
 use crate::http1::client::{self, Failure, Rules};
 use crate::pool::{Connection, Lease, Pool, SharedPool, Target};
 use crate::{
@@ -87,9 +88,17 @@ struct Core<S> {
 
 impl<S: Selector> AttemptSink for Core<S> {
     fn attempt_ended(&self, backend: &Backend, attempt: &Attempt) {
-        self.selector.on_outcome(backend, attempt);
+        // It runs in a drop: a panic there would end the process where another is on its way. What
+        // it says has been logged, and there is nobody else to tell.
+        let _ = guarded(|| {
+            self.selector.on_outcome(backend, attempt);
+            Ok(())
+        });
         if let Some(observer) = &self.observer {
-            observer.on_attempt(backend, attempt);
+            let _ = guarded(|| {
+                observer.on_attempt(backend, attempt);
+                Ok(())
+            });
         }
     }
 }

@@ -1,9 +1,9 @@
-//! What the fuzz targets see of the parsers. Not part of the API.
+//! What the fuzz targets and benches see of the parsers. Not part of the API.
 
-use crate::Limits;
 use crate::http1::chunked::{Decoder, Event};
 use crate::http1::framing::Length;
 use crate::http1::parse;
+use crate::{Limits, RequestHead, ResponseHead};
 
 /// What a parser made of some bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,4 +105,19 @@ pub fn chunked(segments: &[&[u8]]) -> Option<(Vec<u8>, usize)> {
         }
     }
     None
+}
+
+/// Parses a request head with the default limits and nothing around it: for benches.
+pub fn parse_request(bytes: &[u8]) -> Option<RequestHead> {
+    Some(parse::request(bytes, &Limits::default()).ok()??.head)
+}
+
+/// Parses a response head with the default limits and nothing around it: for benches.
+pub fn parse_response(bytes: &[u8]) -> Option<ResponseHead> {
+    Some(parse::response(bytes, &Limits::default()).ok()??.head)
+}
+
+/// Appends a request head as it goes to an origin, without the empty line: for benches.
+pub fn write_request(head: &RequestHead, out: &mut Vec<u8>) {
+    head.write_to(out);
 }

@@ -32,6 +32,7 @@ mod forwarding;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod guard;
 mod head;
 mod http1;
 mod io;

@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::sync::futures::OwnedNotified;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
+use crate::guard::guarded;
 use crate::proxy::Shared;
 use crate::{Admission, Filter, Io, Listener, Peer, Proxy, http1};
 
@@ -175,10 +176,10 @@ async fn serve_connection(io: Box<dyn Io>, peer: Arc<Peer>, shared: Arc<Shared>,
 fn hold(shared: &Shared, peer: &Peer) -> Option<Vec<Box<dyn Any + Send>>> {
     let mut held = Vec::new();
     for filter in &shared.filters {
-        match filter.on_connection(peer) {
-            Admission::Admit => {}
-            Admission::Hold(guard) => held.push(guard),
-            Admission::Refuse => {
+        match guarded(|| Ok(filter.on_connection(peer))) {
+            Ok(Admission::Admit) => {}
+            Ok(Admission::Hold(guard)) => held.push(guard),
+            Ok(Admission::Refuse) | Err(_) => {
                 tracing::debug!(client = ?peer.address, "connection refused by a filter");
                 return None;
             }

@@ -146,6 +146,9 @@ async fn a_client_that_leaves_ends_its_request_once() {
     let halting = || Script::new().read_request().answer("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc");
     let table = [
         (slow(), GET.to_owned(), false, "client_gone"),
+        // Its body is sent, or kept for another attempt.
+        (slow(), post("hello"), false, "client_gone"),
+        (slow(), post("hello").replace("POST", "PUT"), false, "client_gone"),
         (slow(), "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nabc".to_owned(), false, "body_aborted"),
         (halting(), GET.to_owned(), true, "client_gone"),
     ];
@@ -228,5 +231,19 @@ async fn a_task_dropped_anywhere_ends_each_request_once() {
             assert!(polls > 3, "nothing was interrupted");
             break;
         }
+    }
+}
+
+/// A body on its way has one half of the connection. It must not keep the other half alive.
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_is_dropped_is_closed() {
+    for sent in [GET, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nabc"] {
+        let stage = Stage::new(Script::new().read_request());
+        let mut client = stage.connect_and_send(sent).await;
+        // Time stands still until the proxy waits for its origin.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        client.stop_server().await;
+        assert!(client.is_closed().await, "{sent:?}");
+        assert_eq!(stage.code().await, "shutting_down", "{sent:?}");
     }
 }

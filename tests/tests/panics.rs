@@ -177,12 +177,6 @@ impl Filter for Shy {
     }
 }
 
-impl Observer for Shy {
-    fn on_connection_opened(&self, _: &Peer) {
-        panic!("trouble");
-    }
-}
-
 /// The accept loop lives on: a panic there would end the whole server.
 #[tokio::test(start_paused = true)]
 async fn at_a_connection_refuses_it() {

@@ -7,6 +7,7 @@ use bytes::{Buf, Bytes};
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
+use crate::guard::guarded;
 use crate::{Error, ErrorKind, Result};
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
@@ -71,7 +72,8 @@ impl Boxed {
 
     pub(super) fn poll_data(&mut self, cx: &mut Task<'_>) -> Poll<Result<Option<usize>>> {
         while self.current.is_empty() && !self.ended {
-            match ready!(self.body.as_mut().poll_frame(cx)).transpose()? {
+            let body = self.body.as_mut();
+            match ready!(guarded(|| Ok(body.poll_frame(cx)))?).transpose()? {
                 Some(frame) => self.accept(frame),
                 None => self.ended = true,
             }

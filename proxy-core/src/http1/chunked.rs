@@ -31,7 +31,9 @@ pub(crate) enum Event {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    Size { digits: u8 },
+    Size {
+        digits: u8,
+    },
     Extension,
     SizeFeed,
     Data,
@@ -39,6 +41,8 @@ enum State {
     DataFeed,
     Trailers,
     End,
+    /// Malformed: nobody knows any more where the message ends, whoever asks again.
+    Broken,
 }
 
 /// Decodes a body that arrives in pieces.
@@ -65,7 +69,7 @@ impl Decoder {
                 _ if at == bytes.len() => return Ok((at, Event::NeedMore)),
                 State::Data => return Ok((at, Event::Data(self.available(bytes.len() - at)))),
                 _ => {
-                    self.step(bytes[at])?;
+                    self.step(bytes[at]).inspect_err(|_| self.state = State::Broken)?;
                     at += 1;
                 }
             }

@@ -181,7 +181,7 @@ impl Connection {
             Ok(response) => {
                 let last =
                     self.draining.is_on() || self.shared.limits.max_requests_per_connection == Some(self.requests);
-                let keep_alive = options.keep_alive && !last && !connect && !exchange.is_clients_fault();
+                let keep_alive = options.keep_alive && !last && !connect && !exchange.ends_connection();
                 self.answer(exchange, response, answering, keep_alive).await
             }
             Err(ErrorKind::TotalTimeout) => {
@@ -253,6 +253,7 @@ impl Connection {
     /// Reads ahead while a request waits. The end of the client's side means that it left, unless
     /// half-closed clients are served.
     fn client_left(&mut self, cx: &mut Task<'_>) -> bool {
+        self.take_home();
         let Some(reader) = &mut self.reader else { return false };
         while reader.buffer.len() < AHEAD && !reader.eof {
             match reader.poll_await(cx) {
@@ -263,6 +264,18 @@ impl Connection {
             }
         }
         reader.eof && !self.shared.half_close
+    }
+
+    /// Takes the reader back from a body that was read to its end.
+    fn take_home(&mut self) {
+        if self.reader.is_some() {
+            return;
+        }
+        match self.stream.unpark() {
+            Some(parked) if parked.decoder.is_end() => self.reader = Some(parked.reader),
+            Some(parked) => self.stream.park(parked),
+            None => {}
+        }
     }
 
     /// Answers a head that cannot be served.
@@ -307,6 +320,7 @@ impl Connection {
 
     /// A body that nobody will read, and that is too large to be thrown away, ends the connection.
     fn must_close_after(&mut self, ctx: &mut Context) -> bool {
+        self.take_home();
         if self.reader.is_some() {
             return false;
         }
@@ -316,16 +330,17 @@ impl Connection {
         if uploading {
             return false;
         }
-        match self.unpark() {
-            Some(decoder) => decoder.is_some_and(|decoder| self.is_too_much(&decoder)),
-            None => true,
-        }
+        // It stays parked until the response is written: what is left of the body is no request.
+        let Some(parked) = self.stream.unpark() else { return true };
+        let too_much = self.is_too_much(&parked);
+        self.stream.park(parked);
+        too_much
     }
 
-    fn is_too_much(&mut self, decoder: &Decoder) -> bool {
+    fn is_too_much(&self, parked: &Parked) -> bool {
+        let Parked { reader, decoder } = parked;
         let too_much = decoder.exact().is_some_and(|left| left > self.shared.limits.max_drain_bytes);
-        let waits = self.reader.as_ref().is_some_and(Reader::owes_continue);
-        too_much || (waits && !decoder.is_end())
+        too_much || (reader.owes_continue() && !decoder.is_end())
     }
 
     async fn relay(&mut self, exchange: &mut Exchange, relay: &mut Relay) -> Result<(), ErrorKind> {
@@ -340,7 +355,7 @@ impl Connection {
                 exchange.ctx().received = sending.sent();
                 upload = None;
                 if let Err(error) = result
-                    && error.fault() == crate::Fault::Client
+                    && error.fault() != crate::Fault::Upstream
                 {
                     return Poll::Ready(Err(error));
                 }
@@ -467,6 +482,12 @@ impl Connection {
         exchange.sent(moved.b_to_a);
         exchange.finish(Instant::now());
         Next::Close
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.stream.abandon();
     }
 }
 

@@ -21,6 +21,8 @@ struct Inner {
     io: Mutex<Box<dyn Io>>,
     /// The read half, given home by a request body that was dropped.
     parked: Mutex<Option<Parked>>,
+    /// Nobody is at home any more.
+    abandoned: AtomicBool,
     /// A request body is still being written.
     uploading: AtomicBool,
     /// TCP keeps nothing back: there is nothing to flush.
@@ -34,6 +36,7 @@ impl Stream {
             unbuffered,
             io: Mutex::new(io),
             parked: Mutex::new(None),
+            abandoned: AtomicBool::new(false),
             uploading: AtomicBool::new(false),
         }))
     }
@@ -92,12 +95,29 @@ impl Stream {
         Poll::Ready(Ok(()))
     }
 
+    fn parked(&self) -> MutexGuard<'_, Option<Parked>> {
+        self.0.parked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn park(&self, parked: Parked) {
-        *self.0.parked.lock().unwrap_or_else(PoisonError::into_inner) = Some(parked);
+        let mut home = self.parked();
+        if !self.0.abandoned.load(Ordering::Relaxed) {
+            *home = Some(parked);
+        }
     }
 
     pub(crate) fn unpark(&self) -> Option<Parked> {
-        self.0.parked.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.parked().take()
+    }
+
+    /// The connection's task has ended. A reader left at home holds the stream it lies in: nothing
+    /// would ever close it.
+    pub(crate) fn abandon(&self) {
+        let mut home = self.parked();
+        self.0.abandoned.store(true, Ordering::Relaxed);
+        let left = home.take();
+        drop(home);
+        drop(left);
     }
 
     pub(crate) fn set_uploading(&self, uploading: bool) {

@@ -1,11 +1,11 @@
 //! The filters around a request, and their hooks with a net under them.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as Task, Poll};
 
 use super::{Route, Shared};
+use crate::guard::guarded;
 use crate::{Backend, Context, Error, ErrorKind, Filter, Flow, Outcome, Request, RequestHead, Response, Result};
 
 /// Filters in the order they run.
@@ -70,16 +70,6 @@ pub(super) async fn run_on_request(filter: &Arc<dyn Filter>, request: &mut Reque
     CatchPanic(hook).await
 }
 
-/// An error for a plugin that panics: its own request pays, nothing else.
-fn guarded<T>(hook: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(hook)).unwrap_or_else(|_| Err(panicked()))
-}
-
-fn panicked() -> Error {
-    tracing::error!("a plugin panicked");
-    ErrorKind::PluginPanic.into()
-}
-
 fn plain_answer(error: &Error) -> Response {
     let status = error.status();
     let reason = status.canonical_reason().unwrap_or("error");
@@ -93,7 +83,9 @@ impl<T> Future for CatchPanic<'_, T> {
     type Output = Result<T>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<Self::Output> {
-        let polled = catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(cx)));
-        polled.unwrap_or_else(|_| Poll::Ready(Err(panicked())))
+        match guarded(|| Ok(self.0.as_mut().poll(cx))) {
+            Ok(polled) => polled,
+            Err(panicked) => Poll::Ready(Err(panicked)),
+        }
     }
 }

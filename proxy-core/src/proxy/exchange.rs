@@ -147,9 +147,9 @@ impl Exchange {
         self.error.get_or_insert(kind);
     }
 
-    /// The client broke a rule within this request: where its next one begins is anybody's guess.
-    pub(crate) fn is_clients_fault(&self) -> bool {
-        self.error.is_some_and(|kind| kind.fault() == Fault::Client)
+    /// The client broke a rule, or a plugin left nobody knows what behind.
+    pub(crate) fn ends_connection(&self) -> bool {
+        self.error.is_some_and(|kind| kind.fault() == Fault::Client || kind == ErrorKind::PluginPanic)
     }
 
     /// Bytes written to the client.

@@ -128,7 +128,7 @@ impl Guarded {
         let Poll::Ready(result) = upload.poll(cx) else { return Ok(()) };
         self.upload = None;
         match result {
-            Err(error) if error.fault() == Fault::Client => Err(error),
+            Err(error) if error.fault() != Fault::Upstream => Err(error),
             _ => Ok(()),
         }
     }
