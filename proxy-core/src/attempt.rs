@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use http::StatusCode;
+
 use crate::backend::InFlight;
 use crate::clock::Instant;
 use crate::{Attempt, AttemptResult, Backend, ErrorKind};
@@ -39,6 +41,12 @@ impl AttemptGuard {
     pub(crate) fn first_byte(&mut self, now: Instant) {
         self.first_byte = Some(now);
         self.backend.observe_latency(now - self.started);
+    }
+
+    /// The response is there. That is how it ended unless the engine says otherwise, which it does
+    /// neither for a plugin's own request nor for one that a decorator sends once more.
+    pub(crate) fn answered(&mut self, status: StatusCode) {
+        self.result = AttemptResult::Response(status);
     }
 
     /// It ends now, in this way.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use http::Method;
+use http::{Method, StatusCode};
 
 use crate::attempt::{AttemptGuard, AttemptSink};
 use crate::clock::Instant;
@@ -208,10 +208,13 @@ impl<S: Selector, P: Pool> Cluster<S, P> {
         ctx.set_backend(backend.clone());
     }
 
-    fn answered(&self, backend: &Backend, ctx: &mut Context) {
+    fn answered(&self, backend: &Backend, status: StatusCode, ctx: &mut Context) {
         let first_byte = ctx.clocks.first_byte;
-        if let Some((attempt, first_byte)) = ctx.attempt.as_mut().zip(first_byte) {
-            attempt.first_byte(first_byte);
+        if let Some(attempt) = &mut ctx.attempt {
+            attempt.answered(status);
+            if let Some(first_byte) = first_byte {
+                attempt.first_byte(first_byte);
+            }
         }
         self.core.quarantine.release(backend);
     }
@@ -255,7 +258,7 @@ impl<S: Selector, P: Pool> Upstream for Cluster<S, P> {
             };
             let (error, again) = match tried {
                 Tried::Answered(response) => {
-                    self.answered(&backend, ctx);
+                    self.answered(&backend, response.head().status(), ctx);
                     return Ok(response);
                 }
                 Tried::NotConnected(error, rest) => {

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use proxy_core::testing::{Script, ScriptedConnector};
 use proxy_core::{
-    Attempt, AttemptResult, Backend, Candidates, Cluster, ErrorKind, RetryPolicy, SelectionContext, Selector,
-    SharedPool,
+    Attempt, AttemptResult, Backend, Body, Candidates, Cluster, Context, ErrorKind, Request, RequestHead, RetryPolicy,
+    SelectionContext, Selector, SharedPool, Upstream,
 };
-use tests::{GET, Stage, ok, post};
+use tests::{GET, Stage, ok, post, status};
 
 /// The first candidate, and a record of how its attempts ended.
 #[derive(Clone, Default)]
@@ -104,7 +104,54 @@ async fn an_unanswered_request_goes_elsewhere_only_if_that_is_safe() {
             200 => lab.check_attempts(&[("a:1", GONE), ("b:1", OK)]),
             _ => lab.check_attempts(&[("a:1", GONE)]),
         }
+        if status == 200 {
+            assert_eq!(lab.stage.origin().received(1), lab.stage.origin().received(0), "the same request again");
+        }
     }
+}
+
+/// An answer that has begun is never asked for again.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_breaks_off_is_not_asked_for_again() {
+    let half = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf";
+    for (answer, status) in [("HTTP/1.1 2", 502), (half, 0)] {
+        let origin = ScriptedConnector::default()
+            .backend_always("a:1", Script::new().read_request().answer(answer).close())
+            .backend_always("b:1", Script::ok());
+        let lab = lab(origin, RetryPolicy::default());
+        assert_eq!(lab.ask(GET).await, status, "{answer:?}");
+        assert_eq!(lab.stage.origin().tried(), ["a:1"]);
+        assert!(lab.backends.iter().all(|backend| backend.in_flight() == 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_leaves_abandons_its_attempt() {
+    let lab = lab(ScriptedConnector::always(Script::new().read_request()), RetryPolicy::default());
+    let client = lab.stage.connect_and_send(GET).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(lab.backends[0].in_flight(), 1);
+    client.leave().await;
+    lab.check_attempts(&[("a:1", AttemptResult::Abandoned)]);
+}
+
+/// A plugin's own request, and all but the last of a decorator's, were reported as abandoned.
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_a_plugin_made_ends_as_it_was_answered() {
+    let (selector, backend) = (First::default(), Backend::new("a:1".parse().expect("an address")));
+    let busy = Script::new().read_request().answer(status(503));
+    let origin = ScriptedConnector::always(busy.read_request().answer(ok("")));
+    let cluster = Cluster::builder(selector.clone()).with(backend.clone()).build_with(origin.pool());
+    let mut context = Context::internal();
+    for expected in [503, 200] {
+        let head = RequestHead::new(http::Method::POST, "/").expect("a head");
+        let response = cluster.send(Request::new(head, Body::empty()), &mut context).await.expect("an answer");
+        assert_eq!((response.head().status().as_u16(), backend.in_flight()), (expected, 1));
+    }
+    drop(context);
+    let results = selector.0.lock().expect("no holder panicked").iter().map(|(_, result)| *result).collect::<Vec<_>>();
+    assert_eq!(results, [AttemptResult::Response(http::StatusCode::SERVICE_UNAVAILABLE), OK]);
+    assert_eq!(backend.in_flight(), 0);
 }
 
 /// The origin closes the kept connection just as it is used again.
@@ -116,6 +163,10 @@ async fn a_stale_connection_costs_a_safe_request_nothing() {
         let lab = lab(origin, RetryPolicy { attempts: 2, budget_percent: 0, ..RetryPolicy::default() });
         assert_eq!(lab.ask(GET).await, 200);
         assert_eq!(lab.ask(&second).await, status, "{second:?}");
+        match status {
+            200 => lab.check_attempts(&[("a:1", OK), ("a:1", GONE), ("a:1", OK)]),
+            _ => lab.check_attempts(&[("a:1", OK), ("a:1", GONE)]),
+        }
     }
 }
 
@@ -133,6 +184,18 @@ async fn attempts_are_bounded_and_the_later_ones_wait() {
     assert_eq!(lab.ask(GET).await, 502);
     lab.check_attempts(&[("a:1", REFUSED), ("b:1", REFUSED), ("c:1", REFUSED)]);
     assert!(started.elapsed() < Duration::from_secs(8), "full jitter stays below the bound");
+    assert!(started.elapsed() > Duration::ZERO, "only one pause in eight million is none");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_retry_does_not_wait() {
+    let long = Duration::from_secs(8);
+    let retry = RetryPolicy { attempts: 2, backoff: long, max_backoff: long, ..RetryPolicy::default() };
+    let lab = lab(ScriptedConnector::always(Script::refuse()), retry);
+    let started = tokio::time::Instant::now();
+    assert_eq!(lab.ask(GET).await, 502);
+    assert_eq!(started.elapsed(), Duration::ZERO);
+    lab.check_attempts(&[("a:1", REFUSED), ("b:1", REFUSED)]);
 }
 
 #[tokio::test(start_paused = true)]
