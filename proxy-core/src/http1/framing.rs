@@ -119,7 +119,8 @@ fn connection_options(headers: &Headers, http11: bool) -> Options {
         match token {
             token if token.eq_ignore_ascii_case(b"close") => close = true,
             token if token.eq_ignore_ascii_case(b"keep-alive") => options.keep_alive = true,
-            token if token.eq_ignore_ascii_case(b"upgrade") => options.upgrade = headers.has(Known::Upgrade),
+            // HTTP/1.0 cannot upgrade (RFC 9110 §7.8).
+            token if token.eq_ignore_ascii_case(b"upgrade") => options.upgrade = http11 && headers.has(Known::Upgrade),
             _ => {}
         }
     }
