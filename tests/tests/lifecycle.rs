@@ -6,7 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use proxy_core::testing::{Recorder, Script, ScriptedConnector, TestProxy};
 use proxy_core::{
-    Backend, Context, Error, ErrorKind, Filter, Flow, Outcome, Proxy, Request, RequestHead, Response, Result, Route,
+    Backend, Cluster, Context, Error, ErrorKind, Filter, Flow, Outcome, Proxy, Request, RequestHead, Response, Result,
+    Route, selector_fn,
 };
 use tests::{GET, Stage, ok, post};
 
@@ -153,13 +154,16 @@ async fn a_client_that_leaves_ends_its_request_once() {
         (halting(), GET.to_owned(), true, "client_gone"),
     ];
     for (script, sent, reads, code) in table {
-        let stage = Stage::new(script);
+        let (stage, started) = (Stage::new(script), tokio::time::Instant::now());
         let mut client = stage.connect_and_send(&sent).await;
+        // The request is on its way before the client leaves.
+        tokio::time::sleep(Duration::from_millis(1)).await;
         if reads {
             client.read_head().await;
         }
         client.leave().await;
         assert_eq!(stage.code().await, code, "{sent:?}");
+        assert_eq!(started.elapsed().as_millis(), 1, "{sent:?}: seen only with the answer");
     }
     // Within the head there is no request yet.
     let stage = Stage::new(Script::ok());
@@ -245,5 +249,185 @@ async fn a_connection_that_is_dropped_is_closed() {
         client.stop_server().await;
         assert!(client.is_closed().await, "{sent:?}");
         assert_eq!(stage.code().await, "shutting_down", "{sent:?}");
+    }
+}
+
+/// Three recorders, and one trouble among them: those that ran see the answer, last to first.
+#[tokio::test(start_paused = true)]
+async fn whoever_answers_is_seen_by_those_before() {
+    for (deed, status) in [(Deed::Respond, 202), (Deed::Fail, 418), (Deed::Panic, 500)] {
+        for place in 0..=3 {
+            let first = Recorder::new("0");
+            let mut filters: Vec<Box<dyn Filter>> =
+                ["0", "1", "2"].map(|name| Box::new(first.beside(name)) as Box<dyn Filter>).into();
+            filters.insert(place, Box::new(Trouble(Hook::Request, deed)));
+            let mut client = proxy(filters).connect();
+            client.send(GET).await;
+            assert_eq!(client.read_response().await.status(), status, "{deed:?} at {place}");
+            first.wait_for(3).await;
+            let ran = |hook: &str| -> Vec<usize> {
+                let calls = first.calls();
+                let of_hook = calls.iter().filter_map(|call| call.strip_suffix(hook)?.strip_suffix('.'));
+                of_hook.map(|name| name.parse().expect("a number")).collect()
+            };
+            assert_eq!(ran("on_request"), (0..place).collect::<Vec<_>>(), "{deed:?} at {place}");
+            assert_eq!(ran("on_response"), (0..place).rev().collect::<Vec<_>>(), "{deed:?} at {place}");
+            assert_eq!(ran("on_done"), [0, 1, 2], "{deed:?} at {place}");
+        }
+    }
+}
+
+/// The origin breaks off within a response that has begun: the connection's end must say so.
+#[tokio::test(start_paused = true)]
+async fn an_upstream_that_leaves_within_the_body_breaks_it_off() {
+    let table = [
+        ("Content-Length: 9\r\n\r\n", "upstream_gone"),
+        ("Content-Length: 9\r\n\r\nabc", "upstream_gone"),
+        ("Transfer-Encoding: chunked\r\n\r\n", "upstream_gone"),
+        ("Transfer-Encoding: chunked\r\n\r\n3\r\nab", "upstream_gone"),
+        ("Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n", "upstream_gone"),
+        ("Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n", "upstream_gone"),
+    ];
+    for (answer, code) in table {
+        for request in [GET.to_owned(), post("x"), post("x").replace("POST", "PUT")] {
+            let stage = Stage::new(Script::new().read_request().answer(format!("HTTP/1.1 200 OK\r\n{answer}")).close());
+            let mut client = stage.connect_and_send(&request).await;
+            assert!(client.try_read_response().await.is_none(), "{answer:?}");
+            assert_eq!(stage.code().await, code, "{answer:?}");
+            assert!(client.is_closed().await, "{answer:?}");
+            assert_eq!(stage.origin().connections(), 1, "{answer:?}: a request that was answered is not sent again");
+        }
+    }
+}
+
+/// The client leaves so long after it sent this, having read nothing.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_leaves_later_ends_its_request_once() {
+    let upload = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nab".to_owned();
+    let chunked = "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab".to_owned();
+    let expects = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n".to_owned();
+    let silent = || Script::new().read_request();
+    let early = || Script::new().read_head().answer("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc");
+    let table = [
+        (silent(), GET.to_owned(), "client_gone"),
+        (silent(), post("x"), "client_gone"),
+        (silent(), upload.clone(), "body_aborted"),
+        (silent(), chunked.clone(), "body_aborted"),
+        (silent(), expects, "body_aborted"),
+        (early(), upload, "body_aborted"),
+        (early(), chunked, "body_aborted"),
+        (early(), GET.to_owned(), "client_gone"),
+        (Script::hang(), GET.to_owned(), "client_gone"),
+        // Behind a body that nobody reads yet its end cannot be seen.
+        (Script::hang(), post("x"), "connect_timeout"),
+        (silent().answer(ok(&"x".repeat(1 << 20))), GET.to_owned(), "client_gone"),
+    ];
+    for (row, (script, sent, code)) in table.into_iter().enumerate() {
+        let stage = Stage::new(script);
+        let client = stage.connect_and_send(&sent).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!(client.leave().await, 1, "row {row}");
+        assert_eq!(stage.code().await, code, "row {row}");
+    }
+}
+
+/// Thinks for a second before every request.
+struct Slow;
+
+#[async_trait]
+impl Filter for Slow {
+    async fn on_request(&self, _: &mut Request, _: &mut Context) -> Result<Flow> {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        Ok(Flow::Continue)
+    }
+}
+
+/// Every shape of an exchange: what the client sends, and origins that make the proxy wait.
+fn shapes() -> Vec<(String, Vec<Script>)> {
+    let second = Duration::from_secs(1);
+    let drips = |script: Script| {
+        let script = script.wait(second).answer("HTTP/1.1 200 OK\r\nConte").wait(second);
+        script.answer("nt-Length: 4\r\n\r\nab").wait(second).answer("cd")
+    };
+    let read = || Script::new().read_request();
+    let head =
+        |method: &str, fields: &str| format!("{method} / HTTP/1.1\r\nHost: h\r\n{fields}Connection: close\r\n\r\n");
+    let get = head("GET", "");
+    let long = "x".repeat(3000);
+    let sized = head("POST", "Content-Length: 3000\r\n") + &long;
+    let chunked = head("PUT", "Transfer-Encoding: chunked\r\n") + &format!("bb8\r\n{long}\r\n0\r\nX-Sum: 1\r\n\r\n");
+    let expects = head("PUT", "Content-Length: 4\r\nExpect: 100-continue\r\n") + "body";
+    let upgrade = "GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n".to_owned();
+    let switch = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n";
+    let chunks = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n";
+    vec![
+        (get.clone(), vec![drips(read())]),
+        (sized.clone(), vec![drips(read())]),
+        (chunked, vec![drips(read())]),
+        (sized.clone(), vec![drips(Script::new().read_head()).wait(second).read(3000)]),
+        (sized, vec![Script::new().read_head().answer(ok("early")).wait(second)]),
+        (
+            expects.clone(),
+            vec![
+                Script::new().read_head().wait(second).answer("HTTP/1.1 100 Continue\r\n\r\n").read(4).answer(ok("x")),
+            ],
+        ),
+        (expects, vec![read().answer(ok("x"))]),
+        (get.clone(), vec![read().answer(chunks).wait(second).answer("ab\r\n").wait(second).answer("0\r\n\r\n")]),
+        (get.clone(), vec![read().answer("HTTP/1.1 103 Early Hints\r\n\r\n").wait(second).answer(ok("x"))]),
+        (
+            get.clone(),
+            vec![Script::refuse(), read().close(), read().answer("HTTP/1.1 200 OK\r\n\r\nhi").wait(second).close()],
+        ),
+        (format!("{GET}{get}"), vec![read().answer(ok("x")).read_request().wait(second).answer(ok("y"))]),
+        (upgrade, vec![Script::new().read_head().wait(second).answer(switch).wait(second).answer("bytes").close()]),
+    ]
+}
+
+/// The connection's task is dropped after so many polls: was it done by then?
+async fn cut_off(request: &str, scripts: Vec<Script>, polls: usize) -> bool {
+    let origin = ScriptedConnector::in_turn(scripts).room(64);
+    let backend = Backend::new("origin:80".parse().expect("an address"));
+    let selector = selector_fn(|candidates, _| candidates.at(0).cloned());
+    let cluster = Cluster::builder(selector).with(backend.clone()).build_with(origin.pool());
+    let stage = Stage::to(origin, cluster, |builder| builder.filter(Slow));
+    let (mut client, connection) = stage.proxy().pair();
+    client.send(request).await;
+    let reading = tokio::spawn(async move { client.read_to_end().await.len() });
+    let mut connection = Box::pin(connection);
+    let mut left = polls;
+    let done = std::future::poll_fn(|cx| {
+        if left == 0 {
+            return Poll::Ready(false);
+        }
+        left -= 1;
+        connection.as_mut().poll(cx).map(|_| true)
+    })
+    .await;
+    drop(connection);
+    let row = format!("{request:.40?} after {polls} polls: {:?}", stage.recorder().calls());
+    let began = stage.recorder().calls().iter().filter(|call| *call == "recorder.on_request").count();
+    let outcomes = stage.recorder().outcomes();
+    assert_eq!(outcomes.len(), began, "{row}");
+    let cut = outcomes.iter().filter(|outcome| outcome.error == Some(ErrorKind::ShuttingDown)).count();
+    assert!(cut <= usize::from(!done), "{row}");
+    assert_eq!(backend.in_flight(), 0, "{row}");
+    reading.await.expect("the client's side is closed with the connection");
+    done
+}
+
+/// Whatever it waited for, every request that began ends exactly once, and its backend is let go.
+#[tokio::test(start_paused = true)]
+async fn a_connection_cut_off_anywhere_lets_everything_go() {
+    for row in 0..shapes().len() {
+        let mut polls = 1;
+        loop {
+            let (request, scripts) = shapes().swap_remove(row);
+            if cut_off(&request, scripts, polls).await {
+                break;
+            }
+            polls += 1;
+        }
+        assert!(polls > 3, "row {row}: nothing was interrupted");
     }
 }

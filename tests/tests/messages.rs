@@ -5,6 +5,7 @@ use std::time::Duration;
 use proxy_core::testing::{Script, ScriptedConnector};
 use proxy_core::{Forwarding, ProxyBuilder};
 use tests::{GET, Stage, ok, post};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 fn plain(builder: ProxyBuilder) -> ProxyBuilder {
     builder.forwarding(Forwarding::none())
@@ -241,15 +242,291 @@ async fn long_bodies_reach_a_slow_reader_whole() {
     for answer in [sized, chunked] {
         let stage = plain_stage(Script::new().read_request().answer(answer));
         let mut client = stage.connect_and_send(GET).await;
-        let head = client.read_head().await;
+        // What does not fit between them waits in the origin.
         tokio::time::sleep(Duration::from_secs(5)).await;
-        let body = match head.header("content-length") {
-            Some(length) => client.read(length.parse().expect("a number")).await,
-            None => {
-                client.send("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await;
-                continue;
-            }
-        };
+        let body = client.read_response().await.body().to_vec();
         assert!(body == text.as_bytes(), "the body was changed on its way");
+    }
+}
+
+/// An origin's connection is used again only where the origin said so.
+#[tokio::test(start_paused = true)]
+async fn only_kept_upstream_connections_are_used_again() {
+    let table = [
+        ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", 1),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi", 2),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: x, Close\r\n\r\nhi", 2),
+        ("HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi", 2),
+        ("HTTP/1.0 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nhi", 1),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n", 1),
+    ];
+    for (answer, connections) in table {
+        let stage = plain_stage(Script::new().read_request().answer(answer).repeat());
+        let mut client = stage.connect();
+        for _ in 0..2 {
+            client.send(GET).await;
+            let response = client.read_response().await;
+            assert_eq!((response.text(), response.header("connection")), ("hi", None), "{answer:?}");
+        }
+        assert_eq!(stage.origin().connections(), connections, "{answer:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_carries_so_many_requests() {
+    let limits = proxy_core::Limits { max_requests_per_connection: Some(2), ..Default::default() };
+    let stage = Stage::with(ScriptedConnector::always(Script::ok()), |builder| builder.limits(limits));
+    let mut client = stage.connect_and_send(format!("{GET}{GET}{GET}")).await;
+    assert_eq!(client.read_response().await.header("connection"), None);
+    assert_eq!(client.read_response().await.header("connection"), Some("close"));
+    assert!(client.is_closed().await);
+    assert_eq!(client.leave().await, 2);
+}
+
+/// A client need not wait for the 101 before it speaks; the origin hears it only behind its own.
+#[tokio::test(start_paused = true)]
+async fn what_a_client_says_before_the_switch_waits_for_it() {
+    let switch = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+    for (answer, heard) in [(switch.to_owned(), true), (ok("no"), false)] {
+        let script = Script::new().read_head().wait(Duration::from_secs(1)).answer(answer);
+        let stage = plain_stage(script);
+        let mut client = stage.connect_and_send(format!("{UPGRADE}early")).await;
+        tokio::time::sleep(Duration::from_millis(900)).await;
+        assert!(stage.origin().received(0).ends_with("\r\n\r\n"));
+        client.read_head().await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(stage.origin().received(0).ends_with("early"), heard);
+    }
+}
+
+/// A 101 to a request whose body is still on its way would hand that body to the tunnel.
+#[tokio::test(start_paused = true)]
+async fn an_upgrade_waits_for_the_body() {
+    let switch = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n";
+    let head = "POST / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: x\r\nContent-Length: 4\r\n\r\n";
+    let stage = plain_stage(Script::new().read_head().answer(switch).echo());
+    let mut client = stage.connect_and_send(format!("{head}bo")).await;
+    assert_eq!(client.read_response().await.status(), 502);
+
+    let stage = plain_stage(Script::new().read_request().answer(switch).echo());
+    let mut client = stage.connect_and_send(format!("{head}bodyping")).await;
+    assert_eq!(client.read_head().await.status(), 101);
+    assert_eq!(client.read(4).await, b"ping");
+}
+
+/// Interim responses: those of the origin, and those that reach the client before its 200.
+#[tokio::test(start_paused = true)]
+async fn interim_responses_come_in_order_and_only_if_wanted() {
+    let table: [(&str, &[u16], &[u16]); 4] = [
+        (GET, &[103], &[103]),
+        (GET, &[102, 103, 103], &[102, 103, 103]),
+        // Nobody asked for this one.
+        (GET, &[100], &[]),
+        (GET, &[100, 103, 100], &[103]),
+    ];
+    for (request, sent, wanted) in table {
+        let interim: String = sent.iter().map(|status| format!("HTTP/1.1 {status} Wait\r\nX-A: b\r\n\r\n")).collect();
+        let stage = plain_stage(Script::new().read_request().answer(interim + &ok("hi")));
+        let mut client = stage.connect_and_send(request).await;
+        for status in wanted {
+            assert_eq!(client.read_head().await.status(), *status, "{sent:?}");
+        }
+        assert_eq!(client.read_response().await.text(), "hi", "{sent:?}");
+        assert_eq!(stage.code().await, "ok");
+    }
+}
+
+/// What the origin says before it reads is the answer; the next request gets the next one.
+#[tokio::test(start_paused = true)]
+async fn an_answer_may_come_before_the_request() {
+    for body in ["x".repeat(2), "x".repeat(200_000)] {
+        let early = Script::new().answer(ok("early")).read_head().read(body.len()).read_request().answer(ok("ok"));
+        let stage = Stage::with(ScriptedConnector::in_turn([early, Script::ok()]), plain);
+        let mut client = stage.connect_and_send(post(&body)).await;
+        assert_eq!(client.read_response().await.text(), "early");
+        assert_eq!(stage.code().await, "ok");
+        client.send(GET).await;
+        assert_eq!(client.read_response().await.text(), "ok");
+    }
+}
+
+/// A client that waits for 100 and sends its body all the same: its next request is found behind it.
+#[tokio::test(start_paused = true)]
+async fn a_body_that_comes_before_100_is_still_a_body() {
+    let script = Script::new().read_head().answer("HTTP/1.1 100 Continue\r\n\r\n").read(4).answer(ok("done"));
+    let stage = plain_stage(script.read_request().answer(ok("next")));
+    let mut client = stage.connect_and_send(format!("{EXPECTS}body")).await;
+    let mut response = client.read_response().await;
+    while response.status() == 100 {
+        response = client.read_response().await;
+    }
+    assert_eq!(response.text(), "done");
+    client.send(GET).await;
+    assert_eq!(client.read_response().await.text(), "next");
+    assert_eq!(stage.origin().received(0), format!("{EXPECTS}body{GET}"));
+}
+
+/// An answer instead of 100 ends the connection, and the body is never sent on.
+#[tokio::test(start_paused = true)]
+async fn an_answer_instead_of_100_is_the_end() {
+    for status in [200, 403, 417, 500] {
+        let stage = plain_stage(Script::new().read_head().answer(tests::status(status)));
+        let mut client = stage.connect_and_send(format!("{EXPECTS}body{GET}")).await;
+        let response = client.read_response().await;
+        assert_eq!((response.status(), response.header("connection")), (status, Some("close")));
+        assert!(client.is_closed().await, "{status}: the connection goes on");
+        assert_eq!(stage.origin().received_in_all(), EXPECTS, "{status}");
+        assert_eq!(stage.recorder().outcomes().len(), 1, "{status}");
+    }
+}
+
+/// A HEAD's answer has no body, however it is framed, and the next answer is found behind it.
+#[tokio::test(start_paused = true)]
+async fn an_answer_to_head_has_no_body() {
+    for framing in ["Content-Length: 5\r\n", "Transfer-Encoding: chunked\r\n", "Content-Length: 0\r\n", ""] {
+        let answer = format!("HTTP/1.1 200 OK\r\n{framing}\r\n");
+        let stage = plain_stage(Script::new().read_request().answer(answer).read_request().answer(ok("next")));
+        let mut client = stage.connect();
+        client.send("HEAD / HTTP/1.1\r\nHost: h\r\n\r\n").await;
+        assert_eq!(client.read_head().await.status(), 200, "{framing:?}");
+        client.send(GET).await;
+        assert_eq!(client.read_response().await.text(), "next", "{framing:?}");
+        assert_eq!(stage.origin().connections(), 1, "{framing:?}");
+    }
+}
+
+/// A chunked body that nobody wants is thrown away up to the bound, whatever its length is to be.
+#[tokio::test(start_paused = true)]
+async fn an_unwanted_chunked_body_is_drained_within_the_bound() {
+    let chunked = "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for (length, goes_on) in [(1000, true), (300_000, false)] {
+        let limits = proxy_core::Limits { max_drain_bytes: 100_000, ..Default::default() };
+        let early = Script::new().read_head().answer(tests::status(403)).close();
+        let origin = ScriptedConnector::in_turn([early, Script::ok()]);
+        let stage = Stage::with(origin, |builder| builder.limits(limits));
+        let mut client = stage.connect_and_send(chunked).await;
+        assert_eq!(client.read_response().await.status(), 403);
+        let rest = format!("{length:x}\r\n{}\r\n0\r\n\r\n{GET}", "x".repeat(length));
+        let sent = client.try_send(rest).await;
+        match goes_on {
+            true => assert_eq!(client.read_response().await.text(), "ok"),
+            false => assert!(sent.is_err() || client.is_closed().await),
+        }
+        assert_eq!(stage.recorder().outcomes().len(), 1 + usize::from(goes_on));
+    }
+}
+
+/// No byte of the client reaches the origin before the 101; afterwards all do, both ways at once.
+#[tokio::test(start_paused = true)]
+async fn a_tunnel_carries_much_both_ways() {
+    let switch = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+    let script = Script::new().read_head().wait(Duration::from_secs(1)).answer(switch).echo();
+    let stage = plain_stage(script);
+    let mut client = stage.connect_and_send(format!("{UPGRADE}early")).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(stage.origin().received(0).ends_with("\r\n\r\n"), "{}", stage.origin().received(0));
+    assert_eq!(client.read_head().await.status(), 101);
+    assert_eq!(client.read(5).await, b"early");
+    let (stream, ahead) = client.into_stream();
+    assert!(ahead.is_empty());
+    let (mut from, mut to) = tokio::io::split(stream);
+    let bytes: Vec<u8> = (0..1 << 20).map(|i: u32| (i % 251) as u8).collect();
+    let mut back = vec![0; bytes.len()];
+    let (sent, read) = tokio::join!(to.write_all(&bytes), from.read_exact(&mut back));
+    assert!(sent.is_ok() && read.is_ok() && back == bytes, "the bytes were changed on their way");
+    to.shutdown().await.expect("the tunnel is open");
+    let outcome = stage.outcome().await;
+    assert_eq!((outcome.error, outcome.bytes_received), (None, 5 + (1 << 20)));
+}
+
+/// The origin may leave first, too.
+#[tokio::test(start_paused = true)]
+async fn a_tunnel_ends_with_either_side() {
+    let switch = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nbye";
+    let stage = plain_stage(Script::new().read_head().answer(switch).close());
+    let mut client = stage.connect_and_send(UPGRADE).await;
+    assert_eq!(client.read_head().await.status(), 101);
+    assert_eq!(client.read_to_end().await, b"bye");
+    client.leave().await;
+    stage.outcome().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_switch_nobody_asked_for_is_502() {
+    let switch = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+    for request in [GET.to_owned(), post("x"), UPGRADE.replace("1.1", "1.0"), UPGRADE.replace("websocket", "h2c")] {
+        let origin = ScriptedConnector::in_turn([Script::new().read_request().answer(switch), Script::ok()]);
+        let stage = Stage::with(origin, plain);
+        let mut client = stage.connect_and_send(&request).await;
+        assert_eq!(client.read_response().await.status(), 502, "{request:?}");
+        assert_eq!(stage.code().await, "unexpected_upgrade", "{request:?}");
+    }
+}
+
+/// The rest of the request is there, and then the end of the client's side.
+#[tokio::test(start_paused = true)]
+async fn a_client_may_half_close_behind_its_body_where_that_is_served() {
+    for (half_close, code) in [(false, "client_gone"), (true, "ok")] {
+        for request in [post("hello"), post("hello").replace("POST", "PUT")] {
+            let drips = Script::new().read_request().wait(Duration::from_secs(1));
+            let drips = drips.answer("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nla").wait(Duration::from_secs(1));
+            let origin = ScriptedConnector::always(drips.answer("te"));
+            let stage = Stage::with(origin, |builder| builder.half_close(half_close));
+            let mut client = stage.connect_and_send(&request).await;
+            client.half_close().await;
+            let text = client.try_read_response().await.map(|response| response.text().to_owned());
+            assert_eq!((text.as_deref(), stage.code().await), (half_close.then_some("late"), code));
+            client.read_to_end().await;
+        }
+    }
+}
+
+/// A mebibyte in either framing, to a client that takes a little at a time.
+#[tokio::test(start_paused = true)]
+async fn a_mebibyte_reaches_a_slow_reader_whole() {
+    let text: String = (0..1 << 20).map(|i: u32| char::from(b'a' + (i % 23) as u8)).collect();
+    let chunks: String = text
+        .as_bytes()
+        .chunks(70_001)
+        .map(|chunk| format!("{:x}\r\n{}\r\n", chunk.len(), String::from_utf8_lossy(chunk)))
+        .collect();
+    let answers = [
+        format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len()),
+        format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}0\r\nX-Sum: 7\r\n\r\n"),
+        format!("HTTP/1.1 200 OK\r\n\r\n{text}"),
+    ];
+    for answer in answers {
+        let script = Script::new().read_request().answer(answer).close();
+        let stage = plain_stage(script);
+        let client = stage.connect_and_send(GET.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n")).await;
+        let (mut stream, mut came) = client.into_stream();
+        let mut piece = vec![0; 30_011];
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            match stream.read(&mut piece).await.expect("the connection is closed in order") {
+                0 => break,
+                count => came.extend_from_slice(&piece[..count]),
+            }
+        }
+        let came = String::from_utf8(came).expect("text");
+        let (head, body) = came.split_once("\r\n\r\n").expect("a head");
+        let body = if head.contains("chunked") { unchunked(body) } else { body.to_owned() };
+        assert!(body == text, "{head:?}: the body was changed on its way");
+        assert_eq!(stage.code().await, "ok");
+    }
+}
+
+/// The data of all chunks, to the last one.
+fn unchunked(mut body: &str) -> String {
+    let mut data = String::new();
+    loop {
+        let (size, rest) = body.split_once("\r\n").expect("a chunk's size");
+        match usize::from_str_radix(size, 16).expect("a size") {
+            0 => return data,
+            size => {
+                data.push_str(&rest[..size]);
+                body = rest[size..].strip_prefix("\r\n").expect("a chunk's end");
+            }
+        }
     }
 }

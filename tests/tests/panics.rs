@@ -1,6 +1,5 @@
 //! A plugin that panics costs its own request, and nothing else.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -8,12 +7,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use proxy_core::testing::{Script, ScriptedConnector};
 use proxy_core::{
-    Admission, AsyncTransform, Attempt, Backend, Candidates, Cluster, Context, Filter, Listener, Observer, Peer, Proxy,
-    Request, Response, Result, Route, SelectionContext, Selector, Transform, filter_fn, serve,
+    Admission, AsyncTransform, Attempt, Backend, Candidates, Cluster, Context, Filter, Observer, Peer, Proxy, Request,
+    Response, Result, Route, SelectionContext, Selector, Transform, filter_fn, serve,
 };
-use tests::{GET, Stage, ok, post};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
-use tokio::sync::mpsc;
+use tests::{GET, Stage, listen, ok, post};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Panics in both hooks of a body.
 struct Bomb;
@@ -149,24 +147,6 @@ async fn in_a_selector_or_what_watches_attempts() {
     }
 }
 
-/// A listener in memory.
-struct Accept(mpsc::UnboundedReceiver<DuplexStream>);
-
-impl Listener for Accept {
-    type Io = DuplexStream;
-
-    async fn accept(&mut self) -> (DuplexStream, Peer) {
-        match self.0.recv().await {
-            Some(stream) => (stream, Peer::default()),
-            None => std::future::pending().await,
-        }
-    }
-
-    fn local_addr(&self) -> std::io::Result<SocketAddr> {
-        Ok(([192, 0, 2, 100], 80).into())
-    }
-}
-
 /// Panics at the first connection.
 struct Shy(AtomicUsize);
 
@@ -183,11 +163,10 @@ async fn at_a_connection_refuses_it() {
     let origin = ScriptedConnector::always(Script::new().read_request().answer(ok("hi")).repeat());
     let builder = Proxy::builder().filter(Shy(AtomicUsize::new(0))).upstream("origin", origin.cluster());
     let proxy = builder.route(Route::to("origin")).build().expect("the route names the upstream");
-    let (connect, accepted) = mpsc::unbounded_channel();
-    let server = tokio::spawn(serve(Accept(accepted), proxy).into_future());
+    let (dialer, listener) = listen();
+    let server = tokio::spawn(serve(listener, proxy).into_future());
     for answered in [false, true] {
-        let (mut client, served) = tokio::io::duplex(4096);
-        connect.send(served).expect("the server accepts");
+        let mut client = dialer.dial().expect("the server accepts");
         let _ = client.write_all(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await;
         let mut answer = String::new();
         let read = tokio::time::timeout(Duration::from_secs(60), client.read_to_string(&mut answer)).await;

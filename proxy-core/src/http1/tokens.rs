@@ -1,8 +1,8 @@
 //! The lines of a head, tokenised in one strict pass.
 //!
 //! `httparse` would do most of this, but it accepts bare line feeds and fragments, says too little
-//! about what is wrong, and its heads must be walked again to be checked and indexed: one pass that
-//! does all of it takes half the instructions. A fuzz target holds it against httparse.
+//! about what is wrong, and its heads must be walked again to be checked and indexed: here one pass
+//! does all of it. A fuzz target holds it against httparse.
 
 use crate::ErrorKind;
 use crate::head::{Field, Known, RawHead, Span};

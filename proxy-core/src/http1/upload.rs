@@ -79,12 +79,14 @@ impl Upload {
     }
 
     fn end(&mut self) {
+        let trailers = if self.chunked { self.body.trailers() } else { None };
         if self.chunked {
-            chunked::write_end(self.body.trailers().as_ref(), &mut self.out.bytes);
+            chunked::write_end(trailers.as_ref(), &mut self.out.bytes);
         }
         self.ended = true;
-        // The client's connection gets its read half back now, not when the response has ended.
-        if !self.replay.is_on() {
+        // The client's connection gets its read half back now, not when the response has ended: so it
+        // is seen to leave. Only trailers have to stay for another attempt.
+        if trailers.is_none() || !self.replay.is_on() {
             self.body = Body::empty();
         }
     }
