@@ -128,6 +128,15 @@ async fn an_origin_that_ignores_expect_gets_the_body_after_a_second() {
     assert_eq!(client.read_response().await.text(), "done");
 }
 
+/// Found by the fuzz target `connection`: 100 came behind the final response.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_expects_100_and_does_not_wait_gets_none_later() {
+    let stage = plain_stage(Script::new().read_request().answer(ok("done")));
+    let mut client = stage.connect_and_send(format!("{EXPECTS}body")).await;
+    assert_eq!(client.read_response().await.text(), "done");
+    assert!(client.is_closed().await, "not a byte more until the idle connection is closed");
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_expectation_of_http_1_0_is_ignored() {
     let stage = plain_stage(Script::ok());

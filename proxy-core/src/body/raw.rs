@@ -273,8 +273,12 @@ impl Source {
 
 impl Drop for RawBody {
     fn drop(&mut self) {
-        if let Source::Client(reader) = std::mem::replace(&mut self.source, Source::Gone) {
+        if let Source::Client(mut reader) = std::mem::replace(&mut self.source, Source::Gone) {
             let decoder = std::mem::replace(&mut self.decoder, Decoder::Exact(0));
+            // A body that came unasked is complete: `100 Continue` would follow the final response.
+            if decoder.is_end() && reader.owes_continue() {
+                reader.forget_continue();
+            }
             reader.stream.clone().park(Parked { reader, decoder });
         }
     }
