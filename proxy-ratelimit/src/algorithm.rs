@@ -5,6 +5,7 @@ use crate::{Decision, Quota, Time};
 mod fixed_window;
 mod gcra;
 mod leaky_bucket;
+pub(crate) mod pacer;
 mod several;
 mod sliding_log;
 mod sliding_window;
@@ -34,7 +35,7 @@ pub use token_bucket::{TokenBucket, TokenBucketState};
 /// let both = [Gcra::new("10/s".parse()?), Gcra::new("15/h".parse()?)];
 /// let mut state = both.fresh(Time::ZERO);
 /// let allowed = |now| (0..20).filter(|_| both.decide(&mut state, now, 1).is_allowed()).count();
-/// let seconds = |count| Time::from_nanos(count * 1_000_000_000);
+/// let seconds = |count: u64| Time::from_nanos(count * 1_000_000_000);
 /// assert_eq!([0, 1, 2].map(seconds).map(allowed), [10, 5, 0]);
 /// # Ok::<(), proxy_ratelimit::QuotaError>(())
 /// ```
@@ -60,7 +61,7 @@ pub trait Algorithm: Sized + Send + Sync + 'static {
     /// What would be forgiven if the key were forgotten, in nanoseconds until it is free anyway.
     fn debt(&self, state: &Self::State, now: Time) -> u64;
 
-    /// The quotas, in the order of [`Decision::limit`].
+    /// The quotas, in the order of [`Decision::limit`]; for windows with the count as burst.
     fn quotas(&self) -> Vec<Quota>;
 
     /// Decides about a request.

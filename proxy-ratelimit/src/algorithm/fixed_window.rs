@@ -1,5 +1,6 @@
 //! The fixed window.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use super::Algorithm;
@@ -94,6 +95,7 @@ impl Algorithm for FixedWindow {
     }
 
     fn quotas(&self) -> Vec<Quota> {
-        vec![self.quota]
+        let burst = NonZeroU64::new(self.quota.rate()).unwrap_or(NonZeroU64::MIN);
+        vec![self.quota.with_burst(burst)]
     }
 }

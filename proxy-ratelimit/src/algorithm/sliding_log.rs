@@ -1,6 +1,7 @@
 //! The sliding window that remembers everything.
 
 use std::collections::VecDeque;
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use super::Algorithm;
@@ -114,6 +115,7 @@ impl Algorithm for SlidingLog {
     }
 
     fn quotas(&self) -> Vec<Quota> {
-        vec![self.quota]
+        let burst = NonZeroU64::new(self.quota.rate()).unwrap_or(NonZeroU64::MIN);
+        vec![self.quota.with_burst(burst)]
     }
 }

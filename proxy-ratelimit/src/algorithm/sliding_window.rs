@@ -1,5 +1,6 @@
 //! The sliding window that counts in two buckets.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use super::Algorithm;
@@ -120,7 +121,8 @@ impl Algorithm for SlidingWindow {
     }
 
     fn quotas(&self) -> Vec<Quota> {
-        vec![self.quota]
+        let burst = NonZeroU64::new(self.quota.rate()).unwrap_or(NonZeroU64::MIN);
+        vec![self.quota.with_burst(burst)]
     }
 }
 
