@@ -24,6 +24,8 @@
 //! | [`SlidingWindow`] | about the count, if `t` is a period | 24 |
 //! | [`FixedWindow`] | at most twice the count, if `t` is a period | 16 |
 //!
+//! For a fleet the same limits are counted in Redis or Valkey (feature `redis`): `RedisLimiter`.
+//!
 //! Beside it [`ConnectionLimit`] limits connections at accept, [`ConcurrencyLimit`] how many requests
 //! run at a time, and [`BandwidthLimit`] how many bytes flow.
 
@@ -41,6 +43,8 @@ mod quota;
 mod rate_limit;
 mod ready;
 mod remote;
+#[cfg(feature = "redis")]
+mod shared;
 mod stats;
 mod store;
 mod subject;
@@ -61,6 +65,8 @@ pub use limiter::Limiter;
 pub use quota::{Quota, QuotaError};
 pub use rate_limit::{RateLimit, RateLimitFuture, RateLimitLayer, RateLimitService};
 pub use remote::{Answered, Remote};
+#[cfg(feature = "redis")]
+pub use shared::{OnFailure, RedisError, RedisLimiter, RedisSettings, SharedAlgorithm};
 pub use stats::LimitStats;
 pub use subject::Subject;
 pub use time::Time;

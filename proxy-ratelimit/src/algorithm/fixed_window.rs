@@ -99,3 +99,18 @@ impl Algorithm for FixedWindow {
         vec![self.quota.with_burst(burst)]
     }
 }
+
+#[cfg(feature = "redis")]
+impl FixedWindow {
+    pub(crate) fn quota(&self) -> Quota {
+        self.quota
+    }
+}
+
+#[cfg(feature = "redis")]
+impl FixedWindowState {
+    /// Of the window that begins at the epoch.
+    pub(crate) fn new(used: u64) -> Self {
+        FixedWindowState { start: 0, used }
+    }
+}

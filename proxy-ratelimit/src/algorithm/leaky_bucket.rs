@@ -75,3 +75,15 @@ impl Algorithm for LeakyBucket {
         vec![self.quota]
     }
 }
+
+#[cfg(feature = "redis")]
+impl LeakyBucket {
+    pub(crate) fn quota(&self) -> Quota {
+        self.quota
+    }
+
+    /// The state, at the epoch, of a bucket that is empty after so long.
+    pub(crate) fn ahead(&self, duration: std::time::Duration) -> u64 {
+        self.ticks.at(Time::ZERO + duration)
+    }
+}

@@ -139,3 +139,18 @@ impl SlidingWindow {
         u64::try_from(end.saturating_sub(u128::from(now.as_nanos()))).unwrap_or(u64::MAX)
     }
 }
+
+#[cfg(feature = "redis")]
+impl SlidingWindow {
+    pub(crate) fn quota(&self) -> Quota {
+        self.quota
+    }
+}
+
+#[cfg(feature = "redis")]
+impl SlidingWindowState {
+    /// Of the window that begins at the epoch.
+    pub(crate) fn new(current: u64, previous: u64) -> Self {
+        SlidingWindowState { start: 0, current, previous }
+    }
+}

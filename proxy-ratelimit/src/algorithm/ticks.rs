@@ -43,12 +43,14 @@ impl Ticks {
         ticks
     }
 
+    #[inline]
     pub(crate) fn at(&self, now: Time) -> u64 {
         let nanos = now.as_nanos().min(HORIZON);
         ((u128::from(nanos) * u128::from(self.per_nano)) >> self.shift) as u64
     }
 
     /// How long a cost takes to come back.
+    #[inline]
     pub(crate) fn cost(&self, cost: u64) -> u64 {
         match cost {
             1 => self.one,
@@ -56,6 +58,7 @@ impl Ticks {
         }
     }
 
+    #[inline]
     pub(crate) fn burst(&self) -> u64 {
         self.burst
     }
@@ -67,6 +70,7 @@ impl Ticks {
     }
 
     /// The whole cost that so many ticks are worth.
+    #[inline]
     pub(crate) fn worth(&self, ticks: u64) -> u64 {
         match self.shift {
             0 => ticks / self.per_cost,
@@ -74,6 +78,7 @@ impl Ticks {
         }
     }
 
+    #[inline]
     pub(crate) fn nanos(&self, ticks: u64) -> u64 {
         match (self.shift, self.per_nano) {
             (0, 1) => ticks,
@@ -85,6 +90,7 @@ impl Ticks {
         }
     }
 
+    #[inline]
     pub(crate) fn duration(&self, ticks: u64) -> Duration {
         Duration::from_nanos(self.nanos(ticks))
     }

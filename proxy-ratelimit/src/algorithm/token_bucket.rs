@@ -121,3 +121,10 @@ impl Algorithm for TokenBucket {
         vec![self.quota]
     }
 }
+
+#[cfg(feature = "redis")]
+impl TokenBucket {
+    pub(crate) fn quota(&self) -> Quota {
+        self.quota
+    }
+}
