@@ -45,10 +45,11 @@ impl Answer {
     pub(crate) fn new(name: &str, quotas: Vec<Quota>) -> Self {
         let name: String =
             name.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.:/".contains(c) { c } else { '_' }).collect();
-        let names: Vec<_> = match quotas.len() {
-            1 => vec![format!("\"{name}\"")],
-            count => (1..=count).map(|number| format!("\"{name}-{number}\"")).collect(),
+        let numbered = |number| match number {
+            1 => format!("\"{name}\""),
+            number => format!("\"{name}-{number}\""),
         };
+        let names: Vec<_> = (1..=quotas.len()).map(numbered).collect();
         let policies: Vec<_> = names.iter().zip(&quotas).map(|(name, quota)| policy(name, quota)).collect();
         let policy = HeaderValue::try_from(policies.join(", ")).unwrap_or(HeaderValue::from_static("\"limit\""));
         Answer {
@@ -129,14 +130,14 @@ mod tests {
         let denied = Verdict::Denied { retry_after: Some(Duration::from_millis(1001)) };
         let denied = Decision::new(denied, 0, Duration::from_secs(7)).of_limit(1);
         let expected = "retry-after: 2\n\
-            ratelimit-policy: \"per_client_-1\";q=100;w=1, \"per_client_-2\";q=1000;w=3600\n\
+            ratelimit-policy: \"per_client_\";q=100;w=1, \"per_client_-2\";q=1000;w=3600\n\
             ratelimit: \"per_client_-2\";r=0;t=7\n";
         assert_eq!(lines(&answer, &denied), expected);
         let allowed = Decision::new(Verdict::Allowed, 99, Duration::from_millis(10));
         assert_eq!(lines(&answer, &allowed), "");
         (answer.announce, answer.legacy) = (Announce::Always, true);
-        let expected = "ratelimit-policy: \"per_client_-1\";q=100;w=1, \"per_client_-2\";q=1000;w=3600\n\
-            ratelimit: \"per_client_-1\";r=99;t=1\n\
+        let expected = "ratelimit-policy: \"per_client_\";q=100;w=1, \"per_client_-2\";q=1000;w=3600\n\
+            ratelimit: \"per_client_\";r=99;t=1\n\
             x-ratelimit-limit: 100\nx-ratelimit-remaining: 99\nx-ratelimit-reset: 1\n";
         assert_eq!(lines(&answer, &allowed), expected);
     }
