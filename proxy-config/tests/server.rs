@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use proxy_config::{Config, Server, ServerError};
+use proxy_config::{Config, KeptLimits, Server, ServerError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -41,7 +41,10 @@ struct Running {
 
 impl Running {
     fn start(config: &str) -> Self {
-        let server = bind(config).unwrap();
+        Running::serve(bind(config).unwrap())
+    }
+
+    fn serve(server: Server) -> Self {
         let addresses = server.addresses().into_iter();
         let addresses = addresses.map(|(name, address)| (name.to_owned(), address)).collect();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -257,6 +260,57 @@ async fn parts_of_other_builds_are_left_out() {
     for _ in 0..3 {
         assert_eq!(server.name("web", "/", "").await, "a");
     }
+    server.stop().await;
+}
+
+/// A configuration whose route `/a` has this rate for everyone.
+fn limited(rate: &str) -> Config {
+    let limit = format!(r#"{{ "rate_limit": {{ "algorithm": "gcra", "key": "everything", "rate": "{rate}" }} }}"#);
+    let text = format!(
+        r#"{{ "listeners": {{ "web": {{ "listen": ["127.0.0.1:0"], "http": {{ "routes": [
+                {{ "match": {{ "path": "/a" }}, "upstream": "a", "filters": [{limit}] }}, {{ "upstream": "a" }} ] }} }} }},
+            "upstreams": {{ "a": {{ "backends": ["127.0.0.1:1"] }} }} }}"#
+    );
+    text.parse().unwrap()
+}
+
+#[tokio::test]
+async fn an_unchanged_limit_goes_on_counting_in_the_next_server() {
+    let kept = KeptLimits::default();
+    let start = |rate: &str| Running::serve(Server::bind_with(&limited(rate), &kept).unwrap());
+    let status = async |server: &Running, path: &str| {
+        let answer = server.get("web", path, "").await;
+        answer[9..12].to_owned()
+    };
+    let first = start("1/h");
+    assert_eq!(status(&first, "/a").await, "502");
+    assert_eq!(status(&first, "/a").await, "429");
+    assert_eq!(status(&first, "/b").await, "502");
+    let second = start("1/h");
+    assert_eq!(status(&second, "/a").await, "429");
+    // Another limit starts anew, and so does one that no server has any more.
+    let third = start("2/h");
+    assert_eq!(status(&third, "/a").await, "502");
+    for server in [first, second, third] {
+        server.stop().await;
+    }
+    let fourth = start("1/h");
+    assert_eq!(status(&fourth, "/a").await, "502");
+    fourth.stop().await;
+}
+
+#[tokio::test]
+async fn connections_beyond_a_limit_are_closed_at_accept() {
+    let a = origin("a").await;
+    let server = Running::start(&format!(
+        r#"{{ "listeners": {{ "web": {{ "listen": ["127.0.0.1:0"], "http": {{
+                "filters": [{{ "connection_limit": {{ "rate_per_client": "2/h" }} }}], "upstream": "a" }} }} }},
+            "upstreams": {{ "a": {{ "backends": ["{a}"] }} }} }}"#
+    ));
+    assert_eq!(server.name("web", "/", "").await, "a");
+    assert_eq!(server.name("web", "/", "").await, "a");
+    let mut refused = TcpStream::connect(server.address("web")).await.unwrap();
+    assert_eq!(refused.read(&mut [0; 1]).await.unwrap_or(0), 0);
     server.stop().await;
 }
 

@@ -9,9 +9,8 @@
 use std::alloc::System;
 use std::num::NonZeroU64;
 
-use proxy_core::Instant;
 use proxy_ratelimit::{
-    Algorithm, FixedWindow, Gcra, LeakyBucket, Limiter, Quota, SlidingLog, SlidingWindow, TokenBucket,
+    Algorithm, FixedWindow, Gcra, LeakyBucket, Limiter, Quota, SlidingLog, SlidingWindow, Time, TokenBucket,
 };
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
@@ -29,7 +28,7 @@ fn in_use() -> usize {
 fn measure<A: Algorithm>(name: &str, algorithm: A) {
     let before = in_use();
     let limiter = Limiter::new(algorithm).with_capacity(KEYS);
-    let now = Instant::now();
+    let now = Time::now();
     let fill = |from: usize| {
         (from..from + KEYS).for_each(|key| {
             limiter.check(key, now, 1);

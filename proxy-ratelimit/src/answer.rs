@@ -14,7 +14,7 @@ pub enum Announce {
     /// When the request is refused.
     #[default]
     Refused,
-    /// Always. It costs a request some 200 ns.
+    /// Always. It costs each request the formatting of two fields.
     Always,
     /// Never.
     Never,

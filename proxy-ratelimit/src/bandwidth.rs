@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use http::Method;
-use proxy_core::{Body, Context, Filter, Flow, Instant, Request, Response, Result};
+use proxy_core::{Body, Context, Filter, Flow, Request, Response, Result};
 
 use crate::algorithm::pacer::Pacer;
 use crate::store::Store;
@@ -46,7 +46,6 @@ struct Lane {
     store: Store<u64>,
     /// Bytes that are passed on at a time.
     piece: usize,
-    epoch: Instant,
 }
 
 /// Keys that are remembered in each direction.
@@ -82,12 +81,12 @@ impl Lane {
         let per_second = u128::from(quota.rate()) * 1_000_000_000 / quota.period().as_nanos();
         let per_second = usize::try_from(per_second).unwrap_or(usize::MAX);
         let piece = (per_second / 20).clamp(1 << 10, 1 << 16).min(per_second.max(1));
-        Arc::new(Lane { pacer: Pacer::new(quota), store: Store::new(CAPACITY), piece, epoch: Instant::now() })
+        Arc::new(Lane { pacer: Pacer::new(quota), store: Store::new(CAPACITY), piece })
     }
 
     /// Takes so many bytes of a key's quota; says how long they have to wait.
     fn reserve(&self, hash: u64, bytes: usize) -> Duration {
-        let now = Time::between(self.epoch, Instant::now());
+        let now = Time::now();
         let reserve = |state: &mut u64| self.pacer.reserve(state, now, bytes as u64);
         self.store.with(hash, || 0, |state| self.pacer.debt(*state, now), reserve)
     }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use proxy_core::{Admission, Filter, Instant, Peer};
+use proxy_core::{Admission, Filter, Peer};
 
 use crate::key::network;
 use crate::stats::Counters;
@@ -33,7 +33,6 @@ pub struct ConnectionLimit {
     prefix: (u8, u8),
     opened: Arc<Opened>,
     counters: Counters,
-    epoch: Instant,
 }
 
 /// Connections that are open. The map has an entry for each client with one, so never more than
@@ -61,7 +60,6 @@ impl ConnectionLimit {
             prefix: (32, 64),
             opened: Arc::default(),
             counters: Counters::default(),
-            epoch: Instant::now(),
         }
     }
 
@@ -101,9 +99,9 @@ impl ConnectionLimit {
     }
 
     /// The place of a connection, if it may be open and may be opened now.
-    fn admit(&self, client: IpAddr, now: Instant) -> Option<Place> {
+    fn admit(&self, client: IpAddr, now: Time) -> Option<Place> {
         let place = Opened::enter(&self.opened, client, self.open_per_client, self.open)?;
-        let global = |limit: &AtomicGcra| limit.decide(Time::between(self.epoch, now), 1).is_allowed();
+        let global = |limit: &AtomicGcra| limit.decide(now, 1).is_allowed();
         let per_client = |limit: &Limiter<Gcra>| limit.check(client, now, 1).is_allowed();
         let passes = self.rate_per_client.as_ref().is_none_or(per_client) && self.rate.as_ref().is_none_or(global);
         passes.then_some(place)
@@ -114,7 +112,7 @@ impl Filter for ConnectionLimit {
     fn on_connection(&self, peer: &Peer) -> Admission {
         let Some(address) = peer.address else { return Admission::Admit };
         let client = network(address.ip(), self.prefix.0, self.prefix.1);
-        match self.admit(client, Instant::now()) {
+        match self.admit(client, Time::now()) {
             Some(place) if place.is_counted() => Admission::Hold(Box::new(place)),
             Some(_) => Admission::Admit,
             None => {

@@ -1,11 +1,10 @@
 //! Limits on rate, concurrency and bandwidth, for one instance and for a fleet.
 //!
 //! ```
-//! use proxy_core::Instant;
-//! use proxy_ratelimit::{Limiter, TokenBucket};
+//! use proxy_ratelimit::{Limiter, Time, TokenBucket};
 //!
 //! let limiter = Limiter::new(TokenBucket::new("2/s".parse()?));
-//! let now = Instant::now();
+//! let now = Time::now();
 //! let allowed = [(); 3].map(|()| limiter.check("ada", now, 1).is_allowed());
 //! assert_eq!(allowed, [true, true, false]);
 //! # Ok::<(), proxy_ratelimit::QuotaError>(())

@@ -3,8 +3,6 @@
 use std::fmt;
 use std::hash::{BuildHasher, DefaultHasher, Hash, RandomState};
 
-use proxy_core::Instant;
-
 use crate::store::Store;
 use crate::{Algorithm, AtomicGcra, Decision, Quota, Time};
 
@@ -20,11 +18,10 @@ use crate::{Algorithm, AtomicGcra, Decision, Quota, Time};
 /// limit, and by chance two of a million do with a probability of 3 in 10⁸.
 ///
 /// ```
-/// use proxy_core::Instant;
-/// use proxy_ratelimit::{Gcra, Limiter};
+/// use proxy_ratelimit::{Gcra, Limiter, Time};
 ///
 /// let limiter = Limiter::new(Gcra::new("2/s".parse()?)).with_global("3/s".parse()?);
-/// let now = Instant::now();
+/// let now = Time::now();
 /// let allowed = ["ada", "ada", "ada", "bob", "bob"].map(|user| limiter.check(user, now, 1).is_allowed());
 /// assert_eq!(allowed, [true, true, false, true, false]);
 /// # Ok::<(), proxy_ratelimit::QuotaError>(())
@@ -34,7 +31,6 @@ pub struct Limiter<A: Algorithm> {
     store: Store<A::State>,
     global: Option<AtomicGcra>,
     hasher: RandomState,
-    epoch: Instant,
 }
 
 /// What a [`Limiter`] remembers unless told otherwise.
@@ -43,8 +39,7 @@ const CAPACITY: usize = 1 << 20;
 impl<A: Algorithm> Limiter<A> {
     /// Limits each key by this algorithm.
     pub fn new(algorithm: A) -> Self {
-        let epoch = Instant::now();
-        Limiter { algorithm, store: Store::new(CAPACITY), global: None, hasher: RandomState::new(), epoch }
+        Limiter { algorithm, store: Store::new(CAPACITY), global: None, hasher: RandomState::new() }
     }
 
     /// Remembers at most so many keys.
@@ -61,7 +56,7 @@ impl<A: Algorithm> Limiter<A> {
 
     /// Decides about a request under this key. It costs nothing unless both limits let it go ahead.
     #[inline]
-    pub fn check(&self, key: impl Hash, now: Instant, cost: u64) -> Decision {
+    pub fn check(&self, key: impl Hash, now: Time, cost: u64) -> Decision {
         self.check_hash(self.hasher.hash_one(key), now, cost)
     }
 
@@ -80,30 +75,28 @@ impl<A: Algorithm> Limiter<A> {
         self.store.evicted()
     }
 
-    #[inline]
-    fn check_hash(&self, hash: u64, now: Instant, cost: u64) -> Decision {
-        let now = Time::between(self.epoch, now);
+    #[inline(always)]
+    fn check_hash(&self, hash: u64, now: Time, cost: u64) -> Decision {
         let algorithm = &self.algorithm;
         self.store.with(
             hash,
             || algorithm.fresh(now),
             |state| algorithm.debt(state, now),
-            |state| algorithm.decide_with(state, now, cost, |decision| self.and_global(decision, now, cost)),
+            |state| algorithm.decide_with(state, now, cost, || self.check_global(now, cost)),
         )
     }
 
-    fn and_global(&self, decision: Decision, now: Time, cost: u64) -> Decision {
-        match &self.global {
-            Some(global) => decision.and(global.decide(now, cost).of_limit(A::LIMITS)),
-            None => decision,
-        }
+    #[inline]
+    fn check_global(&self, now: Time, cost: u64) -> Option<Decision> {
+        let global = self.global.as_ref()?;
+        Some(global.decide(now, cost).of_limit(A::LIMITS))
     }
 }
 
 /// A [`Limiter`] of any algorithm.
 pub(crate) trait AnyLimiter: Send + Sync + fmt::Debug {
     fn hasher(&self) -> DefaultHasher;
-    fn check_hash(&self, hash: u64, now: Instant, cost: u64) -> Decision;
+    fn check_hash(&self, hash: u64, now: Time, cost: u64) -> Decision;
     /// In the order of [`Decision::limit`].
     fn quotas(&self) -> Vec<Quota>;
 }
@@ -113,7 +106,7 @@ impl<A: Algorithm> AnyLimiter for Limiter<A> {
         self.hasher.build_hasher()
     }
 
-    fn check_hash(&self, hash: u64, now: Instant, cost: u64) -> Decision {
+    fn check_hash(&self, hash: u64, now: Time, cost: u64) -> Decision {
         Limiter::check_hash(self, hash, now, cost)
     }
 

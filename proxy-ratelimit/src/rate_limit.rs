@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, StatusCode};
-use proxy_core::Instant;
 
 use crate::answer::Answer;
 use crate::key::KeyBytes;
 use crate::limiter::AnyLimiter;
 use crate::stats::Counters;
 use crate::{
-    Algorithm, Announce, Answered, Cost, Decision, Key, LimitStats, Limiter, Missing, Remote, Subject, Verdict,
+    Algorithm, Announce, Answered, Cost, Decision, Key, LimitStats, Limiter, Missing, Remote, Subject, Time, Verdict,
 };
 
 mod filter;
@@ -171,7 +170,7 @@ impl Inner {
         }
     }
 
-    fn first(&self, subject: &Subject<'_>, now: Instant) -> First {
+    fn first(&self, subject: &Subject<'_>, now: Time) -> First {
         let cost = self.cost.of(subject);
         match &self.engine {
             Engine::Local(limiter) => {

@@ -3,9 +3,8 @@
 use std::fmt;
 
 use async_trait::async_trait;
-use proxy_core::Instant;
 
-use crate::{Decision, Quota};
+use crate::{Decision, Quota, Time};
 
 /// A limit that is counted somewhere else, for a fleet: see `RedisLimiter` (feature `redis`).
 #[async_trait]
@@ -14,7 +13,7 @@ pub trait Remote: Send + Sync + fmt::Debug + 'static {
     ///
     /// # Cancel safety
     /// The cost may have been taken.
-    async fn check(&self, key: &[u8], now: Instant, cost: u64) -> Answered;
+    async fn check(&self, key: &[u8], now: Time, cost: u64) -> Answered;
 
     /// The quotas, in the order of [`Decision::limit`].
     fn quotas(&self) -> Vec<Quota>;

@@ -6,13 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use proxy_core::Instant;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, RedisResult, Script};
 use tokio::time::timeout;
 
 use crate::limiter::AnyLimiter;
-use crate::{Answered, Decision, Limiter, Quota, Remote, Verdict};
+use crate::{Answered, Decision, Limiter, Quota, Remote, Time, Verdict};
 
 mod algorithm;
 mod approximate;
@@ -64,7 +63,7 @@ enum Mode {
 }
 
 /// Where the limit is counted, and under which name.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct RedisSettings {
     url: String,
     name: String,
@@ -72,6 +71,13 @@ pub struct RedisSettings {
     on_failure: OnFailure,
     sync: Option<Duration>,
     capacity: usize,
+}
+
+impl fmt::Debug for RedisSettings {
+    /// Without the URL, which may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisSettings").field("name", &self.name).field("sync", &self.sync).finish_non_exhaustive()
+    }
 }
 
 /// What happens while Redis does not answer.
@@ -158,7 +164,7 @@ impl RedisLimiter {
         client.get_connection_with_timeout(patience).map(drop).map_err(|error| self.redis.unreachable(error))
     }
 
-    async fn ask(&self, key: &[u8], now: Instant, cost: u64) -> Option<Decision> {
+    async fn ask(&self, key: &[u8], now: Time, cost: u64) -> Option<Decision> {
         if !self.redis.outage.may_ask(now) {
             return None;
         }
@@ -168,7 +174,7 @@ impl RedisLimiter {
         reply.ok().map(|reply| self.scripted.decision(&reply, cost))
     }
 
-    fn without_redis(&self, key: &[u8], now: Instant, cost: u64) -> Answered {
+    fn without_redis(&self, key: &[u8], now: Time, cost: u64) -> Answered {
         match self.on_failure {
             OnFailure::Open => Answered::Open,
             OnFailure::Closed => Answered::Closed,
@@ -183,7 +189,7 @@ impl RedisLimiter {
 
 #[async_trait]
 impl Remote for RedisLimiter {
-    async fn check(&self, key: &[u8], now: Instant, cost: u64) -> Answered {
+    async fn check(&self, key: &[u8], now: Time, cost: u64) -> Answered {
         match &self.mode {
             Mode::Exact => match self.ask(key, now, cost).await {
                 Some(decision) => Answered::Decided(decision),
@@ -229,7 +235,7 @@ impl Redis {
         let config = ConnectionManagerConfig::new()
             .set_number_of_retries(0)
             .set_connection_timeout(Some(Duration::from_secs(1)))
-            .set_response_timeout(Some(settings.deadline));
+            .set_response_timeout(Some(settings.deadline * BATCH_PATIENCE));
         let manager = ConnectionManager::new_lazy_with_config(client.clone(), config)
             .map_err(|error| RedisError::new("cannot be connected to", error))?;
         Ok(Redis {
@@ -262,10 +268,11 @@ impl Redis {
             pipeline.cmd("EVALSHA").arg(self.script.get_hash()).arg(1).arg(key).arg(arguments);
         }
         let mut manager = self.manager.clone();
-        let reply: RedisResult<_> = match timeout(self.deadline * 10, pipeline.query_async(&mut manager)).await {
-            Ok(reply) => reply,
-            Err(_) => return Err(self.log(&"no answer in time")),
-        };
+        let reply: RedisResult<_> =
+            match timeout(self.deadline * BATCH_PATIENCE, pipeline.query_async(&mut manager)).await {
+                Ok(reply) => reply,
+                Err(_) => return Err(self.log(&"no answer in time")),
+            };
         reply.map_err(|error| self.log(&error))
     }
 
@@ -280,7 +287,7 @@ impl Redis {
     }
 
     fn note(&self, ok: bool) {
-        match self.outage.note(ok, Instant::now()) {
+        match self.outage.note(ok, Time::now()) {
             Some(true) => tracing::warn!(name = self.name, "the shared rate limit cannot be reached"),
             Some(false) => tracing::info!(name = self.name, "the shared rate limit is back"),
             None => {}
@@ -300,6 +307,9 @@ impl Redis {
 
 /// Redis did not answer, or not in time, or with an error. The log has it.
 struct NoAnswer;
+
+/// How many deadlines a round trip with many keys may take. No request waits for it.
+const BATCH_PATIENCE: u32 = 10;
 
 /// Longer keys are stored as their SHA-1: a client must not fill Redis with headers of 32 KiB.
 const LONGEST_KEY: usize = 128;

@@ -35,7 +35,7 @@ struct Slot<S> {
     state: S,
 }
 
-/// Locks of a store of the usual size. A request holds one for some 20 ns.
+/// Locks of a store of the usual size: many more than there are workers.
 const SHARDS: usize = 64;
 /// How many are compared before one is forgotten.
 const NEIGHBOURS: usize = 8;
@@ -53,7 +53,7 @@ impl<S> Store<S> {
     }
 
     /// Lends the state of a key to `f`; of a new key it is `fresh`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn with<R>(
         &self,
         hash: u64,

@@ -4,8 +4,8 @@ use std::alloc::System;
 use std::hint::black_box;
 
 use http::{HeaderName, Method};
-use proxy_core::{Body, Context, Filter, Instant, RequestHead};
-use proxy_ratelimit::{Gcra, Key, Limiter, RateLimit, SlidingLog, SlidingWindow, TokenBucket};
+use proxy_core::{Body, Context, Filter, RequestHead};
+use proxy_ratelimit::{Gcra, Key, Limiter, RateLimit, SlidingLog, SlidingWindow, Time, TokenBucket};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]
@@ -14,15 +14,19 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 #[track_caller]
 fn takes_nothing(mut work: impl FnMut()) {
     work();
-    let region = Region::new(ALLOCATOR);
-    (0..100).for_each(|_| work());
-    let change = region.change();
-    assert_eq!((change.allocations, change.reallocations), (0, 0));
+    // The test harness has a thread of its own, which may allocate meanwhile: not in each of ten rounds.
+    let quiet = (0..10).any(|_| {
+        let region = Region::new(ALLOCATOR);
+        (0..100).for_each(|_| work());
+        let change = region.change();
+        (change.allocations, change.reallocations) == (0, 0)
+    });
+    assert!(quiet);
 }
 
 #[test]
 fn a_decision_about_a_known_key_takes_no_memory() {
-    let now = Instant::now();
+    let now = Time::now();
     let quota = "1000000/s".parse().unwrap();
     let gcra = Limiter::new(Gcra::new(quota)).with_global(quota);
     takes_nothing(|| assert!(black_box(gcra.check("192.0.2.1", now, 1)).is_allowed()));

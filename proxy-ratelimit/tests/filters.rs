@@ -9,7 +9,8 @@ use http::{HeaderName, StatusCode};
 use proxy_core::testing::{Message, Script, ScriptedConnector, TestClient, TestProxy};
 use proxy_core::{Filter, Instant, Proxy, Route};
 use proxy_ratelimit::{
-    Announce, BandwidthLimit, ConcurrencyLimit, Gcra, Key, LeakyBucket, Limiter, Missing, Priorities, Quota, RateLimit,
+    Announce, BandwidthLimit, ConcurrencyLimit, Gcra, GradientSettings, Key, LeakyBucket, Limiter, Missing, Priorities,
+    Quota, RateLimit, Time,
 };
 
 fn quota(text: &str) -> Quota {
@@ -118,7 +119,7 @@ async fn a_leaky_bucket_lets_requests_wait() {
 #[tokio::test(start_paused = true)]
 async fn a_flood_of_keys_stays_within_the_bound() {
     let limiter = Limiter::new(Gcra::new(quota("10/s"))).with_capacity(10_000);
-    let now = Instant::now();
+    let now = Time::now();
     // This one has used up its limit. It cannot wash that off.
     let spent = (0..20).filter(|_| limiter.check("spent", now, 1).is_allowed()).count();
     let mut honest = 0;
@@ -186,6 +187,19 @@ async fn a_client_that_leaves_frees_its_place() {
     }
     client.leave().await;
     assert_eq!(filter.in_flight(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_adaptive_limit_grows_while_the_origin_keeps_its_pace() {
+    let mut settings = GradientSettings::default();
+    (settings.initial, settings.floor, settings.ceiling) = (1, 1, 6);
+    let filter = Arc::new(ConcurrencyLimit::adaptive(settings).queue(10, Duration::from_secs(10)));
+    let proxy = around(Arc::clone(&filter), &slow(Duration::from_millis(10)));
+    let request = async || status(&proxy, "192.0.2.1:1", "").await;
+    for _ in 0..30 {
+        assert_eq!(tokio::join!(request(), request(), request()), (200, 200, 200));
+    }
+    assert!(filter.limit().is_some_and(|limit| (3..=6).contains(&limit)), "{filter:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,6 +11,10 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::get;
 use proxy_config::{Config, Server};
+use proxy_ratelimit::{
+    Answered, Decision, FixedWindow, Gcra, LeakyBucket, OnFailure, Quota, RedisLimiter, RedisSettings, Remote,
+    SharedAlgorithm, SlidingWindow, Time, TokenBucket, Verdict,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 use tokio::runtime::Runtime;
@@ -330,6 +334,65 @@ fn without_redis_each_policy_does_what_it_says() {
         }
         // After the first three failures nobody waits: the deadline bounds the others.
         assert!(during.p99 < Duration::from_millis(200), "{policy}: {during:?}");
+    }
+}
+
+/// What Redis counts is what the algorithm would count here.
+#[tokio::test]
+async fn every_algorithm_counts_in_redis() {
+    if !have(&["redis-server"]) {
+        return;
+    }
+    let redis = Redis::start();
+    // Redis' clock is real: no window may end meanwhile.
+    let three = std::num::NonZeroU64::new(3).expect("not zero");
+    let quota = Quota::new(three, LONG).expect("a quota");
+    count_to_three(&redis, "gcra", Gcra::new(quota)).await;
+    count_to_three(&redis, "token_bucket", TokenBucket::new(quota)).await;
+    count_to_three(&redis, "fixed_window", FixedWindow::new(quota)).await;
+    count_to_three(&redis, "sliding_window", SlidingWindow::new(quota)).await;
+    // One leaves at once; three wait an interval, two, and three.
+    let leaky = limiter(&redis, "leaky", LeakyBucket::new("3/h".parse().unwrap()));
+    let mut delays = Vec::new();
+    for _ in 0..4 {
+        delays.push(decide(&leaky, b"a", 1).await.delay().as_secs().div_ceil(60));
+    }
+    assert_eq!(delays, [0, 20, 40, 60]);
+    assert!(!decide(&leaky, b"a", 1).await.is_allowed());
+}
+
+/// Windows of this length end in 2029, and then in 2031.
+const LONG: Duration = Duration::from_secs(1000 * 24 * 3600);
+
+fn limiter<A: SharedAlgorithm>(redis: &Redis, name: &str, algorithm: A) -> RedisLimiter {
+    // The deadline is not what is tried here.
+    let settings = RedisSettings::new(&format!("redis://{}", redis.address), name).deadline(Duration::from_secs(10));
+    RedisLimiter::new(algorithm, &settings.on_failure(OnFailure::Closed)).expect("a URL")
+}
+
+async fn decide(limiter: &RedisLimiter, key: &[u8], cost: u64) -> Decision {
+    match limiter.check(key, Time::now(), cost).await {
+        Answered::Decided(decision) => decision,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn count_to_three<A: SharedAlgorithm>(redis: &Redis, name: &str, algorithm: A) {
+    let limiters = [limiter(redis, name, algorithm.clone()), limiter(redis, name, algorithm)];
+    // Longer than what is stored as it is, and with what would end a hash tag.
+    let long = [&b"}{"[..], &[b'x'; 1000]].concat();
+    for key in [&b"a"[..], b"", &long] {
+        let first = decide(&limiters[0], key, 1).await;
+        assert!(first.is_allowed() && first.remaining == 2, "{name}: {first:?}");
+        let second = decide(&limiters[1], key, 2).await;
+        assert!(second.is_allowed() && second.remaining == 0, "{name}: {second:?}");
+        let refused = decide(&limiters[0], key, 1).await;
+        let Verdict::Denied { retry_after: Some(after) } = refused.verdict else { panic!("{name}: {refused:?}") };
+        assert!(after > Duration::ZERO && after <= LONG * 2, "{name}: {refused:?}");
+        let never = decide(&limiters[0], key, 4).await;
+        assert_eq!(never.verdict, Verdict::Denied { retry_after: None }, "{name}");
+        // Free of charge.
+        assert!(decide(&limiters[1], key, 0).await.is_allowed(), "{name}");
     }
 }
 

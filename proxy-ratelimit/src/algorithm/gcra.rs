@@ -42,7 +42,12 @@ impl Gcra {
         arrival.clamp(now, now + self.ticks.burst())
     }
 
-    #[inline]
+    #[inline(always)]
+    fn conforms(&self, arrival: u64, now: u64, cost: u64) -> bool {
+        arrival + cost <= now + self.ticks.burst()
+    }
+
+    #[inline(always)]
     fn judge_at(&self, arrival: u64, now: u64, cost: u64) -> Decision {
         let after = arrival + cost;
         let bound = now + self.ticks.burst();
@@ -91,17 +96,24 @@ impl Algorithm for Gcra {
     }
 
     /// The three steps at once: ticks are converted once instead of three times.
-    #[inline]
-    fn decide_with(&self, state: &mut u64, now: Time, cost: u64, other: impl FnOnce(Decision) -> Decision) -> Decision {
+    #[inline(always)]
+    fn decide_with(&self, state: &mut u64, now: Time, cost: u64, other: impl FnOnce() -> Option<Decision>) -> Decision {
         let (now, cost) = (self.ticks.at(now), self.ticks.cost(cost));
         let arrival = self.settled(*state, now);
-        let mut decision = self.judge_at(arrival, now, cost);
         *state = arrival;
-        if decision.is_allowed() {
-            decision = other(decision);
-            *state += if decision.is_allowed() { cost } else { 0 };
+        if !self.conforms(arrival, now, cost) {
+            return self.judge_at(arrival, now, cost);
         }
-        decision
+        match other() {
+            Some(other) => {
+                *state += if other.is_allowed() { cost } else { 0 };
+                self.judge_at(arrival, now, cost).and(other)
+            }
+            None => {
+                *state += cost;
+                self.judge_at(arrival, now, cost)
+            }
+        }
     }
 }
 

@@ -15,6 +15,8 @@ pub(crate) struct Ticks {
     per_nano: u64,
     /// p
     per_cost: u64,
+    /// ⌊(2⁶⁴ − 1)/p⌋, to multiply by instead of dividing by p.
+    reciprocal: u64,
     shift: u32,
     /// The ticks of cost 1.
     one: u64,
@@ -37,7 +39,7 @@ impl Ticks {
         while per_nano >> shift > FINEST {
             shift += 1;
         }
-        let mut ticks = Ticks { per_nano, per_cost, shift, one: 0, burst: 0 };
+        let mut ticks = Ticks { per_nano, per_cost, reciprocal: u64::MAX / per_cost, shift, one: 0, burst: 0 };
         ticks.one = ticks.round_up(1);
         ticks.burst = ticks.round_up(quota.burst()).min(LONGEST / 2);
         ticks
@@ -73,9 +75,22 @@ impl Ticks {
     #[inline]
     pub(crate) fn worth(&self, ticks: u64) -> u64 {
         match self.shift {
-            0 => ticks / self.per_cost,
+            0 => self.divided(ticks),
             shift => ((u128::from(ticks) << shift) / u128::from(self.per_cost)) as u64,
         }
+    }
+
+    /// `ticks / per_cost`. A division takes longer, and there is one for each decision.
+    #[inline]
+    fn divided(&self, ticks: u64) -> u64 {
+        let mut quotient = ((u128::from(ticks) * u128::from(self.reciprocal)) >> 64) as u64;
+        let mut rest = ticks - quotient * self.per_cost;
+        // The estimate is at most two too small: the reciprocal lacks less than one, and the shift drops less than one.
+        while rest >= self.per_cost {
+            quotient += 1;
+            rest -= self.per_cost;
+        }
+        quotient
     }
 
     #[inline]
@@ -116,6 +131,19 @@ mod tests {
             let periods = 5;
             let after = Time::ZERO + quota.period() * periods;
             assert_eq!(ticks.at(after), ticks.cost(quota.rate() * u64::from(periods)), "{rate}");
+        }
+    }
+
+    #[test]
+    fn multiplying_is_dividing() {
+        for per_cost in [1, 2, 3, 7, 10_000_000, 333_333_333, u64::from(u32::MAX), 1 << 40, u64::MAX / 3, u64::MAX] {
+            let quota = Quota::new(std::num::NonZeroU64::MIN, Duration::from_nanos(per_cost)).unwrap();
+            let ticks = Ticks::of(&quota);
+            let around =
+                [0, 1, per_cost - 1, per_cost, per_cost.saturating_mul(5), u64::MAX / 2, u64::MAX - 1, u64::MAX];
+            for number in around {
+                assert_eq!(ticks.divided(number), number / per_cost, "{number} / {per_cost}");
+            }
         }
     }
 

@@ -1,10 +1,10 @@
 //! A rate limit in a proxy.
 
-use proxy_core::{Context, Filter, Flow, Instant, Request, Response, Result};
+use proxy_core::{Context, Filter, Flow, Request, Response, Result};
 
 use super::{First, Next, RateLimit, Refusal};
 use crate::ready::{Hook, pass, respond};
-use crate::{Announce, Decision, Subject, notes};
+use crate::{Announce, Decision, Subject, Time, notes};
 
 impl RateLimit {
     fn id(&self) -> usize {
@@ -48,7 +48,7 @@ impl Filter for RateLimit {
         'life1: 'async_trait,
         'life2: 'async_trait,
     {
-        let now = Instant::now();
+        let now = Time::now();
         let subject = Subject::proxied(request.head(), request.body().exact_length(), context);
         match self.0.first(&subject, now) {
             First::Pass => pass(),

@@ -5,12 +5,11 @@ use std::task::{Context as Task, Poll, ready};
 
 use http::{Request, Response};
 use http_body::Body;
-use proxy_core::Instant;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{First, Next, RateLimit, Refusal};
-use crate::{Decision, Subject};
+use crate::{Decision, Subject, Time};
 
 /// A [`RateLimit`] around any HTTP service.
 ///
@@ -74,7 +73,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let now = Instant::now();
+        let now = Time::now();
         let (parts, body) = request.into_parts();
         let first = self.limit.0.first(&Subject::http(&parts, body.size_hint().exact()), now);
         let request = Request::from_parts(parts, body);

@@ -6,8 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use proxy_core::Instant;
-
 use super::algorithm::{BUCKET, bucket_arguments};
 use super::{NoAnswer, Redis};
 use crate::store::Store;
@@ -22,7 +20,6 @@ pub(super) struct Approximate {
     redis: Arc<Redis>,
     store: Store<u64>,
     hasher: RandomState,
-    epoch: Instant,
     sync: Duration,
     started: AtomicBool,
     /// What passed and was not charged yet.
@@ -43,15 +40,13 @@ impl Approximate {
             redis: Arc::clone(redis),
             store: Store::new(capacity),
             hasher: RandomState::new(),
-            epoch: Instant::now(),
             sync,
             started: AtomicBool::new(false),
             owed: Mutex::default(),
         })
     }
 
-    pub(super) fn check(self: &Arc<Self>, key: &[u8], now: Instant, cost: u64) -> Decision {
-        let now = Time::between(self.epoch, now);
+    pub(super) fn check(self: &Arc<Self>, key: &[u8], now: Time, cost: u64) -> Decision {
         let decision = self.with(key, now, |state| {
             // Not settled to a burst: it may be in debt.
             let decision = self.gcra.judge_in_debt(*state, now, cost);
@@ -99,7 +94,7 @@ impl Approximate {
             return;
         }
         for batch in owed.chunks(BATCH) {
-            let reply = match self.redis.outage.may_ask(Instant::now()) {
+            let reply = match self.redis.outage.may_ask(Time::now()) {
                 true => {
                     let reply = self.redis.run_all(&self.calls(batch)).await;
                     self.redis.note(reply.is_ok());
@@ -121,7 +116,7 @@ impl Approximate {
     }
 
     fn learn(&self, batch: &[(Box<[u8]>, u64)], replies: &[Vec<i64>]) {
-        let now = Time::between(self.epoch, Instant::now());
+        let now = Time::now();
         for ((key, _), reply) in batch.iter().zip(replies) {
             let ahead = reply.get(2).copied().unwrap_or(0).try_into().unwrap_or(0);
             // What passed while Redis was asked is not in its answer.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use proxy_core::Instant;
+use crate::Time;
 
 /// Counts failures in a row. After some it is an outage: then only one asks now and then, so that the
 /// others need not wait for the deadline.
@@ -21,7 +21,7 @@ pub(super) struct Outage {
 struct State {
     failures: u32,
     /// When the next one may ask.
-    next: Option<Instant>,
+    next: Option<Time>,
 }
 
 /// One slow answer is none.
@@ -35,7 +35,7 @@ impl Outage {
     }
 
     /// Whether to ask. In an outage it says so to one, and to the next only after a pause.
-    pub(super) fn may_ask(&self, now: Instant) -> bool {
+    pub(super) fn may_ask(&self, now: Time) -> bool {
         if !self.is_on() {
             return true;
         }
@@ -50,7 +50,7 @@ impl Outage {
     }
 
     /// Takes in how it went; says if an outage began (`true`) or ended.
-    pub(super) fn note(&self, ok: bool, now: Instant) -> Option<bool> {
+    pub(super) fn note(&self, ok: bool, now: Time) -> Option<bool> {
         if ok && !self.is_on() && self.failing.swap(false, Ordering::Relaxed) {
             self.lock().failures = 0;
         }
@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn three_failures_begin_an_outage_and_one_success_ends_it() {
         let outage = Outage::default();
-        let start = Instant::now();
+        let start = Time::now();
         let after = |millis| start + Duration::from_millis(millis);
         assert_eq!([(); 3].map(|()| outage.note(false, start)), [None, None, Some(true)]);
         assert!(!outage.may_ask(after(49)));
