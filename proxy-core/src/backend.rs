@@ -6,9 +6,11 @@ use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 mod address;
+mod eligibility;
 mod set;
 
 pub use address::{Address, ParseAddressError};
+pub use eligibility::{Eligibility, Usable};
 pub use set::{BackendSet, Candidates};
 
 /// Whether a backend gets requests.
@@ -54,6 +56,8 @@ struct Inner {
     address: Address,
     labels: Vec<(Box<str>, Box<str>)>,
     weight: AtomicU32,
+    /// Of 256.
+    ramp: AtomicU32,
     state: AtomicU8,
     in_flight: AtomicUsize,
     latency_nanos: AtomicU64,
@@ -87,7 +91,24 @@ impl Backend {
 
     /// Changes its weight from the next choice on.
     pub fn set_weight(&self, weight: u32) {
-        self.0.weight.store(weight, Ordering::Relaxed);
+        self.0.weight.store(weight.min(65_535), Ordering::Relaxed);
+    }
+
+    /// What its weight counts for now, as a multiple of 1/256: the weight itself, or less while the
+    /// backend warms up. Only the relation between shares means anything: selectors choose by it.
+    pub fn share(&self) -> u32 {
+        self.weight() * self.0.ramp.load(Ordering::Relaxed)
+    }
+
+    /// Lets its weight count only in part from the next choice on, in 256ths, 256 at most: slow start,
+    /// or less traffic for a far zone.
+    pub fn set_ramp(&self, of_256: u32) {
+        self.0.ramp.store(of_256.min(256), Ordering::Relaxed);
+    }
+
+    /// Whether requests may go to it: it is healthy and has a weight.
+    pub fn is_usable(&self) -> bool {
+        self.state() == BackendState::Healthy && self.weight() > 0
     }
 
     /// A label: zone, priority, or whatever was given.
@@ -199,6 +220,7 @@ impl BackendBuilder {
             address: self.address,
             labels: self.labels,
             weight: AtomicU32::new(self.weight),
+            ramp: AtomicU32::new(256),
             state: AtomicU8::new(BackendState::Healthy as u8),
             in_flight: AtomicUsize::new(0),
             latency_nanos: AtomicU64::new(0),

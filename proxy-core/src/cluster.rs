@@ -86,6 +86,16 @@ struct Core<S> {
     random: AtomicU64,
 }
 
+impl<S: Selector> Core<S> {
+    fn candidates_changed(&self, candidates: &[Backend]) {
+        // What a panic says has been logged; the selector keeps what it had.
+        let _ = guarded(|| {
+            self.selector.on_change(candidates);
+            Ok(())
+        });
+    }
+}
+
 impl<S: Selector> AttemptSink for Core<S> {
     fn attempt_ended(&self, backend: &Backend, attempt: &Attempt) {
         // It runs in a drop: a panic there would end the process where another is on its way. What
@@ -140,7 +150,6 @@ impl<S: Selector, P: Pool> Cluster<S, P> {
         let before = self.core.set.backends();
         self.core.set.replace(backends);
         let after = self.core.set.backends();
-        self.core.selector.on_change(&after);
         for gone in before.iter().filter(|backend| !after.contains(backend)) {
             self.pool.evict(gone);
         }

@@ -51,7 +51,9 @@ mod serve;
 pub mod testing;
 mod upstream;
 
-pub use backend::{Address, Backend, BackendBuilder, BackendSet, BackendState, Candidates, ParseAddressError};
+pub use backend::{
+    Address, Backend, BackendBuilder, BackendSet, BackendState, Candidates, Eligibility, ParseAddressError, Usable,
+};
 pub use body::{AsyncTransform, Body, Transform};
 pub use cidr::{Cidr, CidrError};
 pub use clock::Instant;

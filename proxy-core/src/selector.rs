@@ -27,7 +27,9 @@ pub trait Selector: Send + Sync + 'static {
     /// The candidates are never empty.
     fn select(&self, candidates: &Candidates<'_>, context: &SelectionContext<'_>) -> Option<Backend>;
 
-    /// The set changed: rebuild a ring or a table. Called once at the start as well.
+    /// The candidates changed: rebuild a ring or a table. Called once at the start as well, and never
+    /// by two threads at once. The list has the shares of its moment; `select` may already be shown
+    /// other candidates.
     fn on_change(&self, backends: &[Backend]) {
         let _ = backends;
     }

@@ -1,11 +1,12 @@
 //! The backends of a cluster, as one immutable snapshot at a time.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::fmt;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
 
-use super::{Backend, BackendState};
+use super::{Backend, BackendState, Eligibility, Usable};
 
 /// The backends of a cluster. A clone is a handle to the same set.
 ///
@@ -13,11 +14,21 @@ use super::{Backend, BackendState};
 #[derive(Clone, Debug)]
 pub struct BackendSet(Arc<Shared>);
 
-#[derive(Debug)]
 struct Shared {
     snapshot: ArcSwap<Snapshot>,
     /// Held while a snapshot is replaced, so that no change is lost.
     change: Mutex<()>,
+    eligibility: Box<dyn Eligibility>,
+    listener: OnceLock<Listener>,
+}
+
+/// Who is told of each new list of candidates.
+type Listener = Box<dyn Fn(&[Backend]) + Send + Sync>;
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("snapshot", &self.snapshot).finish_non_exhaustive()
+    }
 }
 
 /// One state of the set.
@@ -29,8 +40,8 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
-    fn new(all: Vec<Backend>) -> Self {
-        let usable = all.iter().filter(|backend| is_usable(backend)).cloned().collect();
+    fn new(all: Vec<Backend>, eligibility: &dyn Eligibility) -> Self {
+        let usable = eligibility.eligible(&all);
         let by_id = all.iter().enumerate().map(|(index, backend)| (backend.id().into(), index)).collect();
         Snapshot { all, usable, by_id }
     }
@@ -45,36 +56,60 @@ impl Snapshot {
     }
 }
 
-fn is_usable(backend: &Backend) -> bool {
-    backend.state() == BackendState::Healthy && backend.weight() > 0
-}
-
 impl BackendSet {
-    /// A set of these backends.
+    /// A set of these backends, of which the [`Usable`] ones are candidates.
     pub fn new(backends: impl IntoIterator<Item = Backend>) -> Self {
-        let snapshot = Snapshot::new(backends.into_iter().collect());
-        BackendSet(Arc::new(Shared { snapshot: ArcSwap::from_pointee(snapshot), change: Mutex::new(()) }))
+        BackendSet::with_eligibility(backends, Usable)
+    }
+
+    /// A set of these backends, with its own rule for who of them is a candidate.
+    pub fn with_eligibility(backends: impl IntoIterator<Item = Backend>, eligibility: impl Eligibility) -> Self {
+        let snapshot = Snapshot::new(backends.into_iter().collect(), &eligibility);
+        BackendSet(Arc::new(Shared {
+            snapshot: ArcSwap::from_pointee(snapshot),
+            change: Mutex::new(()),
+            eligibility: Box::new(eligibility),
+            listener: OnceLock::new(),
+        }))
+    }
+
+    /// Tells `listener` of the candidates now and after each change, in the order of the changes. It
+    /// must not change the set itself. Only the first listener is taken.
+    pub(crate) fn listen(&self, listener: impl Fn(&[Backend]) + Send + Sync + 'static) {
+        let _change = self.0.change.lock().unwrap_or_else(PoisonError::into_inner);
+        listener(&self.0.snapshot.load().usable);
+        let _ = self.0.listener.set(Box::new(listener));
+    }
+
+    /// Replaces the snapshot by one of the backends that `f` makes of the present one.
+    fn change(&self, f: impl FnOnce(&Snapshot) -> Option<Vec<Backend>>) -> bool {
+        let _change = self.0.change.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(all) = f(&self.0.snapshot.load_full()) else { return false };
+        let next = Arc::new(Snapshot::new(all, &*self.0.eligibility));
+        self.0.snapshot.store(Arc::clone(&next));
+        if let Some(listener) = self.0.listener.get() {
+            listener(&next.usable);
+        }
+        true
     }
 
     /// Replaces the whole set. A backend with an id that was there before keeps its handle, and with
     /// it its counts, its state and its pooled connections, if address and labels are the same.
     pub fn replace(&self, backends: impl IntoIterator<Item = Backend>) {
-        let _change = self.0.change.lock().unwrap_or_else(PoisonError::into_inner);
-        let old = self.0.snapshot.load_full();
-        let kept = backends.into_iter().map(|new| keep(&old, new)).collect();
-        self.0.snapshot.store(Arc::new(Snapshot::new(kept)));
+        self.change(|old| Some(backends.into_iter().map(|new| keep(old, new)).collect()));
     }
 
     /// Changes a backend's state; says whether it is in the set.
     pub fn set_state(&self, id: &str, state: BackendState) -> bool {
-        let _change = self.0.change.lock().unwrap_or_else(PoisonError::into_inner);
-        let old = self.0.snapshot.load_full();
-        let Some(backend) = old.by_id.get(id).map(|index| &old.all[*index]) else {
-            return false;
-        };
-        backend.set_state(state);
-        self.0.snapshot.store(Arc::new(Snapshot::new(old.all.clone())));
-        true
+        self.change(|old| {
+            old.all[*old.by_id.get(id)?].set_state(state);
+            Some(old.all.clone())
+        })
+    }
+
+    /// Asks the [`Eligibility`] anew: something that it looks at has changed, a weight or a share.
+    pub fn refresh(&self) {
+        self.change(|old| Some(old.all.clone()));
     }
 
     /// The backends as they are now.
@@ -136,9 +171,9 @@ impl<'a> Candidates<'a> {
         self.list.get(index)
     }
 
-    /// Whether this backend is of the set and usable.
+    /// Whether this backend is of the set and [usable](Backend::is_usable).
     pub fn contains(&self, backend: &Backend) -> bool {
-        self.by_id(backend.id()).is_some_and(|known| known == backend && is_usable(known))
+        self.by_id(backend.id()).is_some_and(|known| known == backend && known.is_usable())
     }
 
     /// The backend of this id, also where it is draining or down: what sticks to it may still go there.

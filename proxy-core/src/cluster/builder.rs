@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicU64;
 use super::{Cluster, Core, Quarantine, RetryBudget, RetryPolicy, UpstreamTimeouts};
 use crate::http1::client::Rules;
 use crate::pool::{Pool, SharedPool};
-use crate::{Address, Backend, BackendSet, Limits, Observer, Selector};
+use crate::{Address, Backend, BackendSet, Eligibility, Limits, Observer, Selector, Usable};
 
 /// Retries a cluster may make before requests have paid for any.
 const RESERVE: u32 = 10;
@@ -22,6 +22,7 @@ pub struct ClusterBuilder<S> {
     limits: Limits,
     observer: Option<Arc<dyn Observer>>,
     seed: Option<u64>,
+    eligibility: Box<dyn Eligibility>,
 }
 
 impl<S: Selector> ClusterBuilder<S> {
@@ -34,6 +35,7 @@ impl<S: Selector> ClusterBuilder<S> {
             limits: Limits::default(),
             observer: None,
             seed: None,
+            eligibility: Box::new(Usable),
         }
     }
 
@@ -47,6 +49,13 @@ impl<S: Selector> ClusterBuilder<S> {
     #[must_use]
     pub fn with(mut self, backend: Backend) -> Self {
         self.backends.push(backend);
+        self
+    }
+
+    /// Which backends are candidates. Default: those that are [`Usable`].
+    #[must_use]
+    pub fn eligibility(mut self, eligibility: impl Eligibility) -> Self {
+        self.eligibility = Box::new(eligibility);
         self
     }
 
@@ -92,7 +101,6 @@ impl<S: Selector> ClusterBuilder<S> {
 
     /// The cluster over this pool: one with other settings, or one of your own.
     pub fn build_with<P: Pool>(self, pool: P) -> Cluster<S, P> {
-        self.selector.on_change(&self.backends);
         let rules = Rules {
             limits: self.limits,
             response: self.timeouts.response,
@@ -101,7 +109,7 @@ impl<S: Selector> ClusterBuilder<S> {
         };
         let core = Core {
             selector: self.selector,
-            set: BackendSet::new(self.backends),
+            set: BackendSet::with_eligibility(self.backends, self.eligibility),
             observer: self.observer,
             budget: RetryBudget::new(self.policy.budget_percent, RESERVE),
             policy: self.policy,
@@ -110,7 +118,14 @@ impl<S: Selector> ClusterBuilder<S> {
             rules,
             random: AtomicU64::new(self.seed.unwrap_or_else(|| RandomState::new().hash_one(0))),
         };
-        Cluster { core: Arc::new(core), pool }
+        let core = Arc::new(core);
+        let weak = Arc::downgrade(&core);
+        core.set.listen(move |candidates| {
+            if let Some(core) = weak.upgrade() {
+                core.candidates_changed(candidates);
+            }
+        });
+        Cluster { core, pool }
     }
 }
 
