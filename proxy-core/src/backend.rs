@@ -147,10 +147,13 @@ impl Backend {
         self.0.latency_nanos.store(new.max(1), Ordering::Relaxed);
     }
 
-    /// Counts an attempt until the guard is dropped.
-    pub(crate) fn begin(&self) -> InFlight {
+    /// Counts an attempt until its [`end`](Self::end): the business of its guard.
+    pub(crate) fn begin(&self) {
         self.0.in_flight.fetch_add(1, Ordering::Relaxed);
-        InFlight(self.clone())
+    }
+
+    pub(crate) fn end(&self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -225,15 +228,5 @@ impl BackendBuilder {
             in_flight: AtomicUsize::new(0),
             latency_nanos: AtomicU64::new(0),
         }))
-    }
-}
-
-/// An attempt that is running.
-#[derive(Debug)]
-pub(crate) struct InFlight(Backend);
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.0.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }

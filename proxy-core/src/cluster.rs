@@ -13,7 +13,7 @@ use crate::attempt::{AttemptGuard, AttemptSink};
 use crate::clock::Instant;
 use crate::guard::guarded;
 use crate::http1::client::{self, Failure, Rules};
-use crate::pool::{Connection, Lease, Pool, SharedPool, Target};
+use crate::pool::{Connection, Lease, Pool, SharedPool};
 use crate::{
     Address, Attempt, Backend, BackendSet, Body, Context, Error, ErrorKind, Observer, Phase, Request, RequestHead,
     Response, Result, SelectionContext, Selector, Upstream,
@@ -173,33 +173,27 @@ impl<S: Selector, P: Pool> Cluster<S, P> {
         })
     }
 
-    async fn lease(&self, backend: &Backend, ctx: &mut Context, started: Instant) -> Result<Lease> {
-        let target = Target::new(backend.clone());
-        if let Some(lease) = self.pool.checkout(&target, started) {
+    /// A connection for the attempt that was begun.
+    async fn lease(&self, ctx: &mut Context, started: Instant) -> Result<Lease> {
+        let attempt = ctx.attempt.as_ref().ok_or(ErrorKind::NoBackend)?;
+        if let Some(lease) = self.pool.checkout(attempt.target(), started) {
             ctx.clocks.connected = Some(started);
             return Ok(lease);
         }
-        let lease = self.pool.acquire(&target, Some(started + self.core.timeouts.connect)).await?;
+        let lease = self.pool.acquire(attempt.target(), Some(started + self.core.timeouts.connect)).await?;
         ctx.clocks.connected = Some(Instant::now());
         Ok(lease)
     }
 
     /// One try: a connection, then the exchange on it.
-    async fn attempt(
-        &self,
-        backend: &Backend,
-        head: &mut RequestHead,
-        body: Body,
-        ctx: &mut Context,
-        started: Instant,
-    ) -> Tried {
+    async fn attempt(&self, head: &mut RequestHead, body: Body, ctx: &mut Context, started: Instant) -> Tried {
         ctx.phase = Phase::Connect;
-        let lease = match self.lease(backend, ctx, started).await {
+        let lease = match self.lease(ctx, started).await {
             Ok(lease) => lease,
             Err(error) => return Tried::NotConnected(error, body),
         };
         ctx.phase = Phase::Send;
-        add_host(head, backend);
+        add_host(head, ctx.backend());
         let mut exchange = client::Exchange::new(lease, head, body, &self.core.rules);
         let result = poll_fn(|cx| exchange.poll(cx, ctx)).await;
         match exchange.conclude(result, head.method(), ctx) {
@@ -208,24 +202,31 @@ impl<S: Selector, P: Pool> Cluster<S, P> {
         }
     }
 
-    fn begin(&self, backend: &Backend, ctx: &mut Context, now: Instant) {
+    fn begin(&self, backend: Backend, ctx: &mut Context, now: Instant) {
         ctx.attempts += 1;
         ctx.attempt = None;
         ctx.clocks.connecting.get_or_insert(now);
         let sink: Arc<dyn AttemptSink> = Arc::<Core<S>>::clone(&self.core);
         ctx.attempt = Some(AttemptGuard::begin(sink, backend, now));
-        ctx.set_backend(backend.clone());
     }
 
-    fn answered(&self, backend: &Backend, status: StatusCode, ctx: &mut Context) {
+    fn answered(&self, status: StatusCode, ctx: &mut Context) {
         let first_byte = ctx.clocks.first_byte;
         if let Some(attempt) = &mut ctx.attempt {
             attempt.answered(status);
             if let Some(first_byte) = first_byte {
                 attempt.first_byte(first_byte);
             }
+            self.core.quarantine.release(attempt.backend());
         }
-        self.core.quarantine.release(backend);
+    }
+
+    /// Whether a request that could not be sent may go elsewhere.
+    fn after_connect(&self, error: &Error, retries: &mut Retries<'_>, ctx: &Context) -> bool {
+        ctx.backend().is_some_and(|backend| {
+            self.core.quarantine.confine(backend, error);
+            retries.after_connect(backend)
+        })
     }
 
     fn random(&self) -> u64 {
@@ -256,25 +257,26 @@ impl<S: Selector, P: Pool> Upstream for Cluster<S, P> {
         loop {
             let now = if retries.is_first() { ctx.clocks.started } else { Instant::now() };
             let backend = self.pick(Some(&head), ctx, retries.tried(), now)?;
-            self.begin(&backend, ctx, now);
             let tried = if ctx.has_filters() {
+                self.begin(backend.clone(), ctx, now);
                 // A fresh copy of the edits for each attempt: its hooks see no other attempt's.
                 let mut fresh = head.clone();
                 ctx.forward(&mut fresh, &backend)?;
-                self.attempt(&backend, &mut fresh, body, ctx, now).await
+                self.attempt(&mut fresh, body, ctx, now).await
             } else {
-                self.attempt(&backend, &mut head, body, ctx, now).await
+                self.begin(backend, ctx, now);
+                self.attempt(&mut head, body, ctx, now).await
             };
             let (error, again) = match tried {
                 Tried::Answered(response) => {
-                    self.answered(&backend, response.head().status(), ctx);
+                    self.answered(response.head().status(), ctx);
                     return Ok(response);
                 }
                 Tried::NotConnected(error, rest) => {
-                    self.core.quarantine.confine(&backend, &error);
-                    (error, retries.after_connect(&backend).then_some(rest))
+                    let again = self.after_connect(&error, &mut retries, ctx);
+                    (error, again.then_some(rest))
                 }
-                Tried::Failed(failure) => retries.after_exchange(&backend, failure, idempotent),
+                Tried::Failed(failure) => retries.after_exchange(ctx.backend(), failure, idempotent),
             };
             if let Some(attempt) = &mut ctx.attempt {
                 attempt.fail(error.kind());
@@ -291,15 +293,15 @@ impl<S: Selector, P: Pool> Upstream for Cluster<S, P> {
         loop {
             let now = Instant::now();
             let backend = self.pick(None, ctx, retries.tried(), now)?;
-            self.begin(&backend, ctx, now);
-            match self.lease(&backend, ctx, now).await {
+            self.begin(backend, ctx, now);
+            match self.lease(ctx, now).await {
                 Ok(lease) => return Ok(lease.into_connection()),
                 Err(error) => {
-                    self.core.quarantine.confine(&backend, &error);
+                    let again = self.after_connect(&error, &mut retries, ctx);
                     if let Some(attempt) = &mut ctx.attempt {
                         attempt.fail(error.kind());
                     }
-                    if !retries.after_connect(&backend) {
+                    if !again {
                         return Err(error);
                     }
                 }
@@ -309,8 +311,10 @@ impl<S: Selector, P: Pool> Upstream for Cluster<S, P> {
 }
 
 /// An HTTP/1.0 client need not name a host; an HTTP/1.1 request must.
-fn add_host(head: &mut RequestHead, backend: &Backend) {
-    if !head.headers().has(crate::head::Known::Host) {
+fn add_host(head: &mut RequestHead, backend: Option<&Backend>) {
+    if let Some(backend) = backend
+        && !head.headers().has(crate::head::Known::Host)
+    {
         let named = head.authority_bytes().map(<[u8]>::to_vec);
         let host = named.unwrap_or_else(|| match backend.address() {
             Address::Unix(_) => b"localhost".to_vec(),

@@ -1,7 +1,7 @@
 //! Where client connections come from.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::Io;
@@ -44,5 +44,10 @@ impl Peer {
     /// A client at this address.
     pub fn new(address: SocketAddr) -> Self {
         Peer { address: Some(address), ..Peer::default() }
+    }
+
+    /// The client's address as it is shown: an IPv4 one mapped into IPv6 is IPv4.
+    pub(crate) fn client(&self) -> Option<IpAddr> {
+        self.address.map(|address| address.ip().to_canonical())
     }
 }

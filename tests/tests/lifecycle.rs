@@ -101,6 +101,34 @@ async fn check(hook: Hook, deed: Deed, status: u16, calls: &[&str]) {
     assert_eq!(other.read_response().await.status(), status, "the next request is served alike");
 }
 
+/// The listener's, then the route's, then the upstream's, whichever route leads there.
+#[tokio::test(start_paused = true)]
+async fn filters_of_the_upstream_come_last() {
+    let listener = Recorder::new("listener");
+    let (route, upstream, other) = (listener.beside("route"), listener.beside("upstream"), listener.beside("other"));
+    let origin = ScriptedConnector::always(Script::ok());
+    let built = Proxy::builder()
+        .upstream_filter("here", upstream)
+        .upstream_filter("there", other)
+        .upstream("here", origin.cluster())
+        .upstream("there", origin.cluster())
+        .filter(listener.clone())
+        .route(Route::to("here").filter(route));
+    let mut client = TestProxy::new(built.build().expect("the upstreams are there")).connect();
+    client.send(GET).await;
+    assert_eq!(client.read_response().await.status(), 200);
+    listener.wait_for(3).await;
+    let there = ["listener", "route", "upstream"];
+    let back = ["upstream", "route", "listener"];
+    let hooks = [("on_request", there), ("on_forward", there), ("on_response", back), ("on_done", there)];
+    let expected: Vec<_> = hooks.iter().flat_map(|(hook, names)| names.map(|name| format!("{name}.{hook}"))).collect();
+    let calls: Vec<_> = listener.calls().into_iter().filter(|call| !call.ends_with("on_connection")).collect();
+    assert_eq!(calls, expected);
+    let unknown = Proxy::builder().upstream_filter("nowhere", listener).upstream("a", origin.cluster());
+    let error = unknown.route(Route::to("a")).build().expect_err("there is no such upstream");
+    assert_eq!(error.to_string(), "a filter names no upstream: `nowhere`");
+}
+
 #[tokio::test(start_paused = true)]
 async fn hooks_run_in_order_and_back() {
     let whole = [

@@ -72,7 +72,7 @@ impl<'a> Retries<'a> {
     /// An exchange failed. Returns the error and, where it may be tried again, the body for that.
     pub(super) fn after_exchange(
         &mut self,
-        backend: &Backend,
+        backend: Option<&Backend>,
         failure: Failure,
         idempotent: bool,
     ) -> (Error, Option<Body>) {
@@ -87,7 +87,10 @@ impl<'a> Retries<'a> {
                 self.at_once = true;
                 true
             }
-            false => self.spent < self.policy.attempts && self.budget.withdraw() && self.next(backend),
+            false => {
+                let may = self.spent < self.policy.attempts && self.budget.withdraw();
+                may && backend.is_some_and(|backend| self.next(backend))
+            }
         };
         (error, body.filter(|_| again))
     }

@@ -97,10 +97,7 @@ impl<'a> Exchange<'a> {
                 }
                 continue;
             }
-            let reader = self.lease.connection().reader();
-            // The answer to what was written just now is not there yet.
-            let polled = if self.progress.is_none() { reader.poll_await(cx) } else { reader.poll_fill(cx) };
-            match polled {
+            match self.lease.connection().reader().poll_fill(cx) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(self.gone(None))),
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(self.gone(Some(error)))),
@@ -147,7 +144,7 @@ impl<'a> Exchange<'a> {
         }
         let is_continue = parsed.head.status() == StatusCode::CONTINUE;
         let wanted = !is_continue || self.upload.body_mut().owes_continue();
-        if ctx.interim.is_some() && wanted {
+        if ctx.interim().is_some() && wanted {
             let mut head = parsed.head.clone();
             forwarding::strip_response(head.headers_mut(), false);
             let out = self.interim.get_or_insert_default();
@@ -163,7 +160,7 @@ impl<'a> Exchange<'a> {
     }
 
     fn poll_interim(&mut self, cx: &mut Task<'_>, ctx: &Context) -> Poll<Result<(), Error>> {
-        let (Some(stream), Some(out)) = (&ctx.interim, &mut self.interim) else { return Poll::Ready(Ok(())) };
+        let (Some(stream), Some(out)) = (ctx.interim(), &mut self.interim) else { return Poll::Ready(Ok(())) };
         ready!(stream.poll_write_all(cx, out)).map_err(|error| Error::new(ErrorKind::ClientGone).with_source(error))?;
         self.interim = None;
         Poll::Ready(Ok(()))

@@ -1,12 +1,12 @@
 //! One request's life, from its head to `on_done`.
 
-use std::borrow::Cow;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use http::{HeaderValue, Method, StatusCode, Version, header};
 
 use super::chain::{CatchPanic, run_on_request};
-use super::{Named, Route, Shared};
+use super::{Route, Shared};
 use crate::clock::Instant;
 use crate::forwarding;
 use crate::head::Known;
@@ -17,8 +17,9 @@ use crate::{
 
 /// Owns the context and the chain of a request, and fires `on_done` exactly once: when it is
 /// finished, or when it is dropped because the client left or the server stopped.
-pub(crate) struct Exchange {
-    shared: Arc<Shared>,
+pub(crate) struct Exchange<S: Deref<Target = Shared>> {
+    /// The proxy: borrowed by the engine, shared where a response body owns the exchange.
+    shared: S,
     ctx: Option<Box<Context>>,
     /// Filters whose `on_request` ran.
     ran: usize,
@@ -27,9 +28,8 @@ pub(crate) struct Exchange {
     sent: u64,
 }
 
-impl Exchange {
-    pub(crate) fn new(shared: Arc<Shared>, mut ctx: Box<Context>) -> Self {
-        ctx.proxy = Some(Arc::clone(&shared));
+impl<S: Deref<Target = Shared> + Clone> Exchange<S> {
+    pub(crate) fn new(shared: S, ctx: Box<Context>) -> Self {
         Exchange { shared, ctx: Some(ctx), ran: 0, status: None, error: None, sent: 0 }
     }
 
@@ -42,10 +42,10 @@ impl Exchange {
     /// The request stays in the caller's slot until it is sent: each function that took it by value
     /// would keep room for it in the connection's task.
     pub(crate) async fn run(&mut self, slot: &mut Option<Request>, options: Options) -> Response {
-        let shared = Arc::clone(&self.shared);
         if let Some(request) = slot {
             self.prepare(request, options);
         }
+        let shared = self.shared.clone();
         match self.send(&shared, slot).await {
             Ok(response) => self.respond(response),
             Err(error) => self.refuse(&error),
@@ -54,7 +54,7 @@ impl Exchange {
 
     /// Hop-by-hop fields go first, ours come after: a client cannot nominate ours away.
     fn prepare(&mut self, request: &mut Request, options: Options) {
-        let shared = Arc::clone(&self.shared);
+        let shared = self.shared.clone();
         // HTTP/1.0 knows no expectations (RFC 9110 §10.1.1); forwarded as HTTP/1.1 it would be one.
         if request.head().version() == Version::HTTP_10 {
             request.head_mut().headers_mut().remove_known(Known::Expect);
@@ -72,7 +72,7 @@ impl Exchange {
     /// The answer to a request that failed before or within the proxy.
     pub(crate) fn refuse(&mut self, error: &Error) -> Response {
         self.error.get_or_insert(error.kind());
-        let shared = Arc::clone(&self.shared);
+        let shared = self.shared.clone();
         tracing::debug!(code = error.code(), status = error.status().as_u16(), %error, "request failed");
         let ctx = self.ctx();
         let mut response = shared.run_on_error(error, ctx);
@@ -84,7 +84,7 @@ impl Exchange {
     }
 
     fn respond(&mut self, mut response: Response) -> Response {
-        let (shared, ran) = (Arc::clone(&self.shared), self.ran);
+        let (shared, ran) = (self.shared.clone(), self.ran);
         let failed = shared.run_on_response(ran, &mut response, self.ctx());
         self.error = self.error.or(failed);
         self.status = Some(response.head().status());
@@ -107,10 +107,15 @@ impl Exchange {
             }
         }
         // A filter of the route may have chosen another upstream.
-        let overridden = self.overridden(shared)?;
-        let named = overridden.as_ref().or(routed.as_deref()).ok_or(ErrorKind::NoRoute)?;
+        let chosen = self.overridden(shared)?.or(routed).ok_or(ErrorKind::NoRoute)?;
+        self.ctx().upstream = Some(chosen);
+        let named = shared.upstream_at(chosen).ok_or(ErrorKind::NoUpstream)?;
+        for filter in named.filters() {
+            if let Flow::Respond(response) = self.filter(filter, request).await? {
+                return Ok(response);
+            }
+        }
         let ctx = self.ctx();
-        ctx.set_upstream(&named.name);
         ctx.phase = Phase::Connect;
         let keeps_upgrade = ctx.upgrade_requested;
         let mut response = CatchPanic(named.upstream.send(slot.take().ok_or(ErrorKind::ClientGone)?, ctx)).await?;
@@ -127,17 +132,15 @@ impl Exchange {
     }
 
     /// Finds the route and where it goes. Where a filter of the listener chose an upstream, that.
-    fn route<'a>(&mut self, shared: &'a Shared, request: &Request) -> Result<Option<Cow<'a, Named>>> {
+    fn route(&mut self, shared: &Shared, request: &Request) -> Result<Option<usize>> {
         let found = shared.find_route(request.head());
         self.ctx().route = found;
-        match self.overridden(shared)? {
-            Some(named) => Ok(Some(Cow::Owned(named))),
-            None => Ok(found.and_then(|index| shared.pick(index))),
-        }
+        let overridden = self.overridden(shared)?;
+        Ok(overridden.or_else(|| found.and_then(|index| shared.pick(index))))
     }
 
     /// The upstream a filter asked for since the last call.
-    fn overridden(&mut self, shared: &Shared) -> Result<Option<Named>> {
+    fn overridden(&mut self, shared: &Shared) -> Result<Option<usize>> {
         let Some(name) = self.ctx().route_override.take() else { return Ok(None) };
         shared.find_upstream(&name).map(Some).ok_or_else(|| ErrorKind::NoUpstream.into())
     }
@@ -166,10 +169,12 @@ impl Exchange {
     pub(crate) fn finish(mut self, now: Instant) -> Option<Box<Context>> {
         self.end(now)
     }
+}
 
+impl<S: Deref<Target = Shared>> Exchange<S> {
     fn end(&mut self, now: Instant) -> Option<Box<Context>> {
         let mut ctx = self.ctx.take()?;
-        if let Some(attempt) = ctx.attempt.take() {
+        if let Some(attempt) = &mut ctx.attempt {
             attempt.end(self.attempt_result(), now);
         }
         if self.shared.has_filters(&ctx) {
@@ -206,7 +211,7 @@ impl Exchange {
     }
 }
 
-impl Drop for Exchange {
+impl<S: Deref<Target = Shared>> Drop for Exchange<S> {
     fn drop(&mut self) {
         if self.ctx.is_some() {
             self.error.get_or_insert(ErrorKind::ShuttingDown);

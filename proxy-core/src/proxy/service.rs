@@ -12,9 +12,13 @@ use tower_service::Service;
 
 use super::{Exchange, Proxy, Shared};
 use crate::clock::Instant;
+use crate::context::Link;
 use crate::http1::framing::{self, Options};
 use crate::http1::upload::Upload;
 use crate::{Body, Context, Error, ErrorKind, Fault, Peer, Request, RequestHead, Response, Result};
+
+/// An exchange that outlives its call.
+type Owned = Exchange<Arc<Shared>>;
 
 /// The response of a [`Proxy`] used as a service.
 pub type ResponseFuture = Pin<Box<dyn Future<Output = Result<http::Response<Body>, Infallible>> + Send>>;
@@ -45,8 +49,9 @@ where
 
 async fn answer(shared: Arc<Shared>, parts: http::request::Parts, body: Body) -> http::Response<Body> {
     let peer = parts.extensions.get::<Peer>().cloned().unwrap_or_default();
-    let context = Box::new(Context::new(Arc::new(peer), Instant::now()));
-    let mut exchange = Exchange::new(Arc::clone(&shared), context);
+    let link = Link { peer, proxy: Some(Arc::clone(&shared)), client: None };
+    let context = Box::new(Context::new(Some(Arc::new(link)), Instant::now()));
+    let mut exchange: Owned = Exchange::new(Arc::clone(&shared), context);
     let response = match request(&shared, parts, body) {
         Ok(request) => {
             exchange.ctx().set_request(request.head().pristine());
@@ -76,7 +81,7 @@ fn request(shared: &Shared, parts: http::request::Parts, body: Body) -> Result<R
     }
 }
 
-async fn run(shared: &Shared, exchange: &mut Exchange, request: Request) -> Response {
+async fn run(shared: &Shared, exchange: &mut Owned, request: Request) -> Response {
     let request = &mut Some(request);
     let options = Options { keep_alive: true, upgrade: false };
     match shared.timeouts.total {
@@ -88,7 +93,7 @@ async fn run(shared: &Shared, exchange: &mut Exchange, request: Request) -> Resp
     }
 }
 
-fn finish(mut exchange: Exchange, response: Response) -> http::Response<Body> {
+fn finish(mut exchange: Owned, response: Response) -> http::Response<Body> {
     let upload = exchange.ctx().take_upload();
     let (head, body) = response.into_parts();
     let parts = match http::response::Parts::try_from(head) {
@@ -108,7 +113,7 @@ fn finish(mut exchange: Exchange, response: Response) -> http::Response<Body> {
 struct Guarded {
     body: Body,
     upload: Option<Upload>,
-    exchange: Option<Exchange>,
+    exchange: Option<Owned>,
     sent: u64,
 }
 
