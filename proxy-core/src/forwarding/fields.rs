@@ -53,7 +53,7 @@ pub(super) fn write(settings: &Forwarding, head: &mut RequestHead, hop: &Hop<'_>
         append(headers, Known::XForwardedFor, b"X-Forwarded-For", Text::of(address).as_bytes());
     }
     if settings.x_forwarded_proto {
-        set(headers, Known::XForwardedProto, b"X-Forwarded-Proto", hop.scheme.as_bytes());
+        set_proto(headers, hop.scheme);
     }
     if settings.x_forwarded_host
         && let Some(authority) = authority
@@ -69,7 +69,7 @@ pub(super) fn write(settings: &Forwarding, head: &mut RequestHead, hop: &Hop<'_>
         append(headers, Known::Forwarded, b"Forwarded", &forwarded(hop, authority));
     }
     if settings.via {
-        headers.add_known(Known::Via, b"Via", via);
+        headers.add_line(Known::Via, b"Via".len(), via);
     }
 }
 
@@ -87,6 +87,17 @@ fn copy_authority<'a>(head: &RequestHead, buffer: &'a mut [u8; MAX_AUTHORITY]) -
 fn set(headers: &mut Headers, known: Known, name: &[u8], value: &[u8]) {
     if !headers.has(known) {
         headers.add_known(known, name, value);
+    }
+}
+
+fn set_proto(headers: &mut Headers, scheme: &str) {
+    if headers.has(Known::XForwardedProto) {
+        return;
+    }
+    match scheme {
+        "http" => headers.add_line(Known::XForwardedProto, 17, b"X-Forwarded-Proto: http\r\n"),
+        "https" => headers.add_line(Known::XForwardedProto, 17, b"X-Forwarded-Proto: https\r\n"),
+        other => headers.add_known(Known::XForwardedProto, b"X-Forwarded-Proto", other.as_bytes()),
     }
 }
 
@@ -141,9 +152,9 @@ fn push_value(out: &mut Vec<u8>, value: &[u8]) {
 /// The version the request came in (RFC 9110 §7.6.3), and us.
 fn via(version: Version) -> &'static [u8] {
     match version {
-        Version::HTTP_10 => b"1.0 proxy",
-        Version::HTTP_2 => b"2 proxy",
-        Version::HTTP_3 => b"3 proxy",
-        _ => b"1.1 proxy",
+        Version::HTTP_10 => b"Via: 1.0 proxy\r\n",
+        Version::HTTP_2 => b"Via: 2 proxy\r\n",
+        Version::HTTP_3 => b"Via: 3 proxy\r\n",
+        _ => b"Via: 1.1 proxy\r\n",
     }
 }

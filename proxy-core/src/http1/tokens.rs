@@ -115,12 +115,9 @@ pub(crate) fn status_line(bytes: &[u8]) -> Result<Option<(u8, u16, usize)>, Erro
 /// included; `None` where it is not complete.
 pub(crate) fn fields(bytes: &[u8], mut at: usize, max: usize, raw: &mut RawHead) -> Line {
     loop {
-        match bytes[at..] {
-            [b'\r', b'\n', ..] => return Ok(Some(at + 2)),
-            [] | [b'\r'] => return Ok(None),
-            [b'\n', ..] => return Err(ErrorKind::BareLineEnd),
-            _ if raw.fields.len() == max => return Err(ErrorKind::TooManyHeaders),
-            _ => {}
+        match bytes.get(at) {
+            Some(b'!'..) if raw.fields.len() < max => {}
+            _ => return end_of_fields(&bytes[at..], raw.fields.len() < max).map(|taken| Some(at + taken?)),
         }
         let colon = name_end(bytes, at);
         match bytes.get(colon) {
@@ -128,12 +125,25 @@ pub(crate) fn fields(bytes: &[u8], mut at: usize, max: usize, raw: &mut RawHead)
             Some(b':') if colon > at => {}
             Some(_) => return Err(ErrorKind::BadHeader),
         }
-        let Some(end) = line_end(bytes, colon + 1)? else { return Ok(None) };
+        // Nearly always there is one space.
+        let start = colon + 1 + usize::from(bytes.get(colon + 1) == Some(&b' '));
+        let Some(end) = line_end(bytes, start)? else { return Ok(None) };
         let name = Span::new(at, colon);
-        let value = trim(bytes, colon + 1, end - 2);
         let known = Known::of(name.of(bytes));
-        raw.index_field(Field { name, value, end: end as u32, known });
+        raw.index_field(Field { name, value: trim(bytes, start, end - 2), end: end as u32, known });
         at = end;
+    }
+}
+
+/// What is there instead of another field: how long the empty line is that ends the head.
+#[cold]
+fn end_of_fields(bytes: &[u8], has_room: bool) -> Line {
+    match bytes {
+        [b'\r', b'\n', ..] => Ok(Some(2)),
+        [] | [b'\r'] => Ok(None),
+        [b'\n', ..] => Err(ErrorKind::BareLineEnd),
+        _ if !has_room => Err(ErrorKind::TooManyHeaders),
+        _ => Err(ErrorKind::BadHeader),
     }
 }
 
@@ -148,14 +158,14 @@ const HIGHS: u64 = ONES << 7;
 
 /// Where a field name ends. Letters and dashes are taken eight at a time; the rest has its table.
 fn name_end(bytes: &[u8], mut at: usize) -> usize {
-    while let Some(Ok(eight)) = bytes.get(at..at + 8).map(<[u8; 8]>::try_from) {
-        let others = !letters_and_dashes(u64::from_le_bytes(eight)) & HIGHS;
+    while let Some(eight) = bytes[at..].first_chunk() {
+        let others = !letters_and_dashes(u64::from_le_bytes(*eight)) & HIGHS;
         if others == 0 {
             at += 8;
             continue;
         }
         at += others.trailing_zeros() as usize / 8;
-        if !TOKEN[usize::from(bytes[at])] {
+        if bytes[at] == b':' || !TOKEN[usize::from(bytes[at])] {
             return at;
         }
         at += 1;
@@ -189,8 +199,9 @@ fn line_end(bytes: &[u8], mut at: usize) -> Line {
 
 /// Where the next control byte is, or the end. Eight bytes at a time.
 fn skip_text(bytes: &[u8], mut at: usize) -> usize {
-    while let Some(Ok(eight)) = bytes.get(at..at + 8).map(<[u8; 8]>::try_from) {
-        let word = u64::from_le_bytes(eight);
+    let (words, rest) = bytes[at..].as_chunks();
+    for eight in words {
+        let word = u64::from_le_bytes(*eight);
         let below_space = word.wrapping_sub(ONES * 0x20) & !word;
         let deletes = word ^ (ONES * 0x7f);
         // A borrow can only mark bytes above the first that is one: the lowest mark is right.
@@ -200,19 +211,21 @@ fn skip_text(bytes: &[u8], mut at: usize) -> usize {
         }
         at += 8;
     }
-    let rest = bytes[at..].iter();
-    at + rest.take_while(|byte| **byte >= 0x20 && **byte != 0x7f).count()
+    at + rest.iter().take_while(|byte| **byte >= 0x20 && **byte != 0x7f).count()
 }
 
 /// The value without the spaces and tabs around it.
-fn trim(bytes: &[u8], mut start: usize, mut end: usize) -> Span {
-    while start < end && matches!(bytes[start], b' ' | b'\t') {
-        start += 1;
+fn trim(bytes: &[u8], start: usize, end: usize) -> Span {
+    let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    match &bytes[start..end] {
+        [] => Span::new(start, end),
+        [first, .., last] if !blank(first) && !blank(last) => Span::new(start, end),
+        value => {
+            let before = value.iter().take_while(|byte| blank(byte)).count();
+            let behind = value[before..].iter().rev().take_while(|byte| blank(byte)).count();
+            Span::new(start + before, end - behind)
+        }
     }
-    while start < end && matches!(bytes[end - 1], b' ' | b'\t') {
-        end -= 1;
-    }
-    Span::new(start, end)
 }
 
 #[cfg(test)]
