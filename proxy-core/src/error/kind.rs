@@ -74,6 +74,7 @@ kinds! {
     HeadTimeout, "head_timeout", REQUEST_TIMEOUT, Client, "the request head took longer than its deadline";
     BodyTimeout, "body_timeout", REQUEST_TIMEOUT, Client, "the request body stalled, or came slower than the minimum rate";
     WriteTimeout, "write_timeout", REQUEST_TIMEOUT, Client, "the client stopped reading the response";
+    TunnelIdle, "tunnel_idle", REQUEST_TIMEOUT, Client, "nothing moved through the tunnel for too long";
     ClientGone, "client_gone", BAD_REQUEST, Client, "the client left before the response was complete";
     // Routing and plugins.
     NoRoute, "no_route", NOT_FOUND, Proxy, "no route matches";

@@ -157,6 +157,12 @@ impl Exchange {
         self.sent = bytes;
     }
 
+    /// Bytes that went through the tunnel which the response opened.
+    pub(crate) fn tunnelled(&mut self, up: u64, down: u64) {
+        self.ctx().received += up;
+        self.sent += down;
+    }
+
     /// The client got none of the answer.
     pub(crate) fn unanswered(&mut self) {
         self.status = None;
