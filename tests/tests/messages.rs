@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use proxy_core::testing::{Script, ScriptedConnector};
-use proxy_core::{Forwarding, ProxyBuilder};
+use proxy_core::{Context, Flow, Forwarding, ProxyBuilder, Request, Response, filter_fn};
 use tests::{GET, Stage, ok, post};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -494,6 +494,20 @@ async fn a_switch_nobody_asked_for_is_502() {
         let mut client = stage.connect_and_send(&request).await;
         assert_eq!(client.read_response().await.status(), 502, "{request:?}");
         assert_eq!(stage.code().await, "unexpected_upgrade", "{request:?}");
+    }
+}
+
+/// Such a response comes from plugins only. The client would wait for a stream that does not exist.
+#[tokio::test(start_paused = true)]
+async fn a_switch_without_a_stream_is_502() {
+    let connect = "CONNECT h:1 HTTP/1.1\r\nHost: h:1\r\n\r\n";
+    for (request, status) in [(UPGRADE, 101), (GET, 101), (GET, 100), (GET, 103), (connect, 200)] {
+        let status = http::StatusCode::from_u16(status).expect("a status");
+        let answers = filter_fn(move |_: &mut Request, _: &mut Context| Ok(Flow::Respond(Response::status(status))));
+        let stage = Stage::with(ScriptedConnector::always(Script::ok()), |builder| builder.filter(answers));
+        let mut client = stage.connect_and_send(request).await;
+        assert_eq!(client.read_response().await.status(), 502, "{request:?}");
+        assert_eq!(stage.code().await, "no_tunnel", "{request:?}");
     }
 }
 

@@ -96,6 +96,7 @@ kinds! {
     BadResponse, "bad_response", BAD_GATEWAY, Upstream, "the backend's response head is malformed";
     BadResponseBody, "bad_response_body", BAD_GATEWAY, Upstream, "the backend's response body is malformed";
     UnexpectedUpgrade, "unexpected_upgrade", BAD_GATEWAY, Upstream, "the backend switched protocols without being asked";
+    NoTunnel, "no_tunnel", BAD_GATEWAY, Upstream, "the response opens a tunnel, and the upstream has none to give";
     ResponseTimeout, "response_timeout", GATEWAY_TIMEOUT, Upstream, "the backend did not answer in time";
     ResponseStalled, "response_stalled", GATEWAY_TIMEOUT, Upstream, "the backend's response stopped moving";
     ServiceFailed, "service_failed", BAD_GATEWAY, Upstream, "the tower service behind the upstream returned an error";

@@ -47,6 +47,7 @@ impl Exchange {
             self.prepare(request, options);
         }
         match self.send(&shared, slot).await {
+            Ok(response) if self.lacks_tunnel(&response) => self.refuse(&ErrorKind::NoTunnel.into()),
             Ok(response) => self.respond(response),
             Err(error) => self.refuse(&error),
         }
@@ -117,6 +118,14 @@ impl Exchange {
         let keep = keeps_upgrade && response.has_tunnel();
         forwarding::strip_response(response.head_mut().headers_mut(), keep);
         Ok(response)
+    }
+
+    /// A client that got such a response would wait for a stream that does not exist.
+    fn lacks_tunnel(&mut self, response: &Response) -> bool {
+        let (status, ctx) = (response.head().status(), self.ctx());
+        let connects = || ctx.request().is_some_and(|head| *head.method() == Method::CONNECT);
+        let opens = status.is_informational() || (ctx.upgrade_requested && status.is_success() && connects());
+        opens && !response.has_tunnel()
     }
 
     async fn filter(&mut self, filter: &Arc<dyn crate::Filter>, request: &mut Request) -> Result<Flow> {
