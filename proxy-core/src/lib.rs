@@ -49,6 +49,7 @@ mod selector;
 mod serve;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod upgrade;
 mod upstream;
 
 pub use backend::{Address, Backend, BackendBuilder, BackendSet, BackendState, Candidates, ParseAddressError};

@@ -12,6 +12,8 @@ mod service;
 
 pub use service::ServiceUpstream;
 
+pub(crate) use service::call;
+
 /// A place where a request, or a raw connection, can go.
 #[async_trait]
 pub trait Upstream: Send + Sync + 'static {

@@ -1,9 +1,11 @@
 //! Helpers shared by the tests.
 
 mod bytes;
+mod front;
 mod listener;
 mod stage;
 
 pub use bytes::{GET, ok, post, status};
+pub use front::{Front, Served};
 pub use listener::{Dialer, MemoryListener, listen};
 pub use stage::Stage;

@@ -267,7 +267,8 @@ fn response_body(mut lease: Lease, length: Length, reusable: bool, idle: Duratio
     }
 }
 
-fn opens_tunnel(method: &Method, status: StatusCode) -> bool {
+/// A switch of protocols, or a 2xx to CONNECT.
+pub(crate) fn opens_tunnel(method: &Method, status: StatusCode) -> bool {
     status == StatusCode::SWITCHING_PROTOCOLS || (*method == Method::CONNECT && status.is_success())
 }
 

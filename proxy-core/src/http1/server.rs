@@ -465,7 +465,7 @@ impl Connection {
     async fn tunnel(&mut self, mut exchange: Exchange, upgraded: Upgraded) -> Next {
         match self.reader.take() {
             Some(reader) => {
-                tunnel::run(exchange, Tunnel::new(reader), upgraded, self.shared.timeouts.tunnel_idle).await
+                tunnel::run(exchange, Tunnel::new(reader), upgraded, self.shared.timeouts.tunnel_idle).await;
             }
             None => {
                 exchange.fail(ErrorKind::UnexpectedUpgrade);
