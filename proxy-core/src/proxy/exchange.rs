@@ -1,6 +1,7 @@
 //! One request's life, from its head to `on_done`.
 
 use std::borrow::Cow;
+use std::error::Error as StdError;
 use std::sync::Arc;
 
 use http::{HeaderValue, Method, StatusCode, Version, header};
@@ -12,7 +13,7 @@ use crate::forwarding;
 use crate::head::Known;
 use crate::http1::framing::Options;
 use crate::{
-    AttemptResult, Context, Error, ErrorKind, Fault, Flow, Outcome, Phase, Request, Response, Result, Timings,
+    AttemptResult, Backend, Context, Error, ErrorKind, Fault, Flow, Outcome, Phase, Request, Response, Result, Timings,
 };
 
 /// Owns the context and the chain of a request, and fires `on_done` exactly once: when it is
@@ -72,9 +73,8 @@ impl Exchange {
 
     /// The answer to a request that failed before or within the proxy.
     pub(crate) fn refuse(&mut self, error: &Error) -> Response {
-        self.error.get_or_insert(error.kind());
+        self.blame(error.kind(), error.source());
         let shared = Arc::clone(&self.shared);
-        tracing::debug!(code = error.code(), status = error.status().as_u16(), %error, "request failed");
         let ctx = self.ctx();
         let mut response = shared.run_on_error(error, ctx);
         if error.status() == StatusCode::METHOD_NOT_ALLOWED && !response.head().headers().contains(header::ALLOW) {
@@ -87,7 +87,9 @@ impl Exchange {
     fn respond(&mut self, mut response: Response) -> Response {
         let (shared, ran) = (Arc::clone(&self.shared), self.ran);
         let failed = shared.run_on_response(ran, &mut response, self.ctx());
-        self.error = self.error.or(failed);
+        if let Some(kind) = failed {
+            self.blame(kind, None);
+        }
         self.status = Some(response.head().status());
         self.ctx().phase = Phase::Relay;
         response
@@ -153,7 +155,27 @@ impl Exchange {
 
     /// Something ended the request early; the first reason stands.
     pub(crate) fn fail(&mut self, kind: ErrorKind) {
-        self.error.get_or_insert(kind);
+        self.blame(kind, None);
+    }
+
+    /// Keeps the first reason, and logs it: one event for each request that does not go well.
+    fn blame(&mut self, kind: ErrorKind, cause: Option<&(dyn StdError + 'static)>) {
+        if self.error.is_some() {
+            return;
+        }
+        self.error = Some(kind);
+        let ctx = self.ctx();
+        tracing::debug!(
+            code = kind.code(),
+            fault = kind.fault().as_str(),
+            phase = ctx.phase.as_str(),
+            client = ctx.client().map(tracing::field::display),
+            upstream = ctx.upstream(),
+            backend = ctx.backend().map(Backend::id),
+            error = kind.text(),
+            cause = cause.map(tracing::field::display),
+            "request failed",
+        );
     }
 
     /// The client broke a rule, or a plugin left nobody knows what behind.
@@ -224,7 +246,7 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         if self.ctx.is_some() {
-            self.error.get_or_insert(ErrorKind::ShuttingDown);
+            self.fail(ErrorKind::ShuttingDown);
             self.end(Instant::now());
         }
     }
