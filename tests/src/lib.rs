@@ -3,6 +3,9 @@
 mod bytes;
 mod front;
 mod listener;
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod readme;
 mod stage;
 
 pub use bytes::{GET, ok, post, status};
