@@ -14,9 +14,9 @@ use http_body_util::BodyExt;
 use proxy_core::testing::{Message as HttpMessage, Recorder, Script, ScriptedConnector, TestProxy};
 use proxy_core::{
     Admission, AsyncTransform, Attempt, AttemptResult, Backend, Body, Candidates, Cluster, Connector, Context, Error,
-    ErrorKind, Filter, Flow, Observer, Outcome, Peer, Phase, Pool, Proxy, ProxyBuilder, Request, RequestHead, Response,
-    ResponseHead, Result, Route, SelectionContext, Selector, ServiceUpstream, SharedPool, Transform, Upstream,
-    filter_fn, selector_fn,
+    ErrorKind, Filter, Flow, Limits, Observer, Outcome, Peer, Phase, Pool, Proxy, ProxyBuilder, Request, RequestHead,
+    Response, ResponseHead, Result, Route, SelectionContext, Selector, ServiceUpstream, SharedPool, Transform,
+    Upstream, filter_fn, selector_fn,
 };
 use tests::{Front, GET, Stage, listen, ok, post, status};
 use tokio::time::Instant;
@@ -601,6 +601,61 @@ async fn a_proxy_is_a_routers_fallback() {
     assert_eq!(recorder.outcome().await.error, None);
     assert!(origin.received(0).starts_with("POST /elsewhere HTTP/1.1\r\n"), "{}", origin.received(0));
     assert!(origin.received(0).ends_with("\r\n\r\nbody"));
+}
+
+/// Every request gets a clone of its own: what holds a `Cell` serves as well.
+#[tokio::test(start_paused = true)]
+async fn a_service_need_not_be_sync() {
+    let count = std::cell::Cell::new(0);
+    let counts = tower::service_fn(move |_: http::Request<Body>| {
+        count.set(count.get() + 1);
+        std::future::ready(Ok::<_, Error>(http::Response::new(count.get().to_string())))
+    });
+    let mut client = TestProxy::over(ServiceUpstream::new(counts)).connect();
+    for _ in 0..2 {
+        client.send(GET).await;
+        assert_eq!(client.read_response().await.text(), "1");
+    }
+}
+
+/// A body that comes in these pieces, a second each.
+fn slow_body(pieces: &[&'static str]) -> Body {
+    let frames = pieces.iter().map(|piece| Ok::<_, Error>(http_body::Frame::data(Bytes::from(*piece))));
+    let frames = futures_util::stream::iter(frames.collect::<Vec<_>>()).then(async |frame| {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        frame
+    });
+    Body::boxed(http_body_util::StreamBody::new(Box::pin(frames)))
+}
+
+fn slow_post(pieces: &[&'static str]) -> http::Request<Body> {
+    http::Request::post("/").header("host", "h").body(slow_body(pieces)).expect("a request")
+}
+
+/// What is not the other server's business holds for a proxy under it, too.
+#[tokio::test(start_paused = true)]
+async fn limits_and_deadlines_hold_for_a_mounted_proxy() {
+    let stalls = Script::new().read_head().answer("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n");
+    let table = [
+        (Script::ok(), slow_post(&["abc", "de"]), Ok(413), "body_too_large", 3),
+        (Script::new().read_request(), slow_post(&["abc"]), Ok(504), "total_timeout", 0),
+        (stalls, slow_post(&["abc"]), Err("the request took longer than its total deadline"), "total_timeout", 3),
+    ];
+    for (script, request, expected, code, received) in table {
+        let (origin, recorder) = (ScriptedConnector::always(script), Recorder::new("r"));
+        let limits = Limits { max_body_bytes: Some(4), ..Limits::default() };
+        let builder = Proxy::builder().filter(recorder.clone()).limits(limits).total_timeout(Duration::from_secs(10));
+        let proxy = builder.upstream("origin", origin.cluster()).route(Route::to("origin")).build();
+        let mut proxy = proxy.expect("the route names the upstream");
+        let started = Instant::now();
+        let response = proxy.call(request).await.expect("a proxy does not fail");
+        let status = response.status().as_u16();
+        let read = response.into_body().collect().await.map(|_| status).map_err(|error| error.to_string());
+        assert_eq!(read.as_ref().map_err(String::as_str), expected.as_ref().map_err(|text| *text), "{code}");
+        let outcome = recorder.outcome().await;
+        assert_eq!((outcome.error.map(ErrorKind::code), outcome.bytes_received), (Some(code), received));
+        assert!(started.elapsed() <= Duration::from_secs(10));
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -126,6 +126,7 @@ async fn a_tunnel_opens_and_ends_once_wherever_it_runs() {
             assert_eq!(rest(client).await, "");
             let outcome = end(&recorder).await;
             assert_eq!((code(&outcome), outcome.phase, outcome.bytes_received), ("ok", Phase::Tunnel, 4), "{front:?}");
+            assert_eq!(outcome.timings.first_byte.is_some(), outcome.attempts > 0, "{front:?}");
         }
     }
 }

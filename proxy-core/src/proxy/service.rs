@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Version;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use tokio::time::Sleep;
 use tower_service::Service;
 
 use super::{Exchange, Proxy, Shared};
@@ -16,7 +17,7 @@ use crate::clock::Instant;
 use crate::http1::framing::{self, Options};
 use crate::http1::upload::Upload;
 use crate::upgrade::ClientUpgrade;
-use crate::{Body, Context, Error, ErrorKind, Fault, Peer, Request, RequestHead, Response, Result};
+use crate::{Body, Context, Error, ErrorKind, Fault, Peer, Request, RequestHead, Response, Result, Transform};
 
 /// The response of a [`Proxy`] used as a service.
 pub type ResponseFuture = Pin<Box<dyn Future<Output = Result<http::Response<Body>, Infallible>> + Send>>;
@@ -25,6 +26,11 @@ pub type ResponseFuture = Pin<Box<dyn Future<Output = Result<http::Response<Body
 ///
 /// The client's address is taken from a [`Peer`] among the request's extensions, where there is one.
 /// A request ends, and `on_done` runs, when the body of its response has ended or is dropped.
+///
+/// The client's connection is another server's: `on_connection` is not asked, no connection is
+/// observed, and of [`Limits`](crate::Limits) and [`Timeouts`](crate::Timeouts) only
+/// `max_body_bytes`, `total` and `tunnel_idle` hold. [`Outcome::bytes_sent`](crate::Outcome::bytes_sent)
+/// counts bodies without heads.
 ///
 /// # Upgrades
 /// With the feature `tower-upgrade` the client's stream is taken from the `hyper::upgrade::OnUpgrade`
@@ -67,8 +73,9 @@ async fn answer(shared: Arc<Shared>, mut parts: http::request::Parts, body: Body
     let response = match (request(&shared, parts, body), pending.exchange()) {
         (Ok((request, options)), exchange) => {
             exchange.ctx().set_request(request.head().pristine());
+            exchange.ctx().clocks.deadline = shared.timeouts.total.map(|total| Instant::now() + total);
             let options = Options { upgrade: options.upgrade && client.is_some(), ..options };
-            run(&shared, exchange, request, options).await
+            run(exchange, request, options).await
         }
         (Err(error), exchange) => exchange.refuse(&error),
     };
@@ -109,20 +116,35 @@ fn request(shared: &Shared, parts: http::request::Parts, body: Body) -> Result<(
         Version::HTTP_11 => framing::check_request(&head)?.options,
         _ => Options::default(),
     };
-    let max = shared.limits.max_body_bytes.unwrap_or(u64::MAX);
-    match body.exact_length() {
-        Some(length) if length > max => Err(ErrorKind::BodyTooLarge.into()),
-        _ => Ok((Request::new(head, body), options)),
+    let body = match (body.exact_length(), shared.limits.max_body_bytes) {
+        (Some(length), Some(max)) if length > max => return Err(ErrorKind::BodyTooLarge.into()),
+        (None, Some(max)) => body.transform(Allowance(max)),
+        _ => body,
+    };
+    Ok((Request::new(head, body), options))
+}
+
+/// What a body of unknown length may still bring.
+struct Allowance(u64);
+
+impl Transform for Allowance {
+    fn chunk(&mut self, chunk: Bytes) -> Result<Bytes> {
+        self.0 = self.0.checked_sub(chunk.len() as u64).ok_or(ErrorKind::BodyTooLarge)?;
+        Ok(chunk)
     }
 }
 
-async fn run(shared: &Shared, exchange: &mut Exchange, request: Request, options: Options) -> Response {
+async fn run(exchange: &mut Exchange, request: Request, options: Options) -> Response {
     let request = &mut Some(request);
-    match shared.timeouts.total {
+    match exchange.ctx().clocks.deadline {
         None => exchange.run(request, options).await,
-        Some(total) => match tokio::time::timeout(total, exchange.run(request, options)).await {
+        Some(deadline) => match tokio::time::timeout_at(deadline, exchange.run(request, options)).await {
             Ok(response) => response,
-            Err(_) => exchange.refuse(&ErrorKind::TotalTimeout.into()),
+            Err(_) => {
+                // The answer that says so may be read.
+                exchange.ctx().clocks.deadline = None;
+                exchange.refuse(&ErrorKind::TotalTimeout.into())
+            }
         },
     }
 }
@@ -142,7 +164,8 @@ fn finish(
     };
     match (tunnel, client) {
         (None, _) => {
-            let guarded = Guarded { body, upload, exchange: Some(exchange), sent: 0 };
+            let deadline = exchange.ctx().clocks.deadline.map(|at| Box::pin(tokio::time::sleep_until(at)));
+            let guarded = Guarded { body, upload, deadline, exchange: Some(exchange), sent: 0 };
             http::Response::from_parts(parts, Body::boxed(guarded))
         }
         (Some(upgraded), Some(client)) => {
@@ -165,6 +188,7 @@ fn broken(mut exchange: Exchange, error: &Error) -> http::Response<Body> {
 struct Guarded {
     body: Body,
     upload: Option<Upload>,
+    deadline: Option<Pin<Box<Sleep>>>,
     exchange: Option<Exchange>,
     sent: u64,
 }
@@ -172,6 +196,9 @@ struct Guarded {
 impl Guarded {
     fn end(&mut self, error: Option<ErrorKind>) {
         if let Some(mut exchange) = self.exchange.take() {
+            if let Some(upload) = self.upload.take() {
+                exchange.ctx().received = upload.sent();
+            }
             exchange.sent(self.sent);
             if let Some(kind) = error {
                 exchange.fail(kind);
@@ -180,9 +207,16 @@ impl Guarded {
         }
     }
 
+    fn is_late(&mut self, cx: &mut Task<'_>) -> bool {
+        self.deadline.as_mut().is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready())
+    }
+
     fn poll_upload(&mut self, cx: &mut Task<'_>) -> Result<()> {
         let Some(upload) = &mut self.upload else { return Ok(()) };
         let Poll::Ready(result) = upload.poll(cx) else { return Ok(()) };
+        if let Some(exchange) = &mut self.exchange {
+            exchange.ctx().received = upload.sent();
+        }
         self.upload = None;
         match result {
             Err(error) if error.fault() != Fault::Upstream => Err(error),
@@ -199,6 +233,7 @@ impl HttpBody for Guarded {
         let this = &mut *self;
         let polled = match this.poll_upload(cx) {
             Err(error) => Poll::Ready(Some(Err(error))),
+            Ok(()) if this.is_late(cx) => Poll::Ready(Some(Err(ErrorKind::TotalTimeout.into()))),
             Ok(()) => Pin::new(&mut this.body).poll_frame(cx),
         };
         match &polled {
