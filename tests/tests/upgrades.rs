@@ -1,5 +1,7 @@
 //! Upgrades, whoever serves the client and whoever answers: tunnels, refusals, and how they end.
 
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -8,7 +10,7 @@ use http::{Method, Request as HttpRequest, Response as HttpResponse, StatusCode}
 use http_body_util::Full;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use proxy_core::testing::{Recorder, Script, ScriptedConnector};
+use proxy_core::testing::{Recorder, Script, ScriptedConnector, TestProxy};
 use proxy_core::{
     Body, Context, ErrorKind, Filter, Flow, Outcome, Phase, Proxy, Request, Result, Route, ServiceUpstream, Timeouts,
     Upstream,
@@ -376,6 +378,73 @@ async fn a_service_may_drop_its_stream() {
     assert!(head(&mut client).await.starts_with("HTTP/1.1 101 "));
     assert_eq!(rest(client).await, "");
     assert_eq!(end(&recorder).await.phase, Phase::Tunnel);
+}
+
+/// Polls a connection so many times, then drops it: was it done by then?
+async fn cut_off(connection: impl Future, polls: usize) -> bool {
+    let mut connection = Box::pin(connection);
+    let mut left = polls;
+    std::future::poll_fn(|cx| {
+        if left == 0 {
+            return Poll::Ready(false);
+        }
+        left -= 1;
+        connection.as_mut().poll(cx).map(|_| true)
+    })
+    .await
+}
+
+/// Wherever the connection is dropped, a request that began ends exactly once, and nobody waits for ever.
+#[tokio::test(start_paused = true)]
+async fn an_upgrade_may_be_cut_off_at_every_await() {
+    let slow = || {
+        ServiceUpstream::new(tower::service_fn(async |request| {
+            sleep(S).await;
+            let answer = echo(request).await;
+            sleep(S).await;
+            answer
+        }))
+    };
+    for front in Front::ALL {
+        let mut polls = 0;
+        loop {
+            let (proxy, recorder) = proxy(slow());
+            let (mut client, server): (_, Pin<Box<dyn Future<Output = ()>>>) = match front {
+                Front::Engine => {
+                    let (client, server) = TestProxy::new(proxy).room(64).pair();
+                    (client.into_stream().0, Box::pin(async { _ = server.await }))
+                }
+                Front::Tower => {
+                    let (client, stream) = tokio::io::duplex(64);
+                    (client, Box::pin(hyper_server(proxy, stream)))
+                }
+            };
+            let talk = tokio::spawn(async move {
+                let _ = client.write_all(format!("{UPGRADE}early").as_bytes()).await;
+                let mut answer = Vec::new();
+                while !answer.ends_with(b"early") && client.read_buf(&mut answer).await.is_ok_and(|count| count > 0) {}
+                answer.ends_with(b"early")
+            });
+            let done = cut_off(server, polls).await;
+            let whole =
+                timeout(3600 * S, talk).await.expect("the client's side ends").expect("a client does not panic");
+            sleep(1000 * S).await;
+            let began = recorder.calls().iter().filter(|call| *call == "r.on_request").count();
+            assert_eq!(recorder.outcomes().len(), began, "{front:?} after {polls} polls: {:?}", recorder.calls());
+            if done {
+                assert!(whole, "{front:?}");
+                break;
+            }
+            polls += 1;
+        }
+        assert!(polls > 2, "{front:?}: {polls}");
+    }
+}
+
+async fn hyper_server(proxy: Proxy, stream: DuplexStream) {
+    let service = hyper::service::service_fn(|request| proxy.clone().call(request));
+    let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    let _ = connection.with_upgrades().await;
 }
 
 /// Where the server in front has no stream to give, nobody is asked to upgrade.
