@@ -290,6 +290,16 @@ fn http_settings() {
         ],
     );
     check(
+        &http(
+            r#""limits": { "max_requests_per_connection": 0 }, "timeouts": { "min_body_rate": "fast", "tunnel_idle": 0 }"#,
+        ),
+        &[
+            "listeners.web.http.limits.max_requests_per_connection: expected a whole number from 1 to 18446744073709551615, found 0",
+            r#"listeners.web.http.timeouts.min_body_rate: expected a number of bytes, or a size such as "64KiB" or "1MiB", found "fast""#,
+            r#"listeners.web.http.timeouts.tunnel_idle: expected a duration such as "250ms", "5s", "1m" or "2h", found 0"#,
+        ],
+    );
+    check(
         &http(r#""timeouts": { "head": "0ms", "keepalive": "5s", "total": "5 s" }"#),
         &[
             "listeners.web.http.timeouts.head: must be longer than zero",

@@ -26,7 +26,15 @@ async fn answer(mut stream: TcpStream, name: &str) -> std::io::Result<()> {
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await?);
     }
-    let body = format!("{name}\n{}", String::from_utf8_lossy(&head).to_lowercase());
+    let told = String::from_utf8_lossy(&head).to_lowercase();
+    if told.contains("\r\nupgrade: ") {
+        stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n").await?;
+        return stream.read_u8().await.map(|_| ());
+    }
+    if told.contains("\r\ncontent-length: 4\r\n") {
+        stream.read_exact(&mut [0; 4]).await?;
+    }
+    let body = format!("{name}\n{told}");
     let fields = "Connection: close\r\nServer: origin";
     let answer = format!("HTTP/1.1 200 OK\r\n{fields}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
     stream.write_all(answer.as_bytes()).await
@@ -181,11 +189,44 @@ async fn filters_and_forwarding_fields_are_as_configured() {
         assert!(edited.contains(line), "{line:?} in {edited}");
     }
     assert_eq!(edited.matches("x-trace: ").count(), 2, "to the origin and to the client: {edited}");
+    assert!(!plain.contains("x-forwarded-host:"), "{plain}");
     for part in ["x-b:", "via:", "x-forwarded-for:", "server:"] {
         assert!(!edited.contains(part), "{part:?} in {edited}");
     }
     let long = server.get("edited", &format!("/{}", "x".repeat(20)), "").await;
     assert!(long.starts_with("HTTP/1.1 414 "), "{long}");
+    server.stop().await;
+}
+
+/// Each knob does what its name says.
+#[tokio::test]
+async fn limits_and_deadlines_of_clients_are_as_configured() {
+    let a = origin("a").await;
+    let listener = |knobs: &str| format!(r#"{{ "listen": ["127.0.0.1:0"], "http": {{ "upstream": "a", {knobs} }} }}"#);
+    let server = Running::start(&format!(
+        r#"{{ "listeners": {{ "requests": {}, "body": {}, "rate": {}, "tunnel": {} }},
+              "upstreams": {{ "a": {{ "backends": ["{a}"] }} }} }}"#,
+        listener(r#""limits": { "max_requests_per_connection": 2 }"#),
+        listener(r#""limits": { "max_body_bytes": 3 }"#),
+        listener(r#""timeouts": { "body_idle": "20ms", "min_body_rate": "1KiB" }"#),
+        listener(r#""timeouts": { "tunnel_idle": "20ms" }"#),
+    ));
+    let post = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\n";
+    let get = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+    let upgrade = "GET / HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n";
+    let table = [
+        ("requests", get.repeat(3), "HTTP/1.1 200 OK", 2),
+        ("body", format!("{post}body"), "HTTP/1.1 413 Payload Too Large", 1),
+        ("rate", format!("{post}b"), "HTTP/1.1 408 Request Timeout", 1),
+        ("tunnel", upgrade.to_owned(), "HTTP/1.1 101 Switching Protocols", 1),
+    ];
+    for (listener, request, line, times) in table {
+        let mut stream = TcpStream::connect(server.address(listener)).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answers = String::new();
+        stream.read_to_string(&mut answers).await.unwrap();
+        assert_eq!(answers.matches(line).count(), times, "{listener}: {answers}");
+    }
     server.stop().await;
 }
 

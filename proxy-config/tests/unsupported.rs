@@ -38,9 +38,13 @@ fn everything_of_the_first_build_is_served() {
                         ],
                         "limits": {
                             "max_head_bytes": "32KiB", "max_headers": 100, "max_target_bytes": 8192,
-                            "max_body_bytes": "1GiB", "max_connections": 1000, "max_connections_per_client": 10
+                            "max_body_bytes": "1GiB", "max_connections": 1000, "max_connections_per_client": 10,
+                            "max_requests_per_connection": 1000, "max_drain_bytes": 0
                         },
-                        "timeouts": { "head": "10s", "keep_alive": "1m", "body_idle": "30s", "total": "1h" },
+                        "timeouts": {
+                            "head": "10s", "keep_alive": "1m", "body_idle": "30s", "min_body_rate": "1KiB",
+                            "tunnel_idle": "2h", "total": "1h"
+                        },
                         "forwarded": { "x_forwarded": true, "forwarded": false, "via": false },
                         "half_close": true
                     }

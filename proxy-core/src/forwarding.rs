@@ -30,7 +30,7 @@ pub(crate) use hop::strip_response;
 /// |---|---|---|---|
 /// | `X-Forwarded-For` | on | the peer's address | appended to |
 /// | `X-Forwarded-Proto` | on | `http` or `https` | kept |
-/// | `X-Forwarded-Host` | on | host and port the client asked for | kept |
+/// | `X-Forwarded-Host` | off | host and port the client asked for; `Host` says the same | kept |
 /// | `X-Forwarded-Port` | off | the port the client connected to | kept |
 /// | `X-Real-IP` | off | the client's address | kept |
 /// | `Forwarded` (RFC 7239) | off | `for`, `host`, `proto` | appended to |

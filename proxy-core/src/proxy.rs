@@ -14,6 +14,7 @@ mod exchange;
 mod route;
 mod router;
 mod service;
+pub(crate) mod tunnel;
 
 pub use route::{Route, RouteError};
 pub use service::ResponseFuture;

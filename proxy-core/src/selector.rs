@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use crate::{Backend, Candidates, ErrorKind, RequestHead};
 
-/// Chooses a backend. It never waits.
-///
-/// A complete plugin:
+/// Chooses a backend of a [`Cluster`](crate::Cluster). It never waits, and should not allocate: it runs
+/// for every attempt. A complete plugin:
 ///
 /// ```
 /// use proxy_core::{Backend, Candidates, SelectionContext, Selector};
@@ -21,10 +20,20 @@ use crate::{Backend, Candidates, ErrorKind, RequestHead};
 ///     }
 /// }
 /// ```
+///
+/// A [`Backend`] owns what is counted about it ([`in_flight`](Backend::in_flight),
+/// [`latency`](Backend::latency), labels), so a selector need not, and cannot leak it. What else it
+/// learns it keeps under the backend as a key, and drops in `on_change`. [`selector_fn`] makes one of a
+/// closure.
+///
+/// # Panics
+/// A panic in `select` costs the request (500); one in `on_outcome` is caught and logged; one in
+/// `on_change` is that of whoever changed the set.
 pub trait Selector: Send + Sync + 'static {
-    /// The backend for this request; `None` refuses it with 503.
+    /// The backend for this attempt; `None` refuses the request with 503 (`no_backend`).
     ///
-    /// The candidates are never empty.
+    /// The candidates are never empty. When a request is tried again, those that failed it are not
+    /// among them, as long as others are.
     fn select(&self, candidates: &Candidates<'_>, context: &SelectionContext<'_>) -> Option<Backend>;
 
     /// The candidates changed: rebuild a ring or a table. Called once at the start as well, and never
@@ -34,7 +43,8 @@ pub trait Selector: Send + Sync + 'static {
         let _ = backends;
     }
 
-    /// An attempt ended. Called exactly once for each.
+    /// An attempt ended. Called exactly once for each, when its response was relayed whole, failed or
+    /// was given up: with the result, the time to the first byte, and the time in all.
     fn on_outcome(&self, backend: &Backend, attempt: &Attempt) {
         let _ = (backend, attempt);
     }

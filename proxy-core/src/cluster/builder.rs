@@ -94,9 +94,14 @@ impl<S: Selector> ClusterBuilder<S> {
         self
     }
 
-    /// The cluster, with a pool of its own.
+    /// The cluster, with a pool of its own: under the same observer and connect timeout.
     pub fn build(self) -> Cluster<S> {
-        self.build_with(SharedPool::default())
+        let pool = SharedPool::builder().connect_timeout(self.timeouts.connect);
+        let pool = match &self.observer {
+            Some(observer) => pool.observer(Arc::clone(observer)),
+            None => pool,
+        };
+        self.build_with(pool.build())
     }
 
     /// The cluster over this pool: one with other settings, or one of your own.

@@ -74,6 +74,7 @@ kinds! {
     HeadTimeout, "head_timeout", REQUEST_TIMEOUT, Client, "the request head took longer than its deadline";
     BodyTimeout, "body_timeout", REQUEST_TIMEOUT, Client, "the request body stalled, or came slower than the minimum rate";
     WriteTimeout, "write_timeout", REQUEST_TIMEOUT, Client, "the client stopped reading the response";
+    TunnelIdle, "tunnel_idle", REQUEST_TIMEOUT, Client, "nothing moved through the tunnel for too long";
     ClientGone, "client_gone", BAD_REQUEST, Client, "the client left before the response was complete";
     // Routing and plugins.
     NoRoute, "no_route", NOT_FOUND, Proxy, "no route matches";
@@ -95,6 +96,7 @@ kinds! {
     BadResponse, "bad_response", BAD_GATEWAY, Upstream, "the backend's response head is malformed";
     BadResponseBody, "bad_response_body", BAD_GATEWAY, Upstream, "the backend's response body is malformed";
     UnexpectedUpgrade, "unexpected_upgrade", BAD_GATEWAY, Upstream, "the backend switched protocols without being asked";
+    NoTunnel, "no_tunnel", BAD_GATEWAY, Upstream, "the response opens a tunnel, and the upstream has none to give";
     ResponseTimeout, "response_timeout", GATEWAY_TIMEOUT, Upstream, "the backend did not answer in time";
     ResponseStalled, "response_stalled", GATEWAY_TIMEOUT, Upstream, "the backend's response stopped moving";
     ServiceFailed, "service_failed", BAD_GATEWAY, Upstream, "the tower service behind the upstream returned an error";

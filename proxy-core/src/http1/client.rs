@@ -206,27 +206,30 @@ impl<'a> Exchange<'a> {
         let failed = |error| Failure { error, unanswered: false, reused: false, body: None };
         match result {
             Ok(parsed) => self.finish(parsed, method, ctx).map_err(failed),
-            Err(error) => Err(Failure {
-                error,
-                unanswered: !self.answered,
-                reused: self.lease.is_reused(),
-                body: self.upload.into_body(),
-            }),
+            Err(error) => {
+                ctx.received = self.upload.sent();
+                Err(Failure {
+                    error,
+                    unanswered: !self.answered,
+                    reused: self.lease.is_reused(),
+                    body: self.upload.into_body(),
+                })
+            }
         }
     }
 
     fn finish(self, parsed: ParsedResponse, method: &Method, ctx: &mut Context) -> Result<Response, Error> {
         let (lease, status) = (self.lease, parsed.head.status());
         let finished = self.uploaded && self.broken.is_none();
+        let now = Instant::now();
+        ctx.clocks.first_byte = Some(now);
+        ctx.received = self.upload.sent();
         if opens_tunnel(method, status) {
             return match ctx.upgrade_requested && finished {
                 true => Ok(Response::new(parsed.head, Body::empty()).with_tunnel(lease)),
                 false => Err(ErrorKind::UnexpectedUpgrade.into()),
             };
         }
-        let now = Instant::now();
-        ctx.clocks.first_byte = Some(now);
-        ctx.received = self.upload.sent();
         let reusable = parsed.options.keep_alive && self.broken.is_none();
         if self.uploaded {
             crate::scratch::give(self.upload.into_head());
@@ -264,7 +267,8 @@ fn response_body(mut lease: Lease, length: Length, reusable: bool, idle: Duratio
     }
 }
 
-fn opens_tunnel(method: &Method, status: StatusCode) -> bool {
+/// A switch of protocols, or a 2xx to CONNECT.
+pub(crate) fn opens_tunnel(method: &Method, status: StatusCode) -> bool {
     status == StatusCode::SWITCHING_PROTOCOLS || (*method == Method::CONNECT && status.is_success())
 }
 

@@ -23,9 +23,9 @@ use crate::body::{Pace, RawBody, Source};
 use crate::clock::Instant;
 use crate::context::Link;
 use crate::message::Upgraded;
-use crate::proxy::{Exchange, Shared};
+use crate::proxy::{Exchange, Shared, tunnel};
 use crate::serve::Draining;
-use crate::{Body, Context, ErrorKind, Io, Peer, Phase, Request, Response, Result};
+use crate::{Body, Context, ErrorKind, Io, Peer, Request, Response, Result};
 
 /// What a client may send ahead while its request waits for an answer.
 const AHEAD: usize = BLOCK / 2;
@@ -460,24 +460,15 @@ impl<'a> Connection<'a> {
     }
 
     async fn tunnel(&mut self, mut exchange: Exchange<&'a Shared>, upgraded: Upgraded) -> Next {
-        exchange.ctx().phase = Phase::Tunnel;
-        let Some(reader) = self.reader.take() else {
-            exchange.finish(Instant::now());
-            return Next::Close;
-        };
-        let mut client = Tunnel::new(reader);
-        let mut upstream = upgraded.into_tunnel();
-        let options = proxy_zerocopy::Options::default().idle_timeout(self.shared.timeouts.tunnel_idle);
-        let moved = match proxy_zerocopy::copy_bidirectional(&mut client, &mut upstream, &options).await {
-            Ok(moved) => moved,
-            Err(error) => {
-                exchange.fail(ErrorKind::ClientGone);
-                error.transferred()
+        match self.reader.take() {
+            Some(reader) => {
+                tunnel::run(exchange, Tunnel::new(reader), upgraded, self.shared.timeouts.tunnel_idle).await;
             }
-        };
-        exchange.ctx().received += moved.a_to_b;
-        exchange.sent(moved.b_to_a);
-        exchange.finish(Instant::now());
+            None => {
+                exchange.fail(ErrorKind::UnexpectedUpgrade);
+                exchange.finish(Instant::now());
+            }
+        }
         Next::Close
     }
 }

@@ -1,5 +1,6 @@
 //! One request's life, from its head to `on_done`.
 
+use std::error::Error as StdError;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -12,12 +13,17 @@ use crate::forwarding;
 use crate::head::Known;
 use crate::http1::framing::Options;
 use crate::{
-    AttemptResult, Context, Error, ErrorKind, Fault, Flow, Outcome, Phase, Request, Response, Result, Timings,
+    AttemptResult, Backend, Context, Error, ErrorKind, Fault, Flow, Outcome, Phase, Request, Response, Result, Timings,
 };
+
+/// A way to hold a proxy.
+pub(crate) trait Proxied: Deref<Target = Shared> + Clone {}
+
+impl<S: Deref<Target = Shared> + Clone> Proxied for S {}
 
 /// Owns the context and the chain of a request, and fires `on_done` exactly once: when it is
 /// finished, or when it is dropped because the client left or the server stopped.
-pub(crate) struct Exchange<S: Deref<Target = Shared>> {
+pub(crate) struct Exchange<S: Proxied = Arc<Shared>> {
     /// The proxy: borrowed by the engine, shared where a response body owns the exchange.
     shared: S,
     ctx: Option<Box<Context>>,
@@ -28,7 +34,7 @@ pub(crate) struct Exchange<S: Deref<Target = Shared>> {
     sent: u64,
 }
 
-impl<S: Deref<Target = Shared> + Clone> Exchange<S> {
+impl<S: Proxied> Exchange<S> {
     pub(crate) fn new(shared: S, ctx: Box<Context>) -> Self {
         Exchange { shared, ctx: Some(ctx), ran: 0, status: None, error: None, sent: 0 }
     }
@@ -47,6 +53,7 @@ impl<S: Deref<Target = Shared> + Clone> Exchange<S> {
         }
         let shared = self.shared.clone();
         match self.send(&shared, slot).await {
+            Ok(response) if self.lacks_tunnel(&response) => self.refuse(&ErrorKind::NoTunnel.into()),
             Ok(response) => self.respond(response),
             Err(error) => self.refuse(&error),
         }
@@ -71,9 +78,8 @@ impl<S: Deref<Target = Shared> + Clone> Exchange<S> {
 
     /// The answer to a request that failed before or within the proxy.
     pub(crate) fn refuse(&mut self, error: &Error) -> Response {
-        self.error.get_or_insert(error.kind());
+        self.blame(error.kind(), error.source());
         let shared = self.shared.clone();
-        tracing::debug!(code = error.code(), status = error.status().as_u16(), %error, "request failed");
         let ctx = self.ctx();
         let mut response = shared.run_on_error(error, ctx);
         if error.status() == StatusCode::METHOD_NOT_ALLOWED && !response.head().headers().contains(header::ALLOW) {
@@ -86,7 +92,9 @@ impl<S: Deref<Target = Shared> + Clone> Exchange<S> {
     fn respond(&mut self, mut response: Response) -> Response {
         let (shared, ran) = (self.shared.clone(), self.ran);
         let failed = shared.run_on_response(ran, &mut response, self.ctx());
-        self.error = self.error.or(failed);
+        if let Some(kind) = failed {
+            self.blame(kind, None);
+        }
         self.status = Some(response.head().status());
         self.ctx().phase = Phase::Relay;
         response
@@ -124,6 +132,14 @@ impl<S: Deref<Target = Shared> + Clone> Exchange<S> {
         Ok(response)
     }
 
+    /// A client that got such a response would wait for a stream that does not exist.
+    fn lacks_tunnel(&mut self, response: &Response) -> bool {
+        let (status, ctx) = (response.head().status(), self.ctx());
+        let connects = || ctx.request().is_some_and(|head| *head.method() == Method::CONNECT);
+        let opens = status.is_informational() || (ctx.upgrade_requested && status.is_success() && connects());
+        opens && !response.has_tunnel()
+    }
+
     async fn filter(&mut self, filter: &Arc<dyn crate::Filter>, request: &mut Request) -> Result<Flow> {
         let flow = run_on_request(filter, request, self.ctx()).await?;
         // One that answers itself has had its say: `on_response` is for those before it.
@@ -147,7 +163,27 @@ impl<S: Deref<Target = Shared> + Clone> Exchange<S> {
 
     /// Something ended the request early; the first reason stands.
     pub(crate) fn fail(&mut self, kind: ErrorKind) {
-        self.error.get_or_insert(kind);
+        self.blame(kind, None);
+    }
+
+    /// Keeps the first reason, and logs it: one event for each request that does not go well.
+    fn blame(&mut self, kind: ErrorKind, cause: Option<&(dyn StdError + 'static)>) {
+        if self.error.is_some() {
+            return;
+        }
+        self.error = Some(kind);
+        let ctx = self.ctx();
+        tracing::debug!(
+            code = kind.code(),
+            fault = kind.fault().as_str(),
+            phase = ctx.phase.as_str(),
+            client = ctx.client().map(tracing::field::display),
+            upstream = ctx.upstream(),
+            backend = ctx.backend().map(Backend::id),
+            error = kind.text(),
+            cause = cause.map(tracing::field::display),
+            "request failed",
+        );
     }
 
     /// The client broke a rule, or a plugin left nobody knows what behind.
@@ -160,6 +196,12 @@ impl<S: Deref<Target = Shared> + Clone> Exchange<S> {
         self.sent = bytes;
     }
 
+    /// Bytes that went through the tunnel which the response opened.
+    pub(crate) fn tunnelled(&mut self, up: u64, down: u64) {
+        self.ctx().received += up;
+        self.sent += down;
+    }
+
     /// The client got none of the answer.
     pub(crate) fn unanswered(&mut self) {
         self.status = None;
@@ -169,9 +211,7 @@ impl<S: Deref<Target = Shared> + Clone> Exchange<S> {
     pub(crate) fn finish(mut self, now: Instant) -> Option<Box<Context>> {
         self.end(now)
     }
-}
 
-impl<S: Deref<Target = Shared>> Exchange<S> {
     fn end(&mut self, now: Instant) -> Option<Box<Context>> {
         let mut ctx = self.ctx.take()?;
         if let Some(attempt) = &mut ctx.attempt {
@@ -211,10 +251,10 @@ impl<S: Deref<Target = Shared>> Exchange<S> {
     }
 }
 
-impl<S: Deref<Target = Shared>> Drop for Exchange<S> {
+impl<S: Proxied> Drop for Exchange<S> {
     fn drop(&mut self) {
         if self.ctx.is_some() {
-            self.error.get_or_insert(ErrorKind::ShuttingDown);
+            self.fail(ErrorKind::ShuttingDown);
             self.end(Instant::now());
         }
     }
