@@ -1,4 +1,6 @@
-//! Inputs out of seeds.
+//! Inputs out of seeds and grammars.
+
+use crate::generate::Generate;
 
 /// What protocols stumble over.
 const PIECES: [&[u8]; 40] = [
@@ -44,16 +46,23 @@ const PIECES: [&[u8]; 40] = [
     b"99999999999999999999",
 ];
 
-/// Mutates and splices seeds, repeatably.
+/// Inputs kept because they made a target behave as nothing did before.
+const MAX_KEPT: usize = 4096;
+
+/// Mutates and splices seeds and what a grammar makes, repeatably.
 pub(crate) struct Mutator {
     seeds: Vec<Vec<u8>>,
+    /// The seeds that were tried as they are.
+    tried: usize,
+    kept: usize,
+    generate: Generate,
     state: u64,
 }
 
 impl Mutator {
-    pub(crate) fn new(seeds: Vec<Vec<u8>>, seed: u64) -> Self {
+    pub(crate) fn new(seeds: Vec<Vec<u8>>, generate: Generate, seed: u64) -> Self {
         assert!(!seeds.is_empty(), "a target has at least one seed");
-        Mutator { seeds, state: seed }
+        Mutator { seeds, tried: 0, kept: 0, generate, state: seed }
     }
 
     /// SplitMix64 (Steele, Lea, Flood 2014).
@@ -65,17 +74,38 @@ impl Mutator {
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         (self.random() % bound.max(1) as u64) as usize
     }
 
+    pub(crate) fn pick(&mut self, choices: &[&'static str]) -> &'static str {
+        choices[self.below(choices.len())]
+    }
+
+    /// First every seed as it is. Then one in three is grown from the grammar, and some of these stay
+    /// as they are; the others are changed seeds.
     pub(crate) fn next(&mut self) -> Vec<u8> {
-        let mut bytes = self.seed();
-        for _ in 0..=self.below(6) {
+        if let Some(seed) = self.seeds.get(self.tried) {
+            self.tried += 1;
+            return seed.clone();
+        }
+        let grown = self.below(3) == 0;
+        let mut bytes = if grown { (self.generate)(self) } else { self.seed() };
+        let changes = if grown { self.below(3) } else { 1 + self.below(6) };
+        for _ in 0..changes {
             self.change(&mut bytes);
         }
         bytes.truncate(64 * 1024);
         bytes
+    }
+
+    /// Makes this input a seed.
+    pub(crate) fn keep(&mut self, input: Vec<u8>) {
+        if self.kept < MAX_KEPT && input.len() <= 4096 && self.tried == self.seeds.len() {
+            self.kept += 1;
+            self.tried += 1;
+            self.seeds.push(input);
+        }
     }
 
     fn seed(&mut self) -> Vec<u8> {
