@@ -319,6 +319,30 @@ async fn rule_5_only_trusted_peers_are_believed() {
     check(trusting, "203.0.113.9, 192.0.2.1", "evil").await;
 }
 
+/// Other names for the same claims, and spellings that CGI and its heirs take for them.
+#[tokio::test(start_paused = true)]
+async fn rule_5_claims_go_whatever_their_name() {
+    let check = async |trusted: &str, fields: &str, forwarded: &str| {
+        let forwarding = Forwarding::none().trust([trusted.parse().expect("a range")]);
+        let stage = Stage::with(ScriptedConnector::always(Script::ok()), |builder| builder.forwarding(forwarding));
+        let mut client = stage.connect_and_send(format!("GET / HTTP/1.1\r\nHost: h\r\n{fields}\r\n")).await;
+        assert_eq!(client.read_response().await.status(), 200, "{fields:?}");
+        assert_eq!(stage.origin().received(0), format!("GET / HTTP/1.1\r\nHost: h\r\n{forwarded}\r\n"), "{fields:?}");
+    };
+    let (peer, another) = ("192.0.2.0/24", "198.51.100.0/24");
+    for name in ["Prefix", "Server", "Ssl", "Port", "Scheme", "Client-Cert", "User"] {
+        let field = format!("X-Forwarded-{name}: 1\r\n");
+        check(another, &field, "").await;
+        check(peer, &field, &field).await;
+    }
+    let spelled = ["X_Forwarded_For", "x-forwarded_proto", "X_Real_IP", "X_Forwarded_Prefix"];
+    for name in spelled.into_iter().chain(["Content_Length", "Transfer_Encoding", "Proxy_Authorization"]) {
+        for trusted in [peer, another] {
+            check(trusted, &format!("{name}: 1\r\nA_b: 2\r\n"), "A_b: 2\r\n").await;
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn rule_10_sizes_have_limits() {
     fn small(builder: ProxyBuilder) -> ProxyBuilder {

@@ -122,7 +122,8 @@ pub(crate) fn fields(bytes: &[u8], mut at: usize, max: usize, raw: &mut RawHead)
             _ if raw.fields.len() == max => return Err(ErrorKind::TooManyHeaders),
             _ => {}
         }
-        let colon = name_end(bytes, at);
+        let mut unusual = matches!(bytes[at], b'x' | b'X');
+        let colon = name_end(bytes, at, &mut unusual);
         match bytes.get(colon) {
             None => return Ok(None),
             Some(b':') if colon > at => {}
@@ -131,7 +132,10 @@ pub(crate) fn fields(bytes: &[u8], mut at: usize, max: usize, raw: &mut RawHead)
         let Some(end) = line_end(bytes, colon + 1)? else { return Ok(None) };
         let name = Span::new(at, colon);
         let value = trim(bytes, colon + 1, end - 2);
-        let known = Known::of(name.of(bytes));
+        let mut known = Known::of_usual(name.of(bytes));
+        if unusual {
+            known = Known::of(name.of(bytes));
+        }
         raw.index_field(Field { name, value, end: end as u32, known });
         at = end;
     }
@@ -146,8 +150,9 @@ fn run(bytes: &[u8], start: usize, table: &[bool; 256]) -> usize {
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGHS: u64 = ONES << 7;
 
-/// Where a field name ends. Letters and dashes are taken eight at a time; the rest has its table.
-fn name_end(bytes: &[u8], mut at: usize) -> usize {
+/// Where a field name ends. Letters and dashes are taken eight at a time; the rest has its table, and
+/// is `unusual`.
+fn name_end(bytes: &[u8], mut at: usize, unusual: &mut bool) -> usize {
     while let Some(Ok(eight)) = bytes.get(at..at + 8).map(<[u8; 8]>::try_from) {
         let others = !letters_and_dashes(u64::from_le_bytes(eight)) & HIGHS;
         if others == 0 {
@@ -158,8 +163,10 @@ fn name_end(bytes: &[u8], mut at: usize) -> usize {
         if !TOKEN[usize::from(bytes[at])] {
             return at;
         }
+        *unusual = true;
         at += 1;
     }
+    *unusual = true;
     run(bytes, at, &TOKEN)
 }
 
@@ -235,6 +242,7 @@ mod tests {
         let mut raw = RawHead::default();
         let end = fields(bytes, 0, 16, &mut raw).ok()??;
         assert_eq!(end, bytes.len());
+        assert!(raw.fields.iter().all(|field| field.known == Known::of(field.name.of(bytes))), "the shortcut is none");
         Some(raw.fields.iter().map(|field| (field.name.of(bytes).into(), field.value.of(bytes).into())).collect())
     }
 
@@ -249,7 +257,10 @@ mod tests {
 
         #[test]
         fn names_end_where_tokens_end(bytes in prop::collection::vec(prop_oneof![prop::sample::select(b"abzAZ-,.:`{@[_0".to_vec()), any::<u8>()], 0..40)) {
-            prop_assert_eq!(name_end(&bytes, 0), run(&bytes, 0, &TOKEN));
+            let mut unusual = false;
+            let end = name_end(&bytes, 0, &mut unusual);
+            prop_assert_eq!(end, run(&bytes, 0, &TOKEN));
+            prop_assert!(unusual || bytes[..end].iter().all(|byte| byte.is_ascii_alphabetic() || *byte == b'-'));
         }
 
         #[test]
