@@ -1,18 +1,26 @@
 //! What a client got, read by its own rules.
 
+use std::fmt;
+
 use proxy_core::fuzzing::{self, Head, Parsed};
 
 use crate::forwarded;
 use crate::strict::{self, Fields};
 
 /// A final response, and the statuses of the interim ones before it.
-#[derive(Clone, Debug)]
 pub(crate) struct Answer {
     pub(crate) interim: Vec<String>,
     pub(crate) status: String,
     pub(crate) fields: Fields,
     /// `None` where it is malformed or broken off.
     pub(crate) body: Option<Vec<u8>>,
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let start = [&self.interim.join(" "), " ", &self.status].concat();
+        strict::write_message(f, start.trim_start().as_bytes(), &self.fields, self.body.as_deref())
+    }
 }
 
 impl Answer {

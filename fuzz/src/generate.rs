@@ -27,6 +27,29 @@ const STATUSES: [&str; 9] = ["200", "100", "103", "101", "204", "304", "404", "5
 
 const SCALARS: [&str; 12] =
     ["0", "1", "-1", "1.5", "1e9", "true", "null", "18446744073709551616", "\"5s\"", "\"\\ud800\"", "[]", "{}"];
+/// Values at the edge of what some key takes.
+const VALUES: [&str; 20] = [
+    "",
+    "*",
+    "*.a",
+    "/",
+    "~[",
+    "0s",
+    "5s",
+    "18446744073709551615h",
+    "18446744073709551616ms",
+    "18446744073709551615GiB",
+    "18446744073709551615/h",
+    "0/s",
+    "127.0.0.1:65536",
+    "[::1]:0",
+    "[::1%1]:80",
+    "unix:",
+    "1.2.3.4/33",
+    "::/0",
+    "299-200",
+    "0-65535",
+];
 const WORDS: [&str; 36] = [
     "listeners",
     "upstreams",
@@ -102,11 +125,36 @@ pub(crate) fn responses(random: &mut Mutator) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// A configuration, or nearly one.
-pub(crate) fn json(random: &mut Mutator) -> Vec<u8> {
+/// A configuration, or nearly one: grown, or a seed with some words replaced.
+pub(crate) fn configuration(random: &mut Mutator) -> Vec<u8> {
     let mut text = String::new();
-    value(random, 5, &mut text);
+    match random.below(2) {
+        0 => value(random, 5, &mut text),
+        _ => {
+            let seed = String::from_utf8_lossy(&random.seed()).into_owned();
+            let words: Vec<_> = seed.split('"').collect();
+            let replaced = [random.below(words.len()), random.below(words.len())];
+            for (index, word) in words.iter().enumerate() {
+                text += &match index {
+                    // What lies between two strings.
+                    _ if index % 2 == 0 => (*word).to_owned(),
+                    _ if replaced.contains(&index) => replacement(random, &words),
+                    _ => format!("\"{word}\""),
+                };
+            }
+        }
+    }
     text.into_bytes()
+}
+
+/// A string out of the same text, or a value of its own.
+fn replacement(random: &mut Mutator, words: &[&str]) -> String {
+    match random.below(4) {
+        0 => random.pick(&SCALARS).to_owned(),
+        1 => format!("\"{}\"", random.pick(&WORDS)),
+        2 => format!("\"{}\"", words[random.below(words.len() / 2) * 2 + 1]),
+        _ => format!("\"{}\"", random.pick(&VALUES)),
+    }
 }
 
 fn value(random: &mut Mutator, depth: usize, out: &mut String) {

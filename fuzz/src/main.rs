@@ -41,7 +41,7 @@ static TARGETS: [Target; 6] = [
     Target { name: "chunked", generate: generate::chunked, check: heads::chunked },
     Target { name: "connection", generate: generate::requests, check: connection::check },
     Target { name: "answer", generate: generate::responses, check: answer::check },
-    Target { name: "config", generate: generate::json, check: config },
+    Target { name: "config", generate: generate::configuration, check: config },
 ];
 
 fn main() -> ExitCode {
@@ -62,7 +62,7 @@ fn main() -> ExitCode {
 /// Any text is a configuration or a list of errors.
 fn config(bytes: &[u8]) -> Result<(), String> {
     match String::from_utf8_lossy(bytes).parse::<proxy_config::Config>() {
-        Ok(_) => feedback::note("fine"),
+        Ok(config) => config.unsupported().iter().for_each(|part| feedback::note(part.to_string())),
         Err(errors) if errors.iter().next().is_none() => return Err("refused without an error".into()),
         // Without what was quoted from the input, and without the numbers of lines.
         Err(errors) => errors.iter().for_each(|error| feedback::note(shape_of(&error.to_string()))),

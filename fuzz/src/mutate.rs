@@ -3,7 +3,7 @@
 use crate::generate::Generate;
 
 /// What protocols stumble over.
-const PIECES: [&[u8]; 40] = [
+const PIECES: [&[u8]; 44] = [
     b"\r\n",
     b"\n",
     b"\r",
@@ -44,6 +44,10 @@ const PIECES: [&[u8]; 40] = [
     b"*",
     b"\r\n folded",
     b"99999999999999999999",
+    b"1000000000000000",
+    b"X_Forwarded_For: 9\r\n",
+    b"Connection: x-a\r\nX-A: 1\r\n",
+    b"Cookie: a=b\r\n",
 ];
 
 /// Inputs kept because they made a target behave as nothing did before.
@@ -108,7 +112,7 @@ impl Mutator {
         }
     }
 
-    fn seed(&mut self) -> Vec<u8> {
+    pub(crate) fn seed(&mut self) -> Vec<u8> {
         let index = self.below(self.seeds.len());
         self.seeds[index].clone()
     }
@@ -116,7 +120,7 @@ impl Mutator {
     fn change(&mut self, bytes: &mut Vec<u8>) {
         let at = self.below(bytes.len() + 1);
         let end = (at + 1 + self.below(8)).min(bytes.len());
-        match self.below(8) {
+        match self.below(9) {
             0 if at < bytes.len() => bytes[at] ^= 1 << self.below(8),
             1 if at < bytes.len() => bytes[at] = self.random() as u8,
             2 if at < end => drop(bytes.drain(at..end)),
@@ -130,6 +134,11 @@ impl Mutator {
                 bytes.splice(at.., other[from..].iter().copied());
             }
             5 => bytes.truncate(at),
+            // Rarely: what is large passes few first checks, and takes its time.
+            6 if at < end && self.below(16) == 0 => {
+                let copies = bytes[at..end].repeat(1 << self.below(14));
+                bytes.splice(at..at, copies);
+            }
             _ => {
                 let piece = PIECES[self.below(PIECES.len())];
                 bytes.splice(at..at, piece.iter().copied());

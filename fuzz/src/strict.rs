@@ -17,11 +17,25 @@ pub(crate) struct Request {
 
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.method.escape_ascii(), self.target.escape_ascii())?;
-        for (name, value) in &self.fields {
-            write!(f, " | {}: {}", name.escape_ascii(), value.escape_ascii())?;
-        }
-        write!(f, " | {:?}", self.body.as_ref().map(|body| body.escape_ascii().to_string()))
+        let start = [&self.method[..], b" ", &self.target].concat();
+        write_message(f, &start, &self.fields, self.body.as_deref())
+    }
+}
+
+/// A message on one line, for reports.
+pub(crate) fn write_message(
+    f: &mut fmt::Formatter<'_>,
+    start: &[u8],
+    fields: &Fields,
+    body: Option<&[u8]>,
+) -> fmt::Result {
+    write!(f, "{}", start.escape_ascii())?;
+    for (name, value) in fields {
+        write!(f, " | {}: {}", name.escape_ascii(), value.escape_ascii())?;
+    }
+    match body {
+        Some(body) => write!(f, " | {} bytes: {}", body.len(), body.escape_ascii()),
+        None => write!(f, " | not whole"),
     }
 }
 
