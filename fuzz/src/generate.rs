@@ -7,8 +7,10 @@ pub(crate) type Generate = fn(&mut Mutator) -> Vec<u8>;
 
 const METHODS: [&str; 8] = ["GET", "POST", "PUT", "HEAD", "OPTIONS", "DELETE", "CONNECT", "x-own"];
 const TARGETS: [&str; 8] = ["/", "/a?b=c", "/%00/..//", "*", "http://h/x", "http://h", "http://h?q", "h:80"];
-const FIELDS: [&str; 14] = [
+const FIELDS: [&str; 16] = [
     "Connection: close",
+    "Connection: x-a, cookie, x-forwarded-for",
+    "Cookie: a=b",
     "Connection: keep-alive, x-a",
     "connection: Transfer-Encoding, Content-Length, Host",
     "Connection: upgrade\r\nUpgrade: websocket",
