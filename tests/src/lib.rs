@@ -3,6 +3,7 @@
 mod bytes;
 mod front;
 mod listener;
+mod log;
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 mod readme;
@@ -11,4 +12,5 @@ mod stage;
 pub use bytes::{GET, ok, post, status};
 pub use front::{Front, Served};
 pub use listener::{Dialer, MemoryListener, listen};
+pub use log::Log;
 pub use stage::Stage;

@@ -64,7 +64,6 @@ kinds! {
     ChunkedInHttp10, "chunked_in_http10", BAD_REQUEST, Client, "Transfer-Encoding in an HTTP/1.0 message";
     Expectation, "expectation", EXPECTATION_FAILED, Client, "Expect is not 100-continue";
     ConnectRefusedHere, "connect_method", METHOD_NOT_ALLOWED, Client, "CONNECT where no tunnels are served";
-    Untrusted, "connection_refused", FORBIDDEN, Client, "a filter refused the connection";
     // The request body.
     BodyTooLarge, "body_too_large", PAYLOAD_TOO_LARGE, Client, "the request body is larger than the limit";
     BadChunk, "bad_chunk", BAD_REQUEST, Client, "the chunked coding of the request body is malformed";
@@ -100,4 +99,25 @@ kinds! {
     ResponseTimeout, "response_timeout", GATEWAY_TIMEOUT, Upstream, "the backend did not answer in time";
     ResponseStalled, "response_stalled", GATEWAY_TIMEOUT, Upstream, "the backend's response stopped moving";
     ServiceFailed, "service_failed", BAD_GATEWAY, Upstream, "the tower service behind the upstream returned an error";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_words_and_statuses_say_whose_fault_it_was() {
+        let mut codes: Vec<_> = ErrorKind::ALL.iter().map(|kind| kind.code()).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), ErrorKind::ALL.len(), "two kinds have the same code");
+        for kind in ErrorKind::ALL {
+            let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+            assert!(kind.code().bytes().all(legal), "{kind:?}");
+            let of_client = kind.status().is_client_error() || kind.status() == StatusCode::HTTP_VERSION_NOT_SUPPORTED;
+            // Where nothing matches, it is the proxy that has no place for the request.
+            let expected = kind.fault() == Fault::Client || *kind == ErrorKind::NoRoute;
+            assert_eq!(of_client, expected, "{kind:?}");
+        }
+    }
 }

@@ -9,12 +9,17 @@ use super::{Forwarding, hop};
 use crate::head::{Known, KnownSet};
 use crate::{Headers, RequestHead};
 
+/// What nobody has a say in: an origin may take it for one of the others.
+const NOBODYS: [Known; 1] = [Known::Underscored];
+
 /// What an untrusted peer has no say in.
-const CLAIMS: [Known; 6] = [
+const CLAIMS: [Known; 8] = [
+    Known::Underscored,
     Known::XForwardedFor,
     Known::XForwardedProto,
     Known::XForwardedHost,
     Known::XForwardedPort,
+    Known::XForwarded,
     Known::XRealIp,
     Known::Forwarded,
 ];
@@ -26,11 +31,14 @@ pub(super) struct Hop<'a> {
     pub(super) port: Option<u16>,
 }
 
-/// Removes every claim.
-pub(super) fn remove_all(headers: &mut Headers) {
-    const SET: KnownSet = KnownSet::of(&CLAIMS);
-    if headers.raw().known.intersects(SET) || headers.is_edited() {
-        hop::remove(headers, &CLAIMS);
+/// Removes what the peer has no say in.
+pub(super) fn remove_claims(headers: &mut Headers, trusted: bool) {
+    let (claims, set) = match trusted {
+        true => (&NOBODYS[..], const { KnownSet::of(&NOBODYS) }),
+        false => (&CLAIMS[..], const { KnownSet::of(&CLAIMS) }),
+    };
+    if headers.raw().known.intersects(set) || headers.is_edited() {
+        hop::remove(headers, claims);
     }
 }
 

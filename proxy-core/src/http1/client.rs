@@ -65,7 +65,7 @@ pub(crate) struct Exchange<'a> {
 }
 
 impl<'a> Exchange<'a> {
-    pub(crate) fn new(mut lease: Lease, head: &RequestHead, body: Body, rules: &'a Rules) -> Self {
+    pub(crate) fn new(mut lease: Lease, head: &mut RequestHead, body: Body, rules: &'a Rules) -> Self {
         let chunked = body.exact_length().is_none();
         let mut bytes = crate::scratch::take();
         write_head(head, &body, &mut bytes);
@@ -273,9 +273,11 @@ pub(crate) fn opens_tunnel(method: &Method, status: StatusCode) -> bool {
 }
 
 /// The head as it goes to an origin: framing fields are ours, in agreement with the body.
-fn write_head(head: &RequestHead, body: &Body, out: &mut Vec<u8>) {
+fn write_head(head: &mut RequestHead, body: &Body, out: &mut Vec<u8>) {
+    let length = body.exact_length();
+    super::encode::keep_length(head.headers_mut(), length);
     head.write_to(out);
-    match body.exact_length() {
+    match length {
         None => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
         Some(length) if !head.headers().has(Known::ContentLength) && (length > 0 || wants_length(head.method())) => {
             super::encode::write_length(length, out);

@@ -119,7 +119,8 @@ pub(crate) fn fields(bytes: &[u8], mut at: usize, max: usize, raw: &mut RawHead)
             Some(b'!'..) if raw.fields.len() < max => {}
             _ => return end_of_fields(&bytes[at..], raw.fields.len() < max).map(|taken| Some(at + taken?)),
         }
-        let colon = name_end(bytes, at);
+        let mut unusual = matches!(bytes[at], b'x' | b'X');
+        let colon = name_end(bytes, at, &mut unusual);
         match bytes.get(colon) {
             None => return Ok(None),
             Some(b':') if colon > at => {}
@@ -129,8 +130,12 @@ pub(crate) fn fields(bytes: &[u8], mut at: usize, max: usize, raw: &mut RawHead)
         let start = colon + 1 + usize::from(bytes.get(colon + 1) == Some(&b' '));
         let Some(end) = line_end(bytes, start)? else { return Ok(None) };
         let name = Span::new(at, colon);
-        let known = Known::of(name.of(bytes));
-        raw.index_field(Field { name, value: trim(bytes, start, end - 2), end: end as u32, known });
+        let value = trim(bytes, start, end - 2);
+        let mut known = Known::of_usual(name.of(bytes));
+        if unusual {
+            known = Known::of(name.of(bytes));
+        }
+        raw.index_field(Field { name, value, end: end as u32, known });
         at = end;
     }
 }
@@ -156,8 +161,9 @@ fn run(bytes: &[u8], start: usize, table: &[bool; 256]) -> usize {
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGHS: u64 = ONES << 7;
 
-/// Where a field name ends. Letters and dashes are taken eight at a time; the rest has its table.
-fn name_end(bytes: &[u8], mut at: usize) -> usize {
+/// Where a field name ends. Letters and dashes are taken eight at a time; the rest has its table, and
+/// is `unusual`.
+fn name_end(bytes: &[u8], mut at: usize, unusual: &mut bool) -> usize {
     while let Some(eight) = bytes[at..].first_chunk() {
         let others = !letters_and_dashes(u64::from_le_bytes(*eight)) & HIGHS;
         if others == 0 {
@@ -168,8 +174,10 @@ fn name_end(bytes: &[u8], mut at: usize) -> usize {
         if bytes[at] == b':' || !TOKEN[usize::from(bytes[at])] {
             return at;
         }
+        *unusual = true;
         at += 1;
     }
+    *unusual = true;
     run(bytes, at, &TOKEN)
 }
 
@@ -248,6 +256,7 @@ mod tests {
         let mut raw = RawHead::default();
         let end = fields(bytes, 0, 16, &mut raw).ok()??;
         assert_eq!(end, bytes.len());
+        assert!(raw.fields.iter().all(|field| field.known == Known::of(field.name.of(bytes))), "the shortcut is none");
         Some(raw.fields.iter().map(|field| (field.name.of(bytes).into(), field.value.of(bytes).into())).collect())
     }
 
@@ -262,7 +271,10 @@ mod tests {
 
         #[test]
         fn names_end_where_tokens_end(bytes in prop::collection::vec(prop_oneof![prop::sample::select(b"abzAZ-,.:`{@[_0".to_vec()), any::<u8>()], 0..40)) {
-            prop_assert_eq!(name_end(&bytes, 0), run(&bytes, 0, &TOKEN));
+            let mut unusual = false;
+            let end = name_end(&bytes, 0, &mut unusual);
+            prop_assert_eq!(end, run(&bytes, 0, &TOKEN));
+            prop_assert!(unusual || bytes[..end].iter().all(|byte| byte.is_ascii_alphabetic() || *byte == b'-'));
         }
 
         #[test]
