@@ -58,9 +58,10 @@ impl fmt::Debug for Admission {
 /// | [`on_error`](Self::on_error) | the request failed before it had a response | last to first | make the answer |
 /// | [`on_done`](Self::on_done) | it ended, exactly once, whatever happened | first to last | count, log |
 ///
-/// The filters of the proxy come before those of the route. A filter that answers or fails ends the
-/// way in: nothing behind it sees the request, and `on_response` runs for the filters before it, so
-/// that a security header reaches our own 4xx and 5xx too. `on_done` runs for all of them.
+/// The filters of the proxy come first, then those of the route, then those of the upstream. A filter
+/// that answers or fails ends the way in: nothing behind it sees the request, and `on_response` runs
+/// for the filters before it, so that a security header reaches our own 4xx and 5xx too. `on_done`
+/// runs for all of them.
 ///
 /// ```
 /// use async_trait::async_trait;

@@ -42,7 +42,7 @@
 //! ```text
 //! accept ─ Filter::on_connection ─ read head ─ Context
 //!    │
-//!    ▼ the listener's filters, then the route, then the route's filters
+//!    ▼ the listener's filters, then the route, then the route's filters, then the upstream's
 //! on_request ─Continue▶ Upstream::send: select ▶ on_forward ▶ Pool ▶ send ▶ on_response ▶ relay ▶ on_done
 //!    │                              ▲     once per attempt       │     last to first           ▲
 //!    │                              └────── retry ───────────────┘                             │

@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use http_body_util::BodyExt;
 use proxy_core::testing::{Recorder, Script, ScriptedConnector, TestProxy};
 use proxy_core::{
-    AsyncTransform, Backend, Candidates, Cluster, ClusterBuilder, Context, Error, ErrorKind, Filter, Flow, Outcome,
-    Phase, Pool, Proxy, Request, RequestHead, Response, Result, RetryPolicy, Route, SelectionContext, SelectorFn,
-    SharedPool, Target, selector_fn,
+    AsyncTransform, Backend, Body, Candidates, Cluster, ClusterBuilder, Context, Error, ErrorKind, Filter, Flow,
+    Outcome, Phase, Pool, Proxy, Request, RequestHead, Response, Result, RetryPolicy, Route, SelectionContext,
+    SelectorFn, SharedPool, Target, selector_fn,
 };
 use tests::{GET, Stage, ok, post};
+use tower::Service;
 
 /// A proxy with these filters, in this order, before an origin that answers `ok`.
 fn proxy(filters: Vec<Box<dyn Filter>>) -> TestProxy {
@@ -580,6 +582,19 @@ fn shapes() -> Vec<(String, Vec<Script>)> {
     ]
 }
 
+/// Polls so often and no more: what came of it, if it was done by then.
+async fn polled<F: Future>(future: F, polls: usize) -> Option<F::Output> {
+    let (mut future, mut left) = (Box::pin(future), polls);
+    std::future::poll_fn(|cx| {
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        left -= 1;
+        future.as_mut().poll(cx).map(Some)
+    })
+    .await
+}
+
 /// The connection's task is dropped after so many polls: was it done by then?
 async fn cut_off(request: &str, scripts: Vec<Script>, filter: impl Filter, polls: usize) -> bool {
     let origin = ScriptedConnector::in_turn(scripts).room(64);
@@ -590,17 +605,7 @@ async fn cut_off(request: &str, scripts: Vec<Script>, filter: impl Filter, polls
     let (mut client, connection) = stage.proxy().pair();
     client.send(request).await;
     let reading = tokio::spawn(async move { client.read_to_end().await.len() });
-    let mut connection = Box::pin(connection);
-    let mut left = polls;
-    let done = std::future::poll_fn(|cx| {
-        if left == 0 {
-            return Poll::Ready(false);
-        }
-        left -= 1;
-        connection.as_mut().poll(cx).map(|_| true)
-    })
-    .await;
-    drop(connection);
+    let done = polled(connection, polls).await.is_some();
     let row = format!("{request:.40?} after {polls} polls: {:?}", stage.recorder().calls());
     let began = stage.recorder().calls().iter().filter(|call| *call == "recorder.on_request").count();
     let outcomes = stage.recorder().outcomes();
@@ -631,5 +636,30 @@ async fn a_connection_cut_off_anywhere_lets_everything_go() {
             }
         }
         assert!(polls.iter().all(|polls| *polls > 3), "row {row}: nothing was interrupted, after {polls:?}");
+    }
+}
+
+/// The same for a call of a proxy as a service, and for the body that it returns.
+#[tokio::test(start_paused = true)]
+async fn a_call_cut_off_anywhere_lets_everything_go() {
+    let second = Duration::from_secs(1);
+    for polls in 1.. {
+        let answer = Script::new().read_request().wait(second).answer("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab");
+        let origin = ScriptedConnector::always(answer.wait(second).answer("cd"));
+        let (backend, recorder) = (Backend::new("origin:80".parse().expect("an address")), Recorder::new("r"));
+        let cluster = first_of(&[]).with(backend.clone()).build_with(origin.pool());
+        let builder = Proxy::builder().filter(recorder.clone()).filter(Slow).upstream("origin", cluster);
+        let mut proxy = builder.route(Route::to("origin")).build().expect("the route names the upstream");
+        let request = http::Request::post("/").header("host", "h").body(Body::from("hello")).expect("a request");
+        let whole = async { proxy.call(request).await.expect("it never fails").into_body().collect().await };
+        let done = polled(whole, polls).await;
+        let began = recorder.calls().iter().filter(|call| *call == "r.on_request").count();
+        assert_eq!(recorder.outcomes().len(), began, "after {polls} polls: {:?}", recorder.calls());
+        assert_eq!(backend.in_flight(), 0, "after {polls} polls");
+        if let Some(body) = done {
+            assert_eq!(body.expect("a whole body").to_bytes(), "abcd");
+            assert!(polls > 3, "nothing was interrupted");
+            break;
+        }
     }
 }

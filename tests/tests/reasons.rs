@@ -231,9 +231,9 @@ async fn every_reason_has_a_cause() {
         tokio::time::sleep(Duration::from_millis(1)).await;
         let mut status = None;
         match then {
-            Then::Leaves => drop(client.leave().await),
+            Then::Leaves => assert_eq!(client.leave().await, 1),
             Then::Stays => client.stop_server().await,
-            Then::Stalls => drop(recorder.outcome().await),
+            Then::Stalls => assert_eq!(recorder.outcome().await.error, Some(*kind)),
             Then::HalfCloses | Then::Reads => {
                 if then == Then::HalfCloses {
                     client.half_close().await;
