@@ -1,23 +1,21 @@
-//! Selectors: which backend gets the next request.
-//!
-//! ```
-//! use proxy_core::Cluster;
-//! use proxy_lb::RoundRobin;
-//!
-//! let cluster = Cluster::builder(RoundRobin::new())
-//!     .backend("127.0.0.1:9001".parse()?)
-//!     .backend("127.0.0.1:9002".parse()?)
-//!     .build();
-//! # let _ = cluster;
-//! # Ok::<(), proxy_core::ParseAddressError>(())
-//! ```
-//!
-//! | use | when | weights | cost of a choice |
-//! |---|---|---|---|
-//! | [`RoundRobin`] | requests cost about the same, and so do backends | exact | one atomic addition |
-//!
-//! A selector of your own takes five lines: see [`Selector`](proxy_core::Selector).
-
+//! Selectors
+mod consistent;
+mod dice;
+mod eligibility;
+#[cfg(test)]
+mod lab;
+mod least_connections;
+mod peak_ewma;
+mod power_of_two;
+mod random;
+mod roster;
 mod round_robin;
+mod shares;
 
+pub use consistent::{BoundedLoad, ConsistentHash, HashKey, Maglev, Rendezvous, RingHash, SourceIpHash};
+pub use eligibility::{SameZone, Subset, Tiers};
+pub use least_connections::LeastConnections;
+pub use peak_ewma::PeakEwma;
+pub use power_of_two::PowerOfTwo;
+pub use random::Random;
 pub use round_robin::RoundRobin;
