@@ -149,8 +149,9 @@ fn bidders(backends: &[Backend], count: u32) -> Vec<Bidder> {
 }
 
 fn next_prime(from: u32) -> u32 {
-    let is_prime =
-        |number: &u32| (2..).take_while(|factor| factor * factor <= *number).all(|factor| number % factor != 0);
+    let is_prime = |number: &u32| {
+        (2..).take_while(|factor| factor * factor <= *number).all(|factor| !number.is_multiple_of(factor))
+    };
     (from..).find(is_prime).unwrap_or(PLACES)
 }
 

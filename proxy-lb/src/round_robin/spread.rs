@@ -11,6 +11,9 @@ use crate::shares::greatest_common_divisor;
 pub(super) struct Circle {
     /// Where each one's arc ends.
     ends: Box<[u64]>,
+    /// The circle in as many equal parts as there are arcs, and whose arc each of them begins in: so
+    /// finding an arc takes constant time.
+    parts: Box<[u32]>,
     step: u64,
 }
 
@@ -18,13 +21,19 @@ impl Circle {
     pub(super) fn new(shares: &[u64]) -> Self {
         let mut end = 0;
         let ends: Box<[_]> = shares.iter().map(|share| add(&mut end, *share)).collect();
-        Circle { ends, step: step(end) }
+        let count = ends.len() as u64;
+        let arc_at = |point: u64| ends.partition_point(|end| *end <= point) as u32;
+        let parts = (0..count).map(|part| arc_at((u128::from(part) * u128::from(end)).div_ceil(count.into()) as u64));
+        Circle { parts: parts.collect(), ends, step: step(end) }
     }
 
     /// The position of the one whose turn it is.
     pub(super) fn at(&self, turn: usize) -> Option<usize> {
-        let point = point(turn, self.step, *self.ends.last()?)?;
-        Some(self.ends.partition_point(|end| *end <= point))
+        let circle = *self.ends.last()?;
+        let point = point(turn, self.step, circle)?;
+        let part = u128::from(point) * self.parts.len() as u128 / u128::from(circle);
+        let first = self.parts[part as usize] as usize;
+        self.ends[first..].iter().position(|end| point < *end).map(|further| first + further)
     }
 }
 

@@ -16,31 +16,31 @@ use crate::shares::Lottery;
 ///
 /// ```
 /// use proxy_core::Cluster;
-/// use proxy_lb::Random;
+/// use proxy_lb::WeightedRandom;
 ///
-/// let cluster = Cluster::builder(Random::new()).backend("127.0.0.1:9001".parse()?).build();
+/// let cluster = Cluster::builder(WeightedRandom::new()).backend("127.0.0.1:9001".parse()?).build();
 /// # let _ = cluster;
 /// # Ok::<(), proxy_core::ParseAddressError>(())
 /// ```
 #[derive(Default)]
-pub struct Random {
+pub struct WeightedRandom {
     dice: Dice,
     lottery: ArcSwap<Lottery>,
 }
 
-impl Random {
+impl WeightedRandom {
     /// Seeded by the system.
     pub fn new() -> Self {
-        Random::default()
+        WeightedRandom::default()
     }
 
     /// The same choices every time.
     pub fn seeded(seed: u64) -> Self {
-        Random { dice: Dice::seeded(seed), ..Random::default() }
+        WeightedRandom { dice: Dice::seeded(seed), ..WeightedRandom::default() }
     }
 }
 
-impl Selector for Random {
+impl Selector for WeightedRandom {
     fn select(&self, candidates: &Candidates<'_>, _: &SelectionContext<'_>) -> Option<Backend> {
         let (_, backend) = self.lottery.load().pick(candidates, &self.dice)?;
         Some(backend.clone())
@@ -51,9 +51,9 @@ impl Selector for Random {
     }
 }
 
-impl fmt::Debug for Random {
+impl fmt::Debug for WeightedRandom {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Random").finish_non_exhaustive()
+        f.debug_struct("WeightedRandom").finish_non_exhaustive()
     }
 }
 
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
     use crate::lab::{Lab, chi_square_bound};
 
-    fn check(lab: &Lab<Random>, tried: &[Backend], shares: &[u32]) {
+    fn check(lab: &Lab<WeightedRandom>, tried: &[Backend], shares: &[u32]) {
         let counts = lab.counts(60_000, tried);
         let all = f64::from(shares.iter().sum::<u32>());
         let expected: Vec<_> = shares.iter().map(|share| 60_000.0 * f64::from(*share) / all).collect();
@@ -83,13 +83,13 @@ mod tests {
     #[test]
     fn everyone_gets_their_share() {
         for shares in [&[1][..], &[1, 1, 1], &[5, 1, 1], &[2, 0, 1], &[65_535, 100], &[1, 2, 3, 4, 5, 6, 7]] {
-            check(&Lab::new(Random::seeded(7), shares), &[], shares);
+            check(&Lab::new(WeightedRandom::seeded(7), shares), &[], shares);
         }
     }
 
     #[test]
     fn those_that_are_left_share_by_weight() {
-        let lab = Lab::new(Random::seeded(7), &[4, 3, 2, 1]);
+        let lab = Lab::new(WeightedRandom::seeded(7), &[4, 3, 2, 1]);
         check(&lab, &lab.backends()[..1], &[0, 3, 2, 1]);
         check(&lab, &lab.backends()[..3], &[0, 0, 0, 1]);
         lab.set().set_state("b", BackendState::Unhealthy);
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn weights_change_while_requests_run_and_0_drains() {
-        let lab = Lab::new(Random::seeded(7), &[1, 1, 1]);
+        let lab = Lab::new(WeightedRandom::seeded(7), &[1, 1, 1]);
         lab.backends()[0].set_weight(4);
         lab.backends()[2].set_weight(0);
         lab.refresh();
@@ -112,13 +112,13 @@ mod tests {
 
     #[test]
     fn a_seed_repeats_the_choices() {
-        let ids = |seed| Lab::new(Random::seeded(seed), &[1, 2, 3]).ids(50);
+        let ids = |seed| Lab::new(WeightedRandom::seeded(seed), &[1, 2, 3]).ids(50);
         assert_eq!(ids(1), ids(1));
         assert_ne!(ids(1), ids(2));
     }
 
     #[test]
     fn nobody_nothing() {
-        Lab::new(Random::new(), &[]).check_empty();
+        Lab::new(WeightedRandom::new(), &[]).check_empty();
     }
 }
