@@ -96,8 +96,8 @@ impl fmt::Debug for RingHash {
 struct Ring {
     listed: Box<[Backend]>,
     points: Box<[Point]>,
-    /// The first point at or after the start of each arc; there are about as many arcs as points, so the
-    /// next point is found in constant time, where halving takes 21 steps through 1.6 million.
+    /// The first point at or after the start of each arc; an arc has about eight points, which fill a line of
+    /// cache. So the next point is found in constant time, where halving takes 21 steps through 1.6 million.
     arcs: Box<[u32]>,
 }
 
@@ -134,7 +134,7 @@ fn arcs(points: &[Point]) -> Box<[u32]> {
     if points.is_empty() {
         return Box::default();
     }
-    let count = points.len().next_power_of_two() as u64;
+    let count = (points.len() / 8).next_power_of_two() as u64;
     let mut first = 0;
     let start_of = |arc: u64| ((arc << 32) / count) as u32;
     let arcs = (0..count).map(|arc| {
