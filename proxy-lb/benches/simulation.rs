@@ -41,7 +41,7 @@ fn main() {
 }
 
 /// The comparison, as a table in Markdown.
-pub fn table() -> String {
+pub(crate) fn table() -> String {
     let mut table =
         "| selector | p50 | p99 | max | share of each origin, fastest first |\n|---|--:|--:|--:|---|\n".to_owned();
     table += &row("`RoundRobin`", RoundRobin::new);

@@ -95,7 +95,7 @@ mod tests {
                 assert!(backend.in_flight() < fair + limit, "{} of {fair}", backend.in_flight());
             }
         };
-        check(&[1; 4000], 4);
+        check(&[1; 1000], 4);
         check(&[[1; 20], [5; 20]].concat(), 4);
     }
 
@@ -108,6 +108,12 @@ mod tests {
         assert_eq!(lab.counts(1000, &[])[2], 0);
         lab.replace("bd", &[1, 1]);
         assert!(lab.ids(100).chars().all(|id| "bd".contains(id)));
+    }
+
+    #[test]
+    fn two_threads_leave_nothing_behind_and_nobody_out() {
+        let counts = Lab::new(PowerOfTwo::seeded(7), &[1, 1, 2]).two_threads(4000);
+        assert!(counts.iter().sum::<usize>() == 8000 && counts.iter().all(|count| *count > 1000), "{counts:?}");
     }
 
     #[test]

@@ -118,6 +118,14 @@ mod tests {
     }
 
     #[test]
+    fn threads_share_one_source() {
+        let counts = Lab::new(WeightedRandom::seeded(7), &[1, 1, 2]).two_threads(4000);
+        let deviation: f64 =
+            counts.iter().zip([2e3, 2e3, 4e3]).map(|(count, fair)| (*count as f64 - fair).powi(2) / fair).sum();
+        assert!(deviation <= chi_square_bound(2), "{counts:?}: {deviation}");
+    }
+
+    #[test]
     fn nobody_nothing() {
         Lab::new(WeightedRandom::new(), &[]).check_empty();
     }
