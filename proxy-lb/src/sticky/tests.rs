@@ -14,7 +14,7 @@ struct Stage {
     proxy: TestProxy,
 }
 
-fn stage(sticky: Sticky, origins: ScriptedConnector) -> Stage {
+fn set_up(sticky: Sticky, origins: &ScriptedConnector) -> Stage {
     let backend =
         |(id, tier): (&str, &str)| Backend::builder(id.parse().expect("an address")).label(Tiers::LABEL, tier).build();
     let builder = Cluster::builder(RoundRobin::new()).eligibility(Tiers::new());
@@ -72,7 +72,7 @@ fn pair(answer: &Message) -> String {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_stays_where_it_was() {
-    let stage = stage(inserted(), origins(""));
+    let stage = set_up(inserted(), &origins(""));
     let (first, second) = (stage.ask("").await, stage.ask("").await);
     assert_eq!((first.text(), second.text()), ("a", "b"));
     for _ in 0..3 {
@@ -85,23 +85,23 @@ async fn a_client_stays_where_it_was() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_not_ours_is_as_good_as_none() {
-    let stage = stage(inserted(), origins(""));
+    let stage = set_up(inserted(), &origins(""));
     let other = Sticky::inserted("lb", b"another secret").expect("a token");
-    let foreign = pair(&super::tests::stage(other, origins("")).ask("").await);
+    let foreign = pair(&set_up(other, &origins("")).ask("").await);
     for cookie in ["lb=", "lb=a:1", "lb=00", &foreign, "lbx=1"] {
         let (_, new) = stage.who(cookie).await;
         assert!(new, "{cookie}");
     }
     let age = inserted().max_age(Duration::from_secs(3600));
-    let aged = super::tests::stage(age, origins("")).ask("").await;
+    let aged = set_up(age, &origins("")).ask("").await;
     assert!(aged.header("set-cookie").expect("a cookie").contains("; Max-Age=3600; HttpOnly"));
 }
 
 /// Two proxies with one secret agree, as one does with itself after a restart.
 #[tokio::test(start_paused = true)]
 async fn proxies_understand_each_other() {
-    let first = stage(inserted(), origins("")).ask("").await;
-    let other = stage(inserted(), origins(""));
+    let first = set_up(inserted(), &origins("")).ask("").await;
+    let other = set_up(inserted(), &origins(""));
     other.ask("").await;
     assert_eq!(other.who(&pair(&first)).await, ("a".into(), false));
 }
@@ -109,7 +109,7 @@ async fn proxies_understand_each_other() {
 #[tokio::test(start_paused = true)]
 async fn it_sticks_to_what_drains_and_not_to_what_is_down() {
     let check = async |change: &dyn Fn(&Stage), expected: (&str, bool)| {
-        let stage = stage(inserted(), origins(""));
+        let stage = set_up(inserted(), &origins(""));
         let cookie = pair(&stage.ask("").await);
         change(&stage);
         assert_eq!(stage.who(&cookie).await, (expected.0.to_owned(), expected.1));
@@ -127,7 +127,7 @@ async fn it_sticks_to_what_drains_and_not_to_what_is_down() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_of_the_backup_stays_there() {
-    let stage = stage(inserted(), origins(""));
+    let stage = set_up(inserted(), &origins(""));
     ["a:1", "b:1"].iter().for_each(|id| stage.set(id, BackendState::Unhealthy));
     let cookie = pair(&stage.ask("").await);
     ["a:1", "b:1"].iter().for_each(|id| stage.set(id, BackendState::Healthy));
@@ -138,7 +138,7 @@ async fn a_client_of_the_backup_stays_there() {
 #[tokio::test(start_paused = true)]
 async fn a_backend_that_fails_is_left() {
     let origin = ScriptedConnector::default().backend("a:1", [answering("a", "")]);
-    let stage = stage(inserted(), origin.backend_always("b:1", answering("b", "")));
+    let stage = set_up(inserted(), &origin.backend_always("b:1", answering("b", "")));
     let first = stage.ask("").await;
     stage.set("a:1", BackendState::Draining);
     stage.upstream.inner().pool().evict(&stage.upstream.inner().backends().backends()[0]);
@@ -150,7 +150,7 @@ async fn a_cookie_of_the_backends_is_learnt() {
     let origin = ScriptedConnector::default()
         .backend_always("a:1", answering("a", "Set-Cookie: other=1\r\nSet-Cookie: sid=one; Path=/\r\n"))
         .backend_always("b:1", answering("b", ""));
-    let stage = stage(Sticky::learnt("sid", 100).expect("a token"), origin);
+    let stage = set_up(Sticky::learnt("sid", 100).expect("a token"), &origin);
     assert_eq!(stage.ask("").await.text(), "a");
     assert_eq!(stage.ask("").await.text(), "b", "nothing to learn");
     for _ in 0..3 {

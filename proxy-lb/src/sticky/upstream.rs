@@ -84,10 +84,7 @@ impl Sticky {
         let Some(backend) = context.backend() else { return };
         let set = response.head().headers().get_all("set-cookie").filter_map(|field| self.value_of(field));
         let set = set.last().map(|value| memory.mark(value));
-        let mark = match (set, brought) {
-            (Some(mark), _) | (None, Brought::Mark(mark)) => mark,
-            _ => return,
-        };
+        let ((Some(mark), _) | (None, Brought::Mark(mark))) = (set, brought) else { return };
         memory.learn(mark, backend);
     }
 
