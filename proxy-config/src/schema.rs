@@ -14,6 +14,7 @@ pub(crate) mod rate_limit;
 pub(crate) mod relay;
 pub(crate) mod route;
 pub(crate) mod selector;
+pub(crate) mod sticky;
 pub(crate) mod tls;
 pub(crate) mod upstream;
 

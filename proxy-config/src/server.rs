@@ -17,10 +17,13 @@ use crate::unsupported::Unsupported;
 use crate::{Config, Http, Listener, ListenerKind};
 
 mod bind;
+mod eligibility;
 mod error;
 mod filter;
 mod http;
 mod route;
+mod selector;
+mod sticky;
 mod upstream;
 
 pub use error::ServerError;
@@ -34,7 +37,7 @@ const DRAIN: Duration = Duration::from_secs(30);
 ///
 /// Listeners share upstreams by name: one pool, one set of backends, one turn of the selector each.
 /// What this build cannot do ([`Config::unsupported`]) is logged as a warning and left out: a listener
-/// that needs it is not opened, a backup backend gets nothing, `round_robin` stands in for a selector.
+/// that needs it is not opened, a filter is skipped.
 ///
 /// ```no_run
 /// use proxy_config::{Config, Server};
@@ -72,7 +75,7 @@ impl Server {
     /// Outside a tokio runtime.
     pub fn bind(config: &Config) -> Result<Self, ServerError> {
         config.unsupported().iter().for_each(warn);
-        let upstreams = upstreams(config);
+        let upstreams = upstreams(config)?;
         let workers = config.worker_count();
         let open = config.listeners.iter().filter_map(|(name, listener)| {
             let http = supported(listener)?;
@@ -156,8 +159,6 @@ fn warn(part: &Unsupported) {
     let (path, position) = (part.path(), part.position());
     let instead = match path {
         _ if path.starts_with("listeners") && !path.contains(".http.") => "the listener is skipped",
-        _ if path.ends_with(".backup") => "the backend is skipped",
-        _ if path.contains(".selector") => "round_robin stands in for it",
         _ => "skipped",
     };
     tracing::warn!(%position, "{part}; {instead}");

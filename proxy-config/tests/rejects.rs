@@ -95,7 +95,7 @@ fn the_whole_file() {
     check(
         &top(r#""x": 2"#),
         &[
-            r#"x: unknown key; expected "$schema", "workers", "admin", "access_log", "shutdown", "listeners" or "upstreams""#,
+            r#"x: unknown key; expected "$schema", "workers", "local_zone", "admin", "access_log", "shutdown", "listeners" or "upstreams""#,
         ],
     );
     check(
@@ -577,6 +577,54 @@ fn upstream_selectors() {
     check(
         &pooled(r#""selector": { "round_robin": { "weight": 1 } }"#),
         &["upstreams.api.selector.round_robin.weight: unknown key"],
+    );
+    check(
+        &pooled(r#""selector": { "maglev": { "key": "path", "balance_factor": 100 } }"#),
+        &["upstreams.api.selector.maglev.balance_factor: expected a whole number from 101 to 1000, found 100"],
+    );
+    check(
+        &pooled(r#""selector": { "peak_ewma": { "decay": "0s" } }"#),
+        &["upstreams.api.selector.peak_ewma.decay: must be longer than zero"],
+    );
+}
+
+#[test]
+fn upstream_stickiness_and_subsets() {
+    check(&pooled(r#""sticky": "cookie""#), &[r#"upstreams.api.sticky: "cookie" needs settings: {"cookie": …}"#]);
+    check(
+        &pooled(r#""sticky": { "cooky": {} }"#),
+        &[r#"upstreams.api.sticky.cooky: unknown sticky session "cooky"; did you mean "cookie"?"#],
+    );
+    check(
+        &pooled(r#""sticky": { "cookie": { "name": "a b", "secret": "short" } }"#),
+        &[
+            r#"upstreams.api.sticky.cookie.name: expected a cookie name, found "a b""#,
+            "upstreams.api.sticky.cookie.secret: is shorter than 16 characters",
+        ],
+    );
+    check(
+        &pooled(r#""sticky": { "cookie": { "name": "a" } }"#),
+        &["upstreams.api.sticky.cookie.secret: is missing; expected a text of 16 characters or more"],
+    );
+    check(
+        &pooled(r#""sticky": { "learn": { "cookie": "a", "capacity": 0 } }"#),
+        &["upstreams.api.sticky.learn.capacity: expected a whole number from 1 to 1000000000, found 0"],
+    );
+    check(
+        &pooled(r#""subset": { "size": 0, "proxy": "" }"#),
+        &[
+            "upstreams.api.subset.size: expected a whole number from 1 to 1000000000, found 0",
+            "upstreams.api.subset.proxy: must not be empty",
+        ],
+    );
+    check(
+        &backends(
+            r#"[{ "address": "127.0.0.1:1", "priority": 1, "backup": true }, { "address": "a:1", "priority": 256 }]"#,
+        ),
+        &[
+            "upstreams.api.backends[0].priority: a backup comes after all priorities, and has none",
+            "upstreams.api.backends[1].priority: expected a whole number from 0 to 255, found 256",
+        ],
     );
 }
 

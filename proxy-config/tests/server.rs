@@ -156,6 +156,92 @@ async fn listeners_share_upstreams_and_weights_hold() {
     server.stop().await;
 }
 
+/// Three origins behind upstreams that choose in every way there is.
+#[tokio::test]
+async fn every_selector_serves() {
+    let (a, b, c) = (origin("a").await, origin("b").await, origin("c").await);
+    let selectors = [
+        ("round_robin", r#""round_robin""#),
+        ("random", r#""random""#),
+        ("least", r#""least_connections""#),
+        ("two", r#""power_of_two""#),
+        ("ewma", r#"{ "peak_ewma": { "decay": "1s" } }"#),
+        ("source", r#""source_ip_hash""#),
+        ("ring", r#"{ "consistent_hash": { "key": { "header": "x-key" }, "balance_factor": 150 } }"#),
+        ("ketama", r#"{ "ketama": { "key": { "query": "q" } } }"#),
+        ("maglev", r#"{ "maglev": { "key": { "cookie": "session" } } }"#),
+        ("rendezvous", r#"{ "rendezvous": { "key": "path" } }"#),
+    ];
+    let routes =
+        selectors.map(|(name, _)| format!(r#"{{ "match": {{ "path_prefix": "/{name}/" }}, "upstream": "{name}" }}"#));
+    let upstreams = selectors.map(|(name, selector)| {
+        format!(r#""{name}": {{ "selector": {selector}, "backends": ["{a}", "{b}", "{c}"] }}"#)
+    });
+    let server = Running::start(&format!(
+        r#"{{ "listeners": {{ "web": {{ "listen": ["127.0.0.1:0"], "http": {{ "routes": [{}] }} }} }}, "upstreams": {{ {} }} }}"#,
+        routes.join(", "),
+        upstreams.join(", ")
+    ));
+    for (name, _) in selectors {
+        let key = "x-key: 1\r\nCookie: session=1\r\n";
+        let mut seen = BTreeSet::new();
+        for _ in 0..30 {
+            seen.insert(server.name("web", &format!("/{name}/?q=1"), key).await);
+        }
+        let hashes = ["source", "ring", "ketama", "maglev", "rendezvous"].contains(&name);
+        assert_eq!(seen.len(), if hashes { 1 } else { 3 }, "{name}: {seen:?}");
+    }
+    server.stop().await;
+}
+
+/// Nobody listens where the first two tiers are, and no health check says so.
+#[tokio::test]
+async fn tiers_and_zones_take_over_from_each_other() {
+    let (near, far, backup) = (origin("near").await, origin("far").await, origin("backup").await);
+    let upstream = |backends: &str| {
+        Running::start(&format!(
+            r#"{{ "local_zone": "here",
+                "listeners": {{ "web": {{ "listen": ["127.0.0.1:0"], "http": {{ "upstream": "a" }} }} }},
+                "upstreams": {{ "a": {{ "backends": [{backends}] }} }} }}"#
+        ))
+    };
+    let near = format!(r#"{{ "address": "{near}", "zone": "here" }}"#);
+    let far = format!(r#"{{ "address": "{far}", "zone": "there" }}"#);
+    let backup = format!(r#"{{ "address": "{backup}", "zone": "here", "backup": true }}"#);
+    let dead = r#"{ "address": "127.0.0.1:1", "zone": "here" }, { "address": "127.0.0.1:2", "priority": 1 }"#;
+    for (backends, expected) in [
+        (format!("{far}, {near}, {backup}"), "near"),
+        (format!("{far}, {backup}"), "far"),
+        (format!("{dead}, {far}, {backup}"), "far"),
+        (format!("{backup}, {dead}"), "backup"),
+    ] {
+        let server = upstream(&backends);
+        for _ in 0..3 {
+            assert_eq!(server.name("web", "/", "").await, expected, "{backends}");
+        }
+        server.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn clients_stick() {
+    let (a, b) = (origin("a").await, origin("b").await);
+    let server = Running::start(&format!(
+        r#"{{ "listeners": {{ "web": {{ "listen": ["127.0.0.1:0"], "http": {{ "upstream": "a" }} }} }},
+            "upstreams": {{ "a": {{ "backends": ["{a}", "{b}"],
+                "sticky": {{ "cookie": {{ "name": "lb", "secret": "0123456789abcdef", "max_age": "1h" }} }} }} }} }}"#
+    ));
+    let answer = server.get("web", "/", "").await;
+    let cookie = answer.lines().find_map(|line| line.strip_prefix("set-cookie: ")).expect("a cookie").to_owned();
+    assert!(cookie.ends_with("; Path=/; Max-Age=3600; HttpOnly; SameSite=Lax"), "{cookie}");
+    let pair = cookie.split(';').next().unwrap();
+    for _ in 0..4 {
+        let answer = server.get("web", "/", &format!("Cookie: {pair}\r\n")).await;
+        assert!(answer.contains("\r\n\r\na\n") && !answer.contains("set-cookie"), "{answer}");
+    }
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn filters_and_forwarding_fields_are_as_configured() {
     let a = origin("a").await;

@@ -69,19 +69,31 @@ fn everything_of_the_first_build_is_served() {
 }
 
 #[test]
-fn other_selectors_are_not() {
-    let upstream = |selector: &str| {
+fn every_way_to_choose_is_served() {
+    let upstream = |settings: &str| {
         format!(
-            r#"{{ "listeners": {{ "a": {{ "listen": ["[::]:80"], "http": {{ "upstream": "a" }} }} }},
-                "upstreams": {{ "a": {{ "backends": ["[::1]:1"], "selector": {selector} }} }} }}"#
+            r#"{{ "local_zone": "a",
+                "listeners": {{ "a": {{ "listen": ["[::]:80"], "http": {{ "upstream": "a" }} }} }},
+                "upstreams": {{ "a": {{ "backends": [
+                    {{ "address": "[::1]:1", "weight": 3, "zone": "a" }},
+                    {{ "address": "[::1]:2", "priority": 1 }},
+                    {{ "address": "[::1]:3", "backup": true }}
+                ], {settings} }} }} }}"#
         )
     };
-    for name in ["least_connections", "peak_ewma", "power_of_two", "random", "source_ip_hash"] {
-        let expected = format!("upstreams.a.selector: not in this build ({name:?})");
-        check(&upstream(&format!("{name:?}")), &[&expected]);
+    for name in ["round_robin", "random", "least_connections", "power_of_two", "peak_ewma", "source_ip_hash"] {
+        check(&upstream(&format!(r#""selector": {name:?}"#)), &[]);
+        check(&upstream(&format!(r#""selector": {{ {name:?}: {{}} }}"#)), &[]);
     }
-    for name in ["consistent_hash", "maglev", "rendezvous"] {
-        let expected = format!("upstreams.a.selector.{name}: not in this build");
-        check(&upstream(&format!(r#"{{ "{name}": {{ "key": {{ "header": "x" }} }} }}"#)), &[&expected]);
+    check(&upstream(r#""selector": { "peak_ewma": { "decay": "5s" } }"#), &[]);
+    for name in ["consistent_hash", "ketama", "maglev", "rendezvous"] {
+        for key in
+            [r#""client_ip""#, r#""path""#, r#"{ "header": "x" }"#, r#"{ "cookie": "x" }"#, r#"{ "query": "x" }"#]
+        {
+            check(&upstream(&format!(r#""selector": {{ {name:?}: {{ "key": {key}, "balance_factor": 125 }} }}"#)), &[]);
+        }
     }
+    check(&upstream(r#""sticky": { "cookie": { "name": "lb", "secret": "0123456789abcdef", "max_age": "1h" } }"#), &[]);
+    check(&upstream(r#""sticky": { "learn": { "cookie": "JSESSIONID", "capacity": 1000 } }"#), &[]);
+    check(&upstream(r#""subset": { "size": 20, "proxy": "proxy-7" }"#), &[]);
 }

@@ -47,7 +47,7 @@ impl BackendState {
 /// # Ok::<(), proxy_core::ParseAddressError>(())
 /// ```
 #[derive(Clone)]
-pub struct Backend(Arc<Inner>);
+pub struct Backend(Arc<Inner>, u32);
 
 struct Inner {
     /// Unique in this process, also among backends that share an address.
@@ -94,10 +94,23 @@ impl Backend {
         self.0.weight.store(weight.min(65_535), Ordering::Relaxed);
     }
 
-    /// What its weight counts for now, as a multiple of 1/256: the weight itself, or less while the
-    /// backend warms up. Only the relation between shares means anything: selectors choose by it.
+    /// What its weight counts for now, as a multiple of 1/65,536: the weight itself, or less while the
+    /// backend warms up, or where this handle is a [scaled](Self::scaled) one. Only the relation between
+    /// shares means anything: selectors choose by it.
     pub fn share(&self) -> u32 {
-        self.weight() * self.0.ramp.load(Ordering::Relaxed)
+        // At most 65,535 · 256 · 65,536 / 256, which is below 2^32.
+        let full = u64::from(self.weight() * self.0.ramp.load(Ordering::Relaxed));
+        let scaled = (full * u64::from(self.1)) >> 8;
+        scaled.max(u64::from(full > 0 && self.1 > 0)) as u32
+    }
+
+    /// A handle to the same backend whose share counts only in part, in 65,536ths, 65,536 at most; a
+    /// scaled handle is scaled further. For an [`Eligibility`]: the backend itself, and what other
+    /// clusters see of it, stay as they are.
+    #[must_use]
+    pub fn scaled(&self, of_65536: u32) -> Backend {
+        let scale = (u64::from(self.1) * u64::from(of_65536.min(65_536))) >> 16;
+        Backend(Arc::clone(&self.0), scale as u32)
     }
 
     /// Lets its weight count only in part from the next choice on, in 256ths, 256 at most: slow start,
@@ -217,7 +230,7 @@ impl BackendBuilder {
     pub fn build(self) -> Backend {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let id = self.id.unwrap_or_else(|| self.address.to_string().into());
-        Backend(Arc::new(Inner {
+        let inner = Inner {
             key: NEXT.fetch_add(1, Ordering::Relaxed),
             id,
             address: self.address,
@@ -227,6 +240,7 @@ impl BackendBuilder {
             state: AtomicU8::new(BackendState::Healthy as u8),
             in_flight: AtomicUsize::new(0),
             latency_nanos: AtomicU64::new(0),
-        }))
+        };
+        Backend(Arc::new(inner), 65_536)
     }
 }

@@ -156,14 +156,19 @@ impl<S: Selector, P: Pool> Cluster<S, P> {
     }
 
     fn pick(&self, head: Option<&RequestHead>, ctx: &Context, tried: &[Backend], now: Instant) -> Result<Backend> {
-        let context = SelectionContext::new(ctx.client(), head);
+        let context = SelectionContext::new(ctx.client(), head).after(tried);
         let core = &self.core;
         core.set.with(|snapshot| {
             let all = snapshot.candidates();
             let chosen = if tried.is_empty() && !core.quarantine.is_active() {
                 (!all.is_empty()).then(|| core.selector.select(&all, &context)).flatten()
             } else {
-                let rest = core.quarantine.filter(all.iter().filter(|backend| !tried.contains(backend)), now);
+                let untried = |backend: &&Backend| !tried.contains(backend);
+                let mut rest = core.quarantine.filter(all.iter().filter(untried), now);
+                if rest.is_empty() {
+                    // Next in line: a backup, or another zone.
+                    rest = core.set.eligible(&core.quarantine.filter(snapshot.all().iter().filter(untried), now));
+                }
                 match rest.is_empty() {
                     true => (!all.is_empty()).then(|| core.selector.select(&all, &context)).flatten(),
                     false => core.selector.select(&snapshot.candidates_among(&rest), &context),

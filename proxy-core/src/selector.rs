@@ -55,12 +55,19 @@ pub trait Selector: Send + Sync + 'static {
 pub struct SelectionContext<'a> {
     client: Option<IpAddr>,
     request: Option<&'a RequestHead>,
+    tried: &'a [Backend],
 }
 
 impl<'a> SelectionContext<'a> {
     /// A choice for this client and, where there is one, this request.
     pub fn new(client: Option<IpAddr>, request: Option<&'a RequestHead>) -> Self {
-        SelectionContext { client, request }
+        SelectionContext { client, request, tried: &[] }
+    }
+
+    /// The same, after these backends have failed it.
+    #[must_use]
+    pub fn after(self, tried: &'a [Backend]) -> Self {
+        SelectionContext { tried, ..self }
     }
 
     /// The client's address; behind trusted proxies the forwarded one. `None` in memory and over Unix sockets.
@@ -71,6 +78,12 @@ impl<'a> SelectionContext<'a> {
     /// The request, where the choice is for one.
     pub fn request(&self) -> Option<&'a RequestHead> {
         self.request
+    }
+
+    /// The backends that have failed it. They are no candidates while there are others, so only a
+    /// selector that looks beyond the candidates needs to know.
+    pub fn tried(&self) -> &'a [Backend] {
+        self.tried
     }
 }
 

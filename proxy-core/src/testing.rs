@@ -76,6 +76,7 @@ use std::time::Duration;
 
 mod client;
 mod connector;
+mod load;
 mod message;
 mod proxy;
 mod recorder;
@@ -83,6 +84,7 @@ mod script;
 
 pub use client::TestClient;
 pub use connector::ScriptedConnector;
+pub use load::{Busy, attempt};
 pub use message::Message;
 pub use proxy::TestProxy;
 pub use recorder::Recorder;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::backend::{Backend, backends};
 use super::health::{HealthCheck, OutlierDetection, health_check, outlier_detection};
 use super::selector::{Selector, selector};
+use super::sticky::{Sticky, sticky};
 use crate::decode::Cursor;
 use crate::values::count::{at_least_one, count, percent};
 use crate::values::duration::positive_duration;
@@ -16,6 +17,10 @@ use crate::values::duration::positive_duration;
 pub struct Upstream {
     /// `selector`: which backend takes a request.
     pub selector: Selector,
+    /// `sticky`: keeps a client with its backend.
+    pub sticky: Option<Sticky>,
+    /// `subset`: uses only some of the backends.
+    pub subset: Option<Subset>,
     /// `backends`. Never empty, no address twice, and at least one weight is not 0.
     pub backends: Vec<Backend>,
     /// `health_check`: asks backends how they are.
@@ -28,6 +33,16 @@ pub struct Upstream {
     pub timeouts: Timeouts,
     /// `pool`
     pub pool: Pool,
+}
+
+/// `upstreams.<name>.subset`: for many proxies before many backends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Subset {
+    /// `size`: how many of the healthy backends are used; at least 1.
+    pub size: usize,
+    /// `proxy`: this proxy's own name, by which it gets others than its neighbours.
+    pub proxy: String,
 }
 
 /// `upstreams.<name>.retry`
@@ -77,13 +92,36 @@ pub struct Pool {
 pub(super) fn upstream(cursor: Cursor<'_>) -> Option<Upstream> {
     cursor.object("an object", |fields| {
         let selector = fields.optional("selector", selector).unwrap_or_default();
+        let sticky = fields.optional("sticky", sticky);
+        let subset = fields.optional("subset", subset);
         let backends = fields.required("backends", "an array of backends", backends);
         let health_check = fields.optional("health_check", health_check);
         let outlier_detection = fields.optional("outlier_detection", outlier_detection);
         let retry = fields.optional("retry", retry).unwrap_or_default();
         let timeouts = fields.optional("timeouts", timeouts).unwrap_or_default();
         let pool = fields.optional("pool", pool).unwrap_or_default();
-        Some(Upstream { selector, backends: backends?, health_check, outlier_detection, retry, timeouts, pool })
+        Some(Upstream {
+            selector,
+            sticky,
+            subset,
+            backends: backends?,
+            health_check,
+            outlier_detection,
+            retry,
+            timeouts,
+            pool,
+        })
+    })
+}
+
+fn subset(cursor: Cursor<'_>) -> Option<Subset> {
+    cursor.object("an object", |fields| {
+        let size = fields.required("size", "a number of backends", at_least_one);
+        let proxy = fields.required("proxy", "the name of this proxy", |cursor| match cursor.string("a name")? {
+            "" => cursor.fail("must not be empty"),
+            name => Some(name.to_owned()),
+        });
+        Some(Subset { size: size?, proxy: proxy? })
     })
 }
 

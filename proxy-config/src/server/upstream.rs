@@ -4,47 +4,48 @@ use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::sync::Arc;
 
-use proxy_core::{Address, Backend, Cluster, PoolSettings, RetryPolicy, Selector, SharedPool, UpstreamTimeouts};
-use proxy_lb::RoundRobin;
+use proxy_core::{
+    Address, Backend, Cluster, ClusterBuilder, PoolSettings, RetryPolicy, Selector, SharedPool, UpstreamTimeouts,
+};
 
+use super::ServerError;
+use super::eligibility::{eligibility, labelled};
+use super::selector::selector;
+use super::sticky::sticky;
+use crate::path::Path;
 use crate::{Config, Pool, Retry, Timeouts, Upstream};
 
 /// The upstreams by name, shared by all listeners.
-pub(super) type Upstreams = BTreeMap<String, Arc<Cluster<Box<dyn Selector>>>>;
+pub(super) type Upstreams = BTreeMap<String, Arc<dyn proxy_core::Upstream>>;
 
-pub(super) fn upstreams(config: &Config) -> Upstreams {
+pub(super) fn upstreams(config: &Config) -> Result<Upstreams, ServerError> {
     let upstreams = config.upstreams.iter();
-    upstreams.map(|(name, upstream)| (name.clone(), Arc::new(cluster(upstream)))).collect()
+    let built = upstreams.map(|(name, upstream)| {
+        let path = Path::Key(&Path::Key(&Path::Root, "upstreams"), name);
+        Ok((name.clone(), build(&path, config, upstream)?))
+    });
+    built.collect()
 }
 
-fn cluster(upstream: &Upstream) -> Cluster<Box<dyn Selector>> {
+fn build(path: &Path<'_>, config: &Config, upstream: &Upstream) -> Result<Arc<dyn proxy_core::Upstream>, ServerError> {
+    let cluster = cluster(config, upstream);
+    let pool = pool(&upstream.pool, &upstream.timeouts);
+    let Some(sticky_config) = &upstream.sticky else { return Ok(Arc::new(cluster.build_with(pool))) };
+    let at = |error| ServerError::cannot_build(Path::Key(path, "sticky").to_string(), error);
+    Ok(Arc::new(sticky(sticky_config).map_err(at)?.build_with(cluster, pool)))
+}
+
+fn cluster(config: &Config, upstream: &Upstream) -> ClusterBuilder<Box<dyn Selector>> {
     let builder = Cluster::builder(selector(&upstream.selector))
+        .eligibility(eligibility(config.local_zone.as_deref(), upstream))
         .retry(retry(&upstream.retry))
         .timeouts(timeouts(&upstream.timeouts));
-    let backends = backends(&upstream.backends);
-    let builder = backends.fold(builder, |builder, config| builder.with(backend(config)));
-    builder.build_with(pool(&upstream.pool, &upstream.timeouts))
-}
-
-/// The only one there is stands in for the others, which [`Config::unsupported`] lists.
-fn selector(_: &crate::Selector) -> Box<dyn Selector> {
-    Box::new(RoundRobin::new())
-}
-
-/// Without the backups, which would otherwise take part all the time, unless nobody else is left.
-fn backends(configured: &[crate::Backend]) -> impl Iterator<Item = &crate::Backend> {
-    let is_main = |backend: &crate::Backend| !backend.backup && backend.weight > 0;
-    let has_main = configured.iter().any(is_main);
-    let kept = configured.iter();
-    kept.filter(move |backend| !(has_main && backend.backup))
+    upstream.backends.iter().map(backend).fold(builder, ClusterBuilder::with)
 }
 
 fn backend(config: &crate::Backend) -> Backend {
     let builder = Backend::builder(address(&config.address)).weight(config.weight.into());
-    match &config.zone {
-        Some(zone) => builder.label("zone", zone).build(),
-        None => builder.build(),
-    }
+    labelled(builder, config).build()
 }
 
 fn address(config: &crate::Address) -> Address {

@@ -46,6 +46,10 @@ impl Snapshot {
         Snapshot { all, usable, by_id }
     }
 
+    pub(crate) fn all(&self) -> &[Backend] {
+        &self.all
+    }
+
     pub(crate) fn candidates(&self) -> Candidates<'_> {
         Candidates { list: &self.usable, snapshot: self }
     }
@@ -110,6 +114,11 @@ impl BackendSet {
     /// Asks the [`Eligibility`] anew: something that it looks at has changed, a weight or a share.
     pub fn refresh(&self) {
         self.change(|old| Some(old.all.clone()));
+    }
+
+    /// Those that would be candidates if the set were these.
+    pub(crate) fn eligible(&self, backends: &[Backend]) -> Vec<Backend> {
+        self.0.eligibility.eligible(backends)
     }
 
     /// The backends as they are now.

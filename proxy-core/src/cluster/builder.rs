@@ -52,6 +52,21 @@ impl<S: Selector> ClusterBuilder<S> {
         self
     }
 
+    /// Puts a selector around the present one.
+    #[must_use]
+    pub fn map_selector<T: Selector>(self, wrap: impl FnOnce(S) -> T) -> ClusterBuilder<T> {
+        ClusterBuilder {
+            selector: wrap(self.selector),
+            backends: self.backends,
+            policy: self.policy,
+            timeouts: self.timeouts,
+            limits: self.limits,
+            observer: self.observer,
+            seed: self.seed,
+            eligibility: self.eligibility,
+        }
+    }
+
     /// Which backends are candidates. Default: those that are [`Usable`].
     #[must_use]
     pub fn eligibility(mut self, eligibility: impl Eligibility) -> Self {
