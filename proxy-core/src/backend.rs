@@ -1,40 +1,28 @@
 //! A place where requests can go, and the set of them.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::clock::Instant;
+
 mod address;
+mod candidates;
 mod eligibility;
+mod events;
 mod set;
+mod snapshot;
+mod status;
 
 pub use address::{Address, ParseAddressError};
+pub use candidates::Candidates;
 pub use eligibility::{Eligibility, Usable};
-pub use set::{BackendSet, Candidates};
+pub use events::{SetChanges, SetEvent, SetWatch};
+pub use set::{BackendSet, SetError};
+pub use status::{BackendState, HealthSource, Status, Verdict};
 
-/// Whether a backend gets requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum BackendState {
-    /// It does.
-    Healthy,
-    /// Checks or outcomes say it cannot answer.
-    Unhealthy,
-    /// It finishes what it has; only what sticks to it still goes there.
-    Draining,
-    /// An operator took it out.
-    Maintenance,
-}
-
-impl BackendState {
-    const ALL: [BackendState; 4] =
-        [BackendState::Healthy, BackendState::Unhealthy, BackendState::Draining, BackendState::Maintenance];
-
-    fn from_u8(value: u8) -> Self {
-        Self::ALL[usize::from(value) % Self::ALL.len()]
-    }
-}
+use status::Verdicts;
 
 /// A cheap handle to one backend. It owns what is counted about it, so the counts survive a refresh
 /// of the set.
@@ -58,7 +46,9 @@ struct Inner {
     weight: AtomicU32,
     /// Of 256.
     ramp: AtomicU32,
+    /// The state of `verdicts`, to be read without a lock.
     state: AtomicU8,
+    verdicts: Mutex<Verdicts>,
     in_flight: AtomicUsize,
     latency_nanos: AtomicU64,
 }
@@ -121,8 +111,26 @@ impl Backend {
         BackendState::from_u8(self.0.state.load(Ordering::Relaxed))
     }
 
-    pub(crate) fn set_state(&self, state: BackendState) {
-        self.0.state.store(state as u8, Ordering::Relaxed);
+    /// Its state, since when, who says so and why. Takes a lock for a moment.
+    pub fn status(&self) -> Status {
+        self.verdicts().status().clone()
+    }
+
+    /// Takes a verdict in; returns the state before if it is another now.
+    fn judge(&self, verdict: Verdict, now: Instant) -> Option<BackendState> {
+        let mut verdicts = self.verdicts();
+        let before = verdicts.take(verdict, now);
+        self.0.state.store(verdicts.status().state() as u8, Ordering::Relaxed);
+        before
+    }
+
+    fn verdicts(&self) -> MutexGuard<'_, Verdicts> {
+        self.0.verdicts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it stands for the same server as another: id, address and labels are equal.
+    fn is_same(&self, other: &Backend) -> bool {
+        self.0.id == other.0.id && self.0.address == other.0.address && self.0.labels == other.0.labels
     }
 
     /// Attempts that were started and have not ended.
@@ -222,6 +230,7 @@ impl BackendBuilder {
             weight: AtomicU32::new(self.weight),
             ramp: AtomicU32::new(256),
             state: AtomicU8::new(BackendState::Healthy as u8),
+            verdicts: Mutex::new(Verdicts::new(Instant::now())),
             in_flight: AtomicUsize::new(0),
             latency_nanos: AtomicU64::new(0),
         }))

@@ -16,7 +16,7 @@ use crate::http1::client::{self, Failure, Rules};
 use crate::pool::{Connection, Lease, Pool, SharedPool, Target};
 use crate::{
     Address, Attempt, Backend, BackendSet, Body, Context, Error, ErrorKind, Observer, Phase, Request, RequestHead,
-    Response, Result, SelectionContext, Selector, Upstream,
+    Response, Result, SelectionContext, Selector, SetEvent, Upstream,
 };
 
 mod budget;
@@ -69,7 +69,7 @@ impl Default for UpstreamTimeouts {
 /// ```
 pub struct Cluster<S, P = SharedPool> {
     core: Arc<Core<S>>,
-    pool: P,
+    pool: Arc<P>,
 }
 
 /// What attempts report to.
@@ -87,12 +87,20 @@ struct Core<S> {
 }
 
 impl<S: Selector> Core<S> {
-    fn candidates_changed(&self, candidates: &[Backend]) {
+    fn set_changed(&self, candidates: &[Backend], events: &[SetEvent]) {
         // What a panic says has been logged; the selector keeps what it had.
         let _ = guarded(|| {
             self.selector.on_change(candidates);
             Ok(())
         });
+        for event in events {
+            if let (SetEvent::Changed(backend, _), Some(observer)) = (event, &self.observer) {
+                let _ = guarded(|| {
+                    observer.on_health(backend, backend.state());
+                    Ok(())
+                });
+            }
+        }
     }
 }
 
@@ -130,7 +138,8 @@ impl<S: Selector> Cluster<S> {
 }
 
 impl<S: Selector, P: Pool> Cluster<S, P> {
-    /// The backends, to be looked at or changed while requests run.
+    /// The backends, to be looked at or changed while requests run. Idle connections to those that leave
+    /// are closed.
     pub fn backends(&self) -> &BackendSet {
         &self.core.set
     }
@@ -143,16 +152,6 @@ impl<S: Selector, P: Pool> Cluster<S, P> {
     /// The pool.
     pub fn pool(&self) -> &P {
         &self.pool
-    }
-
-    /// Replaces the backends: see [`BackendSet::replace`]. Idle connections to those that left are closed.
-    pub fn set_backends(&self, backends: impl IntoIterator<Item = Backend>) {
-        let before = self.core.set.backends();
-        self.core.set.replace(backends);
-        let after = self.core.set.backends();
-        for gone in before.iter().filter(|backend| !after.contains(backend)) {
-            self.pool.evict(gone);
-        }
     }
 
     fn pick(&self, head: Option<&RequestHead>, ctx: &Context, tried: &[Backend], now: Instant) -> Result<Backend> {

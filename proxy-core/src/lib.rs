@@ -52,7 +52,8 @@ pub mod testing;
 mod upstream;
 
 pub use backend::{
-    Address, Backend, BackendBuilder, BackendSet, BackendState, Candidates, Eligibility, ParseAddressError, Usable,
+    Address, Backend, BackendBuilder, BackendSet, BackendState, Candidates, Eligibility, HealthSource,
+    ParseAddressError, SetChanges, SetError, SetEvent, SetWatch, Status, Usable, Verdict,
 };
 pub use body::{AsyncTransform, Body, Transform};
 pub use cidr::{Cidr, CidrError};

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicU64;
 use super::{Cluster, Core, Quarantine, RetryBudget, RetryPolicy, UpstreamTimeouts};
 use crate::http1::client::Rules;
 use crate::pool::{Pool, SharedPool};
-use crate::{Address, Backend, BackendSet, Eligibility, Limits, Observer, Selector, Usable};
+use crate::{Address, Backend, BackendSet, Eligibility, Limits, Observer, Selector, SetEvent, Usable};
 
 /// Retries a cluster may make before requests have paid for any.
 const RESERVE: u32 = 10;
@@ -118,11 +118,16 @@ impl<S: Selector> ClusterBuilder<S> {
             rules,
             random: AtomicU64::new(self.seed.unwrap_or_else(|| RandomState::new().hash_one(0))),
         };
-        let core = Arc::new(core);
-        let weak = Arc::downgrade(&core);
-        core.set.listen(move |candidates| {
-            if let Some(core) = weak.upgrade() {
-                core.candidates_changed(candidates);
+        let (core, pool) = (Arc::new(core), Arc::new(pool));
+        let owners = (Arc::downgrade(&core), Arc::downgrade(&pool));
+        core.set.listen(move |candidates, events| {
+            if let Some(core) = owners.0.upgrade() {
+                core.set_changed(candidates, events);
+            }
+            for event in events {
+                if let (SetEvent::Left(gone), Some(pool)) = (event, owners.1.upgrade()) {
+                    pool.evict(gone);
+                }
             }
         });
         Cluster { core, pool }
