@@ -56,7 +56,7 @@ struct Inner {
 impl Backend {
     /// Starts a backend at this address. Its id is the address, its weight 1.
     pub fn builder(address: Address) -> BackendBuilder {
-        BackendBuilder { id: None, address, weight: 1, labels: Vec::new() }
+        BackendBuilder { id: None, address, weight: 1, labels: Vec::new(), start: None }
     }
 
     /// A backend at this address with weight 1.
@@ -104,6 +104,11 @@ impl Backend {
     /// A label: zone, priority, or whatever was given.
     pub fn label(&self, name: &str) -> Option<&str> {
         self.0.labels.iter().find(|(candidate, _)| &**candidate == name).map(|(_, value)| &**value)
+    }
+
+    /// All its labels, as they were given.
+    pub fn labels(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.labels.iter().map(|(name, value)| (&**name, &**value))
     }
 
     /// Whether it gets requests.
@@ -194,6 +199,7 @@ pub struct BackendBuilder {
     address: Address,
     weight: u32,
     labels: Vec<(Box<str>, Box<str>)>,
+    start: Option<Verdict>,
 }
 
 impl BackendBuilder {
@@ -218,11 +224,20 @@ impl BackendBuilder {
         self
     }
 
+    /// The state it is in, for this reason, until [`HealthSource::Start`] takes it back: `Unhealthy` keeps
+    /// requests away from it until it has been checked.
+    #[must_use]
+    pub fn start(mut self, state: BackendState, reason: &str) -> Self {
+        self.start = Some(Verdict::new(HealthSource::Start, state, reason));
+        self
+    }
+
     /// The backend.
     pub fn build(self) -> Backend {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let id = self.id.unwrap_or_else(|| self.address.to_string().into());
-        Backend(Arc::new(Inner {
+        let now = Instant::now();
+        let backend = Backend(Arc::new(Inner {
             key: NEXT.fetch_add(1, Ordering::Relaxed),
             id,
             address: self.address,
@@ -230,10 +245,14 @@ impl BackendBuilder {
             weight: AtomicU32::new(self.weight),
             ramp: AtomicU32::new(256),
             state: AtomicU8::new(BackendState::Healthy as u8),
-            verdicts: Mutex::new(Verdicts::new(Instant::now())),
+            verdicts: Mutex::new(Verdicts::new(now)),
             in_flight: AtomicUsize::new(0),
             latency_nanos: AtomicU64::new(0),
-        }))
+        }));
+        if let Some(start) = self.start {
+            backend.judge(start, now);
+        }
+        backend
     }
 }
 

@@ -18,6 +18,9 @@
 //!
 //! A selector of your own takes five lines: see [`Selector`](proxy_core::Selector).
 
+mod health;
+mod random;
 mod round_robin;
 
+pub use health::{Check, CheckFailure, HealthChecker, HealthSettings, HttpCheck, StartState, TcpCheck};
 pub use round_robin::RoundRobin;

@@ -128,12 +128,12 @@ fn those_that_are_left_share_by_weight() {
 fn a_changed_set_is_followed() {
     let (selector, set) = setup(&[1, 1]);
     assert_eq!(run(&selector, &set, 4), "abab");
-    set.replace(named("bcd", &[1, 1, 2]));
+    set.replace(named("bcd", &[1, 1, 2])).unwrap();
     // Between the two calls the selector has a table of other backends.
     assert!(run(&selector, &set, 20).chars().all(|id| "bcd".contains(id)));
     selector.on_change(&set.backends());
     assert_eq!(counts(&run(&selector, &set, 8)), HashMap::from([('b', 2), ('c', 2), ('d', 4)]));
-    set.replace(named("ef", &[1, 2]));
+    set.replace(named("ef", &[1, 2])).unwrap();
     selector.on_change(&set.backends());
     assert_eq!(counts(&run(&selector, &set, 9)), HashMap::from([('e', 3), ('f', 6)]));
 }
