@@ -20,7 +20,7 @@ pub(super) struct Cycle {
 impl Cycle {
     pub(super) fn new(backends: &[Backend]) -> Self {
         let backends: Box<[Backend]> = backends.iter().filter(|backend| backend.weight() > 0).cloned().collect();
-        let weights: Vec<_> = backends.iter().map(|backend| u64::from(backend.weight())).collect();
+        let weights: Vec<_> = backends.iter().map(|backend| u64::from(backend.share())).collect();
         let weighted = weights.windows(2).any(|pair| pair[0] != pair[1]);
         let order = if weighted { order(&weights) } else { Box::default() };
         Cycle { backends, order, weighted }

@@ -7,12 +7,12 @@ use proxy_core::{Backend, Candidates};
 /// step has no factor in common with the circle, so no point is missed, and is near its golden
 /// section, which spreads any number of points evenly.
 pub(super) fn spread<'a>(candidates: &Candidates<'a>, turn: usize) -> Option<&'a Backend> {
-    let circle: u64 = candidates.iter().map(|backend| u64::from(backend.weight())).sum();
+    let circle: u64 = candidates.iter().map(|backend| u64::from(backend.share())).sum();
     if circle == 0 {
         // All lost their weight since the set was made: somebody has to serve.
         return candidates.at(turn.checked_rem(candidates.len())?);
     }
-    // Both factors are below 2^48: 65,535 for each of fewer than 2^32 backends.
+    // Both factors are below 2^56: a share below 2^24 for each of fewer than 2^32 backends.
     let point = u128::from(turn as u64 % circle) * u128::from(step(circle)) % u128::from(circle);
     let mut end = 0;
     candidates.iter().find(|backend| {
