@@ -19,8 +19,15 @@
 //! A selector of your own takes five lines: see [`Selector`](proxy_core::Selector).
 
 mod health;
+mod outlier;
+mod panic_threshold;
 mod random;
+mod registry;
 mod round_robin;
+mod slow_start;
 
 pub use health::{Check, CheckFailure, HealthChecker, HealthSettings, HttpCheck, StartState, TcpCheck};
+pub use outlier::{LatencyComparison, OutlierDetector, OutlierSettings, SuccessRate, Watched};
+pub use panic_threshold::PanicThreshold;
 pub use round_robin::RoundRobin;
+pub use slow_start::SlowStart;
