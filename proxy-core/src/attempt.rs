@@ -7,11 +7,11 @@ use http::StatusCode;
 
 use crate::backend::InFlight;
 use crate::clock::Instant;
-use crate::{Attempt, AttemptResult, Backend, ErrorKind};
+use crate::{Attempt, AttemptResult, Backend, BreakerPermit, ErrorKind};
 
 /// Learns how attempts end.
 pub(crate) trait AttemptSink: Send + Sync {
-    fn attempt_ended(&self, backend: &Backend, attempt: &Attempt);
+    fn attempt_ended(&self, backend: &Backend, attempt: &Attempt, permit: Option<BreakerPermit>);
 }
 
 /// An attempt that runs. Its end is reported exactly once, when it is dropped.
@@ -23,10 +23,12 @@ pub(crate) struct AttemptGuard {
     first_byte: Option<Instant>,
     ended: Option<Instant>,
     result: AttemptResult,
+    number: u32,
+    permit: Option<BreakerPermit>,
 }
 
 impl AttemptGuard {
-    pub(crate) fn begin(sink: Arc<dyn AttemptSink>, backend: &Backend, now: Instant) -> Self {
+    pub(crate) fn begin(sink: Arc<dyn AttemptSink>, backend: &Backend, number: u32, now: Instant) -> Self {
         AttemptGuard {
             sink,
             _in_flight: backend.begin(),
@@ -35,7 +37,15 @@ impl AttemptGuard {
             first_byte: None,
             ended: None,
             result: AttemptResult::Abandoned,
+            number,
+            permit: None,
         }
+    }
+
+    /// A breaker let it through, and wants this back.
+    pub(crate) fn with_permit(mut self, permit: Option<BreakerPermit>) -> Self {
+        self.permit = permit;
+        self
     }
 
     pub(crate) fn first_byte(&mut self, now: Instant) {
@@ -64,8 +74,9 @@ impl Drop for AttemptGuard {
     fn drop(&mut self) {
         let first_byte = self.first_byte.map(|at| at - self.started);
         let ended = self.ended.unwrap_or_else(Instant::now);
-        let attempt = Attempt::new(self.result, first_byte, ended.saturating_duration_since(self.started));
-        self.sink.attempt_ended(&self.backend, &attempt);
+        let total = ended.saturating_duration_since(self.started);
+        let attempt = Attempt { number: self.number, ..Attempt::new(self.result, first_byte, total) };
+        self.sink.attempt_ended(&self.backend, &attempt, self.permit);
     }
 }
 

@@ -15,10 +15,11 @@ use crate::guard::guarded;
 use crate::http1::client::{self, Failure, Rules};
 use crate::pool::{Connection, Lease, Pool, SharedPool, Target};
 use crate::{
-    Address, Attempt, Backend, BackendSet, Body, Context, Error, ErrorKind, Observer, Phase, Request, RequestHead,
-    Response, Result, SelectionContext, Selector, SetEvent, Upstream,
+    Address, Attempt, Backend, BackendSet, Body, Breaker, BreakerPermit, Context, Error, ErrorKind, Observer, Phase,
+    Request, RequestHead, Response, Result, SelectionContext, Selector, SetEvent, Upstream,
 };
 
+mod admission;
 mod budget;
 mod builder;
 mod quarantine;
@@ -27,6 +28,7 @@ mod retry;
 pub use builder::ClusterBuilder;
 pub use retry::RetryPolicy;
 
+use admission::Choice;
 use budget::RetryBudget;
 use quarantine::Quarantine;
 use retry::Retries;
@@ -77,6 +79,7 @@ struct Core<S> {
     selector: S,
     set: BackendSet,
     observer: Option<Arc<dyn Observer>>,
+    breaker: Option<Box<dyn Breaker>>,
     policy: RetryPolicy,
     budget: RetryBudget,
     quarantine: Quarantine,
@@ -105,13 +108,19 @@ impl<S: Selector> Core<S> {
 }
 
 impl<S: Selector> AttemptSink for Core<S> {
-    fn attempt_ended(&self, backend: &Backend, attempt: &Attempt) {
+    fn attempt_ended(&self, backend: &Backend, attempt: &Attempt, permit: Option<BreakerPermit>) {
         // It runs in a drop: a panic there would end the process where another is on its way. What
         // it says has been logged, and there is nobody else to tell.
         let _ = guarded(|| {
             self.selector.on_outcome(backend, attempt);
             Ok(())
         });
+        if let (Some(breaker), Some(permit)) = (&self.breaker, permit) {
+            let _ = guarded(|| {
+                breaker.on_end(backend, permit, attempt);
+                Ok(())
+            });
+        }
         if let Some(observer) = &self.observer {
             let _ = guarded(|| {
                 observer.on_attempt(backend, attempt);
@@ -207,12 +216,12 @@ impl<S: Selector, P: Pool> Cluster<S, P> {
         }
     }
 
-    fn begin(&self, backend: &Backend, ctx: &mut Context, now: Instant) {
+    fn begin(&self, (backend, permit): &Choice, ctx: &mut Context, now: Instant) {
         ctx.attempts += 1;
         ctx.attempt = None;
         ctx.clocks.connecting.get_or_insert(now);
         let sink: Arc<dyn AttemptSink> = Arc::<Core<S>>::clone(&self.core);
-        ctx.attempt = Some(AttemptGuard::begin(sink, backend, now));
+        ctx.attempt = Some(AttemptGuard::begin(sink, backend, ctx.attempts, now).with_permit(*permit));
         ctx.set_backend(backend.clone());
     }
 
@@ -254,8 +263,9 @@ impl<S: Selector, P: Pool> Upstream for Cluster<S, P> {
         let mut retries = Retries::new(&self.core.policy, &self.core.budget);
         loop {
             let now = if retries.is_first() { ctx.clocks.started } else { Instant::now() };
-            let backend = self.pick(Some(&head), ctx, retries.tried(), now)?;
-            self.begin(&backend, ctx, now);
+            let choice = self.choose(Some(&head), ctx, retries.tried(), now)?;
+            self.begin(&choice, ctx, now);
+            let (backend, _) = choice;
             let tried = if ctx.has_filters() {
                 // A fresh copy of the edits for each attempt: its hooks see no other attempt's.
                 let mut fresh = head.clone();
@@ -289,8 +299,9 @@ impl<S: Selector, P: Pool> Upstream for Cluster<S, P> {
         let mut retries = Retries::new(&self.core.policy, &self.core.budget);
         loop {
             let now = Instant::now();
-            let backend = self.pick(None, ctx, retries.tried(), now)?;
-            self.begin(&backend, ctx, now);
+            let choice = self.choose(None, ctx, retries.tried(), now)?;
+            self.begin(&choice, ctx, now);
+            let (backend, _) = choice;
             match self.lease(&backend, ctx, now).await {
                 Ok(lease) => return Ok(lease.into_connection()),
                 Err(error) => {

@@ -21,6 +21,7 @@
 mod attempt;
 mod backend;
 mod body;
+mod breaker;
 mod cidr;
 mod clock;
 mod cluster;
@@ -56,6 +57,7 @@ pub use backend::{
     ParseAddressError, SetChanges, SetError, SetEvent, SetWatch, Status, Usable, Verdict,
 };
 pub use body::{AsyncTransform, Body, Transform};
+pub use breaker::{Breaker, BreakerPermit};
 pub use cidr::{Cidr, CidrError};
 pub use clock::Instant;
 pub use cluster::{Cluster, ClusterBuilder, RetryPolicy, UpstreamTimeouts};

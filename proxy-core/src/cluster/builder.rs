@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicU64;
 use super::{Cluster, Core, Quarantine, RetryBudget, RetryPolicy, UpstreamTimeouts};
 use crate::http1::client::Rules;
 use crate::pool::{Pool, SharedPool};
-use crate::{Address, Backend, BackendSet, Eligibility, Limits, Observer, Selector, SetEvent, Usable};
+use crate::{Address, Backend, BackendSet, Breaker, Eligibility, Limits, Observer, Selector, SetEvent, Usable};
 
 /// Retries a cluster may make before requests have paid for any.
 const RESERVE: u32 = 10;
@@ -21,6 +21,7 @@ pub struct ClusterBuilder<S> {
     timeouts: UpstreamTimeouts,
     limits: Limits,
     observer: Option<Arc<dyn Observer>>,
+    breaker: Option<Box<dyn Breaker>>,
     seed: Option<u64>,
     eligibility: Box<dyn Eligibility>,
 }
@@ -34,6 +35,7 @@ impl<S: Selector> ClusterBuilder<S> {
             timeouts: UpstreamTimeouts::default(),
             limits: Limits::default(),
             observer: None,
+            breaker: None,
             seed: None,
             eligibility: Box::new(Usable),
         }
@@ -87,6 +89,13 @@ impl<S: Selector> ClusterBuilder<S> {
         self
     }
 
+    /// Decides whether an attempt may begin at the backend that was chosen. Default: always, at no cost.
+    #[must_use]
+    pub fn breaker(mut self, breaker: impl Breaker) -> Self {
+        self.breaker = Some(Box::new(breaker));
+        self
+    }
+
     /// Makes the jitter of retries repeatable.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
@@ -111,6 +120,7 @@ impl<S: Selector> ClusterBuilder<S> {
             selector: self.selector,
             set: BackendSet::with_eligibility(self.backends, self.eligibility),
             observer: self.observer,
+            breaker: self.breaker,
             budget: RetryBudget::new(self.policy.budget_percent, RESERVE),
             policy: self.policy,
             quarantine: Quarantine::default(),
