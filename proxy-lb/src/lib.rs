@@ -18,6 +18,7 @@
 //!
 //! A selector of your own takes five lines: see [`Selector`](proxy_core::Selector).
 
+mod breaker;
 mod health;
 mod outlier;
 mod panic_threshold;
@@ -26,6 +27,7 @@ mod registry;
 mod round_robin;
 mod slow_start;
 
+pub use breaker::{BreakerSettings, CircuitBreaker};
 pub use health::{Check, CheckFailure, HealthChecker, HealthSettings, HttpCheck, StartState, TcpCheck};
 pub use outlier::{LatencyComparison, OutlierDetector, OutlierSettings, SuccessRate, Watched};
 pub use panic_threshold::PanicThreshold;

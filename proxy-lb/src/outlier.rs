@@ -12,7 +12,7 @@ use crate::registry::Registry;
 
 mod ejections;
 mod latency;
-mod result;
+pub(crate) mod result;
 mod settings;
 mod success_rate;
 mod tally;

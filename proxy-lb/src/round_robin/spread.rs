@@ -7,7 +7,9 @@ use proxy_core::{Backend, Candidates};
 /// step has no factor in common with the circle, so no point is missed, and is near its golden
 /// section, which spreads any number of points evenly.
 pub(super) fn spread<'a>(candidates: &Candidates<'a>, turn: usize) -> Option<&'a Backend> {
-    let circle: u64 = candidates.iter().map(|backend| u64::from(backend.share())).sum();
+    let shares = || candidates.iter().map(|backend| u64::from(backend.share()));
+    let common = shares().fold(0, greatest_common_divisor).max(1);
+    let circle = shares().map(|share| share / common).sum();
     if circle == 0 {
         // All lost their weight since the set was made: somebody has to serve.
         return candidates.at(turn.checked_rem(candidates.len())?);
@@ -16,7 +18,7 @@ pub(super) fn spread<'a>(candidates: &Candidates<'a>, turn: usize) -> Option<&'a
     let point = u128::from(turn as u64 % circle) * u128::from(step(circle)) % u128::from(circle);
     let mut end = 0;
     candidates.iter().find(|backend| {
-        end += u128::from(backend.weight());
+        end += u128::from(u64::from(backend.share()) / common);
         point < end
     })
 }
