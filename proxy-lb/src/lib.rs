@@ -19,6 +19,7 @@
 //! A selector of your own takes five lines: see [`Selector`](proxy_core::Selector).
 
 mod breaker;
+mod discovery;
 mod health;
 mod outlier;
 mod panic_threshold;
@@ -28,6 +29,7 @@ mod round_robin;
 mod slow_start;
 
 pub use breaker::{BreakerSettings, CircuitBreaker};
+pub use discovery::{Discover, DiscoverError, Discovery, DnsName, Fixed, LineError, WatchedFile, backends_from_lines};
 pub use health::{Check, CheckFailure, HealthChecker, HealthSettings, HttpCheck, StartState, TcpCheck};
 pub use outlier::{LatencyComparison, OutlierDetector, OutlierSettings, SuccessRate, Watched};
 pub use panic_threshold::PanicThreshold;

@@ -128,7 +128,7 @@ mod tests {
             assert!(ejections.release(now).is_empty());
             ejections.forgive(); // it is out: that does not count
             now += S;
-            assert_eq!(ejections.release(now), [a.clone()]);
+            assert_eq!(ejections.release(now), std::slice::from_ref(a));
         }
         (0..4).for_each(|_| ejections.forgive());
         assert_eq!(ejections.eject(a, 2, now), Some(60 * S));
