@@ -57,7 +57,8 @@ impl Default for UpstreamTimeouts {
 /// Backends behind a selector and a pool.
 ///
 /// A failed attempt goes to another backend where that is safe: always when nothing was sent, and for
-/// idempotent methods (RFC 9110 §9.2.2) also when the connection broke before any answer.
+/// idempotent methods (RFC 9110 §9.2.2) also when the connection broke before any answer, or none came in
+/// time and another backend is left to ask.
 ///
 /// ```
 /// use proxy_core::{Cluster, selector_fn};
@@ -181,6 +182,12 @@ impl<S: Selector, P: Pool> Cluster<S, P> {
         })
     }
 
+    /// Whether there is a candidate that this request has not been sent to.
+    fn has_another(&self, last: &Backend, tried: &[Backend]) -> bool {
+        let untried = |backend: &Backend| backend != last && !tried.contains(backend);
+        self.core.set.with(|snapshot| snapshot.candidates().iter().any(untried))
+    }
+
     async fn lease(&self, backend: &Backend, ctx: &mut Context, started: Instant) -> Result<Lease> {
         let target = Target::new(backend.clone());
         if let Some(lease) = self.pool.checkout(&target, started) {
@@ -283,7 +290,10 @@ impl<S: Selector, P: Pool> Upstream for Cluster<S, P> {
                     self.core.quarantine.confine(&backend, &error);
                     (error, retries.after_connect(&backend).then_some(rest))
                 }
-                Tried::Failed(failure) => retries.after_exchange(&backend, failure, idempotent),
+                Tried::Failed(failure) => {
+                    let elsewhere = self.has_another(&backend, retries.tried());
+                    retries.after_exchange(&backend, failure, idempotent, elsewhere)
+                }
             };
             if let Some(attempt) = &mut ctx.attempt {
                 attempt.fail(error.kind());
