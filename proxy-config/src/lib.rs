@@ -31,11 +31,13 @@ mod values;
 
 pub use error::{ConfigError, ConfigErrors, ErrorKind, Position};
 pub use schema::backend::Backend;
+pub use schema::breaker::{CircuitBreaker, SlowStart};
 pub use schema::config::{Config, Shutdown};
+pub use schema::discovery::Discovery;
 pub use schema::filter::{Filter, RequestId};
 pub use schema::forward::Forward;
 pub use schema::header_edits::{HeaderEdits, Headers};
-pub use schema::health::{HealthCheck, OutlierDetection, Probe, StatusRange};
+pub use schema::health::{HealthCheck, HttpProbe, Latency, OutlierDetection, Probe, Start, StatusRange, SuccessRate};
 pub use schema::http::{Forwarded, Http, HttpTimeouts, Limits};
 pub use schema::listener::{Listener, ListenerKind, ProxyProtocol};
 pub use schema::matcher::{Match, PathMatch};

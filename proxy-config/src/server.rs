@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use proxy_core::{Listener as _, Proxy, TcpListener, serve};
+use proxy_core::{BackendSet, Listener as _, Proxy, TcpListener, serve};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -20,6 +20,7 @@ mod bind;
 mod eligibility;
 mod error;
 mod filter;
+mod health;
 mod http;
 mod route;
 mod selector;
@@ -28,6 +29,7 @@ mod upstream;
 
 pub use error::ServerError;
 
+use health::Task;
 use upstream::{Upstreams, upstreams};
 
 /// What `shutdown.drain` is when absent.
@@ -54,6 +56,9 @@ const DRAIN: Duration = Duration::from_secs(30);
 /// ```
 pub struct Server {
     listeners: Vec<Open>,
+    backends: Vec<(String, BackendSet)>,
+    /// What runs beside the upstreams.
+    tasks: Vec<Task>,
     drain: Duration,
 }
 
@@ -75,7 +80,7 @@ impl Server {
     /// Outside a tokio runtime.
     pub fn bind(config: &Config) -> Result<Self, ServerError> {
         config.unsupported().iter().for_each(warn);
-        let upstreams = upstreams(config)?;
+        let (upstreams, tasks) = upstreams(config)?;
         let workers = config.worker_count();
         let open = config.listeners.iter().filter_map(|(name, listener)| {
             let http = supported(listener)?;
@@ -85,7 +90,8 @@ impl Server {
         if listeners.is_empty() {
             return Err(ServerError::nothing_to_serve());
         }
-        Ok(Self { listeners, drain: config.shutdown.drain.unwrap_or(DRAIN) })
+        let backends = upstreams.iter().map(|(name, built)| (name.clone(), built.backends.clone())).collect();
+        Ok(Self { listeners, backends, tasks, drain: config.shutdown.drain.unwrap_or(DRAIN) })
     }
 
     /// The name of each listener and the address it is reached at, in order of names; where the
@@ -100,6 +106,12 @@ impl Server {
         addresses
     }
 
+    /// The backends of each upstream, in order of names: to look at their health, to drain them, to change
+    /// them while the server runs.
+    pub fn backends(&self) -> &[(String, BackendSet)] {
+        &self.backends
+    }
+
     /// Serves until `shutdown` is ready, and then until what runs has finished, for at most
     /// `shutdown.drain`.
     ///
@@ -108,6 +120,9 @@ impl Server {
     /// the runtime does.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let (running, _) = watch::channel(());
+        // Health checks and the like end with the server, not before: what drains is retried too.
+        let mut beside = JoinSet::new();
+        self.tasks.into_iter().for_each(|task| drop(beside.spawn(task)));
         let mut loops = JoinSet::new();
         for Open { proxy, sockets, .. } in self.listeners {
             for socket in sockets {
@@ -159,6 +174,8 @@ fn warn(part: &Unsupported) {
     let (path, position) = (part.path(), part.position());
     let instead = match path {
         _ if path.starts_with("listeners") && !path.contains(".http.") => "the listener is skipped",
+        _ if path.contains(".health_check.") => "backends are not checked",
+        _ if path.contains(".discovery.") => "only the backends that are written down are used",
         _ => "skipped",
     };
     tracing::warn!(%position, "{part}; {instead}");

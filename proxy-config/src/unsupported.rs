@@ -18,8 +18,9 @@ const ABSENT: &[&str] = &[
     "listeners.*.forward",
     "listeners.*.http.filters.*.rate_limit",
     "listeners.*.http.routes.*.filters.*.rate_limit",
-    "upstreams.*.health_check",
-    "upstreams.*.outlier_detection",
+    "upstreams.*.discovery.srv",
+    "upstreams.*.health_check.grpc",
+    "upstreams.*.health_check.http2",
 ];
 
 /// A valid part of a configuration that this build cannot serve.

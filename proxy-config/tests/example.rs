@@ -31,9 +31,6 @@ fn lists_what_is_not_in_this_build() {
             "listeners.postgres.tcp: not in this build",
             "listeners.dns.udp: not in this build",
             "listeners.egress.forward: not in this build",
-            "upstreams.api.health_check: not in this build",
-            "upstreams.api.outlier_detection: not in this build",
-            "upstreams.db.health_check: not in this build",
         ]
     );
 }

@@ -663,7 +663,7 @@ fn upstream_settings() {
     );
     check(
         &pooled(r#""health_check": { "interval": "2s" }"#),
-        &[r#"upstreams.api.health_check: needs one of "http" or "tcp""#],
+        &[r#"upstreams.api.health_check: needs one of "http", "tcp", "http2" or "grpc""#],
     );
     check(
         &pooled(r#""health_check": { "http": { "path": "healthz", "status": "299-200" }, "rise": 0 }"#),
@@ -676,6 +676,46 @@ fn upstream_settings() {
     check(
         &pooled(r#""outlier_detection": { "max_ejected_percent": 200 }"#),
         &["upstreams.api.outlier_detection.max_ejected_percent: expected a whole number from 0 to 100, found 200"],
+    );
+    check(
+        &pooled(
+            r#""health_check": { "http": { "path": "/", "headers": { "host": "a", "a b": "c" }, "status": [] }, "start": "dead" }"#,
+        ),
+        &[
+            "upstreams.api.health_check.http.headers.host: has a key of its own: host",
+            r#"upstreams.api.health_check.http.headers["a b"]: "a b" is not a legal field name"#,
+            "upstreams.api.health_check.http.status: is empty; expected an array of statuses",
+            r#"upstreams.api.health_check.start: unknown start state "dead"; expected "down" or "up""#,
+        ],
+    );
+    check(
+        &pooled(r#""outlier_detection": { "success_rate": true, "latency": { "factor": 1 } }"#),
+        &[
+            "upstreams.api.outlier_detection.success_rate: expected false or an object, found true",
+            "upstreams.api.outlier_detection.latency.factor: expected a whole number from 2 to 1000, found 1",
+        ],
+    );
+    check(
+        &pooled(r#""circuit_breaker": { "max_connections": 5, "failures": 0 }, "pool": { "max_open_per_backend": 6 }"#),
+        &[
+            "upstreams.api.circuit_breaker: max_connections and pool.max_open_per_backend are the same limit; give one of them",
+            "upstreams.api.circuit_breaker.failures: expected a whole number from 1 to 1000000, found 0",
+        ],
+    );
+    check(
+        &pooled(r#""slow_start": "0s", "panic_percent": 101"#),
+        &[
+            "upstreams.api.slow_start: must be longer than zero",
+            "upstreams.api.panic_percent: expected a whole number from 0 to 100, found 101",
+        ],
+    );
+    check(
+        &pooled(r#""discovery": { "dns": { "name": "127.0.0.1:80" }, "file": { "path": "" } }"#),
+        &[
+            r#"upstreams.api.discovery: has both "dns" and "file"; only one of them is allowed"#,
+            "upstreams.api.discovery.dns.name: is an address already; it belongs into backends",
+            "upstreams.api.discovery.file.path: must not be empty",
+        ],
     );
     check(
         &top(r#""workers": 1"#).replace(r#"{ "api": { "backends": ["127.0.0.1:1"] } }"#, "[]"),

@@ -54,6 +54,23 @@ fn everything_of_the_first_build_is_served() {
                 "api": {
                     "selector": "round_robin",
                     "backends": ["127.0.0.1:1", { "address": "127.0.0.1:2", "weight": 0 }],
+                    "health_check": {
+                        "http": { "path": "/healthz", "method": "HEAD", "host": "a.internal", "headers": { "x-a": "1" },
+                                  "status": [200, "204-206"], "body": "ok" },
+                        "interval": "2s", "fast_interval": "500ms", "jitter_percent": 20, "timeout": "1s",
+                        "rise": 2, "fall": 3, "start": "down", "port": 8081
+                    },
+                    "outlier_detection": {
+                        "consecutive_failures": 5, "consecutive_gateway_failures": 0, "success_rate": false,
+                        "latency": { "factor": 5, "floor": "50ms", "min_requests": 100, "min_backends": 3 },
+                        "interval": "10s", "eject": "30s", "max_eject": "5m", "max_ejected_percent": 50
+                    },
+                    "circuit_breaker": {
+                        "max_requests": 100, "max_retries": 3, "failures": 5, "open": "5s", "max_open": "1m",
+                        "half_open_requests": 1, "successes": 3
+                    },
+                    "slow_start": { "window": "30s", "min_percent": 10, "aggression_percent": 100 },
+                    "panic_percent": 10,
                     "retry": { "attempts": 3, "budget_percent": 0 },
                     "timeouts": { "connect": "1s", "response": "30s", "idle": "250ms" },
                     "pool": {
@@ -61,11 +78,34 @@ fn everything_of_the_first_build_is_served() {
                         "pending_timeout": "1s", "idle_timeout": "1m", "max_age": "1h", "max_requests": 1000
                     }
                 },
+                "c": { "discovery": { "dns": { "name": "c.internal:80", "interval": "30s", "weight": 2 } },
+                       "health_check": { "tcp": {} }, "slow_start": "10s",
+                       "circuit_breaker": { "max_connections": 10, "max_pending": 10 } },
+                "d": { "discovery": { "file": { "path": "backends.json", "interval": "1s" } }, "backends": ["[::1]:1"],
+                       "outlier_detection": { "success_rate": { "deviations_percent": 190, "min_requests": 100,
+                                                                "min_backends": 5 } } },
                 "b": { "selector": { "round_robin": {} }, "backends": ["b.internal:80", "unix:/run/b.sock"] }
             }
         }"#,
         &[],
     );
+}
+
+#[test]
+fn checks_and_discovery_of_other_protocols_are_not() {
+    let upstream = |part: &str| {
+        format!(
+            r#"{{ "listeners": {{ "a": {{ "listen": ["[::]:80"], "http": {{ "upstream": "a" }} }} }},
+                "upstreams": {{ "a": {{ "backends": ["[::1]:1"], {part} }} }} }}"#
+        )
+    };
+    for (part, path) in [
+        (r#""health_check": { "http2": { "path": "/" } }"#, "upstreams.a.health_check.http2"),
+        (r#""health_check": { "grpc": { "service": "x" } }"#, "upstreams.a.health_check.grpc"),
+        (r#""discovery": { "srv": { "name": "_http._tcp.a" } }"#, "upstreams.a.discovery.srv"),
+    ] {
+        check(&upstream(part), &[&format!("{path}: not in this build")]);
+    }
 }
 
 #[test]

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use crate::clock::Instant;
-use crate::{Attempt, AttemptResult, Backend, ErrorKind, Target};
+use crate::{Attempt, AttemptResult, Backend, BreakerPermit, ErrorKind, Target};
 
 /// Learns how attempts end.
 pub(crate) trait AttemptSink: Send + Sync {
-    fn attempt_ended(&self, backend: &Backend, attempt: &Attempt);
+    fn attempt_ended(&self, backend: &Backend, attempt: &Attempt, permit: Option<BreakerPermit>);
 }
 
 /// An attempt. Its end is reported exactly once: when it is said to have ended, or else when it is
@@ -22,10 +22,12 @@ pub(crate) struct AttemptGuard {
     first_byte: Option<Instant>,
     result: AttemptResult,
     ended: bool,
+    number: u32,
+    permit: Option<BreakerPermit>,
 }
 
 impl AttemptGuard {
-    pub(crate) fn begin(sink: Arc<dyn AttemptSink>, backend: Backend, now: Instant) -> Self {
+    pub(crate) fn begin(sink: Arc<dyn AttemptSink>, backend: Backend, number: u32, now: Instant) -> Self {
         backend.begin();
         AttemptGuard {
             sink,
@@ -34,7 +36,15 @@ impl AttemptGuard {
             first_byte: None,
             result: AttemptResult::Abandoned,
             ended: false,
+            number,
+            permit: None,
         }
+    }
+
+    /// A breaker let it through, and wants this back.
+    pub(crate) fn with_permit(mut self, permit: Option<BreakerPermit>) -> Self {
+        self.permit = permit;
+        self
     }
 
     /// What is connected to.
@@ -73,8 +83,9 @@ impl AttemptGuard {
         }
         self.backend().end();
         let first_byte = self.first_byte.map(|at| at - self.started);
-        let attempt = Attempt::new(self.result, first_byte, now.saturating_duration_since(self.started));
-        self.sink.attempt_ended(self.backend(), &attempt);
+        let total = now.saturating_duration_since(self.started);
+        let attempt = Attempt { number: self.number, ..Attempt::new(self.result, first_byte, total) };
+        self.sink.attempt_ended(self.backend(), &attempt, self.permit);
     }
 }
 

@@ -15,10 +15,11 @@ use crate::guard::guarded;
 use crate::http1::client::{self, Failure, Rules};
 use crate::pool::{Connection, Lease, Pool, SharedPool};
 use crate::{
-    Address, Attempt, Backend, BackendSet, Body, Context, Error, ErrorKind, Observer, Phase, Request, RequestHead,
-    Response, Result, SelectionContext, Selector, Upstream,
+    Address, Attempt, Backend, BackendSet, Body, Breaker, BreakerPermit, Context, Error, ErrorKind, Observer, Phase,
+    Request, RequestHead, Response, Result, SelectionContext, Selector, SetEvent, Upstream,
 };
 
+mod admission;
 mod budget;
 mod builder;
 mod quarantine;
@@ -27,6 +28,7 @@ mod retry;
 pub use builder::ClusterBuilder;
 pub use retry::RetryPolicy;
 
+use admission::Choice;
 use budget::RetryBudget;
 use quarantine::Quarantine;
 use retry::Retries;
@@ -55,7 +57,8 @@ impl Default for UpstreamTimeouts {
 /// Backends behind a selector and a pool.
 ///
 /// A failed attempt goes to another backend where that is safe: always when nothing was sent, and for
-/// idempotent methods (RFC 9110 §9.2.2) also when the connection broke before any answer.
+/// idempotent methods (RFC 9110 §9.2.2) also when the connection broke before any answer, or none came in
+/// time and another backend is left to ask.
 ///
 /// ```
 /// use proxy_core::{Cluster, selector_fn};
@@ -69,7 +72,7 @@ impl Default for UpstreamTimeouts {
 /// ```
 pub struct Cluster<S, P = SharedPool> {
     core: Arc<Core<S>>,
-    pool: P,
+    pool: Arc<P>,
 }
 
 /// What attempts report to.
@@ -77,6 +80,7 @@ struct Core<S> {
     selector: S,
     set: BackendSet,
     observer: Option<Arc<dyn Observer>>,
+    breaker: Option<Box<dyn Breaker>>,
     policy: RetryPolicy,
     budget: RetryBudget,
     quarantine: Quarantine,
@@ -87,23 +91,37 @@ struct Core<S> {
 }
 
 impl<S: Selector> Core<S> {
-    fn candidates_changed(&self, candidates: &[Backend]) {
+    fn set_changed(&self, candidates: &[Backend], events: &[SetEvent]) {
         // What a panic says has been logged; the selector keeps what it had.
         let _ = guarded(|| {
             self.selector.on_change(candidates);
             Ok(())
         });
+        for event in events {
+            if let (SetEvent::Changed(backend, _), Some(observer)) = (event, &self.observer) {
+                let _ = guarded(|| {
+                    observer.on_health(backend, backend.state());
+                    Ok(())
+                });
+            }
+        }
     }
 }
 
 impl<S: Selector> AttemptSink for Core<S> {
-    fn attempt_ended(&self, backend: &Backend, attempt: &Attempt) {
+    fn attempt_ended(&self, backend: &Backend, attempt: &Attempt, permit: Option<BreakerPermit>) {
         // It runs in a drop: a panic there would end the process where another is on its way. What
         // it says has been logged, and there is nobody else to tell.
         let _ = guarded(|| {
             self.selector.on_outcome(backend, attempt);
             Ok(())
         });
+        if let (Some(breaker), Some(permit)) = (&self.breaker, permit) {
+            let _ = guarded(|| {
+                breaker.on_end(backend, permit, attempt);
+                Ok(())
+            });
+        }
         if let Some(observer) = &self.observer {
             let _ = guarded(|| {
                 observer.on_attempt(backend, attempt);
@@ -130,7 +148,8 @@ impl<S: Selector> Cluster<S> {
 }
 
 impl<S: Selector, P: Pool> Cluster<S, P> {
-    /// The backends, to be looked at or changed while requests run.
+    /// The backends, to be looked at or changed while requests run. Idle connections to those that leave
+    /// are closed.
     pub fn backends(&self) -> &BackendSet {
         &self.core.set
     }
@@ -143,16 +162,6 @@ impl<S: Selector, P: Pool> Cluster<S, P> {
     /// The pool.
     pub fn pool(&self) -> &P {
         &self.pool
-    }
-
-    /// Replaces the backends: see [`BackendSet::replace`]. Idle connections to those that left are closed.
-    pub fn set_backends(&self, backends: impl IntoIterator<Item = Backend>) {
-        let before = self.core.set.backends();
-        self.core.set.replace(backends);
-        let after = self.core.set.backends();
-        for gone in before.iter().filter(|backend| !after.contains(backend)) {
-            self.pool.evict(gone);
-        }
     }
 
     fn pick(&self, head: Option<&RequestHead>, ctx: &Context, tried: &[Backend], now: Instant) -> Result<Backend> {
@@ -176,6 +185,12 @@ impl<S: Selector, P: Pool> Cluster<S, P> {
             };
             chosen.ok_or_else(|| ErrorKind::NoBackend.into())
         })
+    }
+
+    /// Whether there is a candidate that this request has not been sent to.
+    fn has_another(&self, last: Option<&Backend>, tried: &[Backend]) -> bool {
+        let untried = |backend: &Backend| Some(backend) != last && !tried.contains(backend);
+        self.core.set.with(|snapshot| snapshot.candidates().iter().any(untried))
     }
 
     /// A connection for the attempt that was begun.
@@ -207,12 +222,12 @@ impl<S: Selector, P: Pool> Cluster<S, P> {
         }
     }
 
-    fn begin(&self, backend: Backend, ctx: &mut Context, now: Instant) {
+    fn begin(&self, (backend, permit): Choice, ctx: &mut Context, now: Instant) {
         ctx.attempts += 1;
         ctx.attempt = None;
         ctx.clocks.connecting.get_or_insert(now);
         let sink: Arc<dyn AttemptSink> = Arc::<Core<S>>::clone(&self.core);
-        ctx.attempt = Some(AttemptGuard::begin(sink, backend, now));
+        ctx.attempt = Some(AttemptGuard::begin(sink, backend, ctx.attempts, now).with_permit(permit));
     }
 
     fn answered(&self, status: StatusCode, ctx: &mut Context) {
@@ -261,15 +276,16 @@ impl<S: Selector, P: Pool> Upstream for Cluster<S, P> {
         let mut retries = Retries::new(&self.core.policy, &self.core.budget);
         loop {
             let now = if retries.is_first() { ctx.clocks.started } else { Instant::now() };
-            let backend = self.pick(Some(&head), ctx, retries.tried(), now)?;
+            let choice = self.choose(Some(&head), ctx, retries.tried(), now)?;
             let tried = if ctx.has_filters() {
-                self.begin(backend.clone(), ctx, now);
+                let backend = choice.0.clone();
+                self.begin(choice, ctx, now);
                 // A fresh copy of the edits for each attempt: its hooks see no other attempt's.
                 let mut fresh = head.clone();
                 ctx.forward(&mut fresh, &backend)?;
                 self.attempt(&mut fresh, body, ctx, now).await
             } else {
-                self.begin(backend, ctx, now);
+                self.begin(choice, ctx, now);
                 self.attempt(&mut head, body, ctx, now).await
             };
             let (error, again) = match tried {
@@ -281,7 +297,10 @@ impl<S: Selector, P: Pool> Upstream for Cluster<S, P> {
                     let again = self.after_connect(&error, &mut retries, ctx);
                     (error, again.then_some(rest))
                 }
-                Tried::Failed(failure) => retries.after_exchange(ctx.backend(), failure, idempotent),
+                Tried::Failed(failure) => {
+                    let elsewhere = self.has_another(ctx.backend(), retries.tried());
+                    retries.after_exchange(ctx.backend(), failure, idempotent, elsewhere)
+                }
             };
             if let Some(attempt) = &mut ctx.attempt {
                 attempt.fail(error.kind());
@@ -297,8 +316,8 @@ impl<S: Selector, P: Pool> Upstream for Cluster<S, P> {
         let mut retries = Retries::new(&self.core.policy, &self.core.budget);
         loop {
             let now = Instant::now();
-            let backend = self.pick(None, ctx, retries.tried(), now)?;
-            self.begin(backend, ctx, now);
+            let choice = self.choose(None, ctx, retries.tried(), now)?;
+            self.begin(choice, ctx, now);
             match self.lease(ctx, now).await {
                 Ok(lease) => return Ok(lease.into_connection()),
                 Err(error) => {

@@ -92,6 +92,7 @@
 mod attempt;
 mod backend;
 mod body;
+mod breaker;
 mod cidr;
 mod clock;
 mod cluster;
@@ -124,9 +125,11 @@ mod upgrade;
 mod upstream;
 
 pub use backend::{
-    Address, Backend, BackendBuilder, BackendSet, BackendState, Candidates, Eligibility, ParseAddressError, Usable,
+    Address, Backend, BackendBuilder, BackendSet, BackendState, Candidates, Eligibility, HealthSource,
+    ParseAddressError, SetChanges, SetError, SetEvent, SetWatch, Status, Usable, Verdict,
 };
 pub use body::{AsyncTransform, Body, Transform};
+pub use breaker::{Breaker, BreakerPermit};
 pub use cidr::{Cidr, CidrError};
 pub use clock::Instant;
 pub use cluster::{Cluster, ClusterBuilder, RetryPolicy, UpstreamTimeouts};

@@ -77,7 +77,8 @@ pub trait Observer: Send + Sync + 'static {
         let _ = (backend, attempt);
     }
 
-    /// A backend changed its state.
+    /// A backend changed its state; [`Backend::status`] says why. It runs under the set's lock: do not
+    /// change the set.
     fn on_health(&self, backend: &Backend, state: BackendState) {
         let _ = (backend, state);
     }

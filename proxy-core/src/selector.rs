@@ -97,11 +97,13 @@ pub struct Attempt {
     pub first_byte: Option<Duration>,
     /// From its start to its end.
     pub total: Duration,
+    /// Which of its request it is, from 1 on.
+    pub number: u32,
 }
 
 impl Attempt {
     pub(crate) fn new(result: AttemptResult, first_byte: Option<Duration>, total: Duration) -> Self {
-        Attempt { result, first_byte, total }
+        Attempt { result, first_byte, total, number: 1 }
     }
 }
 

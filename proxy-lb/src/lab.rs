@@ -59,7 +59,7 @@ impl<S: Selector> Lab<S> {
     }
 
     pub(crate) fn replace(&self, names: &str, weights: &[u32]) {
-        self.set.replace(named(names, weights));
+        self.set.replace(named(names, weights)).unwrap();
         self.tell();
     }
 

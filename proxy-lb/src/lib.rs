@@ -53,25 +53,39 @@
 //! A selector of your own takes five lines: see [`Selector`](proxy_core::Selector). One that hashes can implement
 //! [`ConsistentHash`] to work within [`BoundedLoad`].
 
+mod breaker;
 mod consistent;
 mod dice;
+mod discovery;
 mod eligibility;
+mod health;
 #[cfg(test)]
 mod lab;
 mod least_connections;
+mod outlier;
+mod panic_threshold;
 mod peak_ewma;
 mod power_of_two;
+mod random;
+mod registry;
 mod roster;
 mod round_robin;
 mod shares;
+mod slow_start;
 mod sticky;
 mod weighted_random;
 
+pub use breaker::{BreakerSettings, CircuitBreaker};
 pub use consistent::{BoundedLoad, ConsistentHash, HashKey, Maglev, Rendezvous, RingHash, SourceIpHash};
+pub use discovery::{Discover, DiscoverError, Discovery, DnsName, Fixed, LineError, WatchedFile, backends_from_lines};
 pub use eligibility::{SameZone, Subset, Tiers};
+pub use health::{Check, CheckFailure, HealthChecker, HealthSettings, HttpCheck, StartState, TcpCheck};
 pub use least_connections::LeastConnections;
+pub use outlier::{LatencyComparison, OutlierDetector, OutlierSettings, SuccessRate, Watched};
+pub use panic_threshold::PanicThreshold;
 pub use peak_ewma::PeakEwma;
 pub use power_of_two::PowerOfTwo;
 pub use round_robin::RoundRobin;
+pub use slow_start::SlowStart;
 pub use sticky::{InvalidCookieName, Sticky, StickySelector, StickyUpstream};
 pub use weighted_random::WeightedRandom;

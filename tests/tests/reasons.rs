@@ -9,9 +9,9 @@ use async_trait::async_trait;
 use http::StatusCode;
 use proxy_core::testing::{Recorder, Script, ScriptedConnector, TestProxy};
 use proxy_core::{
-    Address, Backend, Cluster, Connector, Context, Error, ErrorKind, Filter, Flow, Io, Limits, Proxy, ProxyBuilder,
-    Request, Response, Result, RetryPolicy, Route, ServiceUpstream, SharedPool, Target, Upstream, UpstreamTimeouts,
-    filter_fn, selector_fn,
+    Address, Backend, Breaker, BreakerPermit, Cluster, Connector, Context, Error, ErrorKind, Filter, Flow, Instant, Io,
+    Limits, Proxy, ProxyBuilder, Request, Response, Result, RetryPolicy, Route, ServiceUpstream, SharedPool, Target,
+    Upstream, UpstreamTimeouts, filter_fn, selector_fn,
 };
 use tests::{GET, Log, ok, post};
 
@@ -132,6 +132,11 @@ fn cause(kind: ErrorKind) -> Cause {
         Kind::TotalTimeout => Cause::origin(read()).with(|builder| builder.total_timeout(Duration::from_secs(1))),
         Kind::Unsupported => Cause::sent(GET).at(Connects(Box::new(Answers(StatusCode::OK)))),
         Kind::NoBackend => Cause::sent(GET).at(Cluster::builder(selector_fn(|_, _| None)).build()),
+        Kind::CircuitOpen => {
+            let cluster = Cluster::builder(selector_fn(|candidates, _| candidates.at(0).cloned()));
+            let backend = Backend::new("origin:80".parse().expect("an address"));
+            Cause::sent(GET).at(cluster.with(backend).breaker(Open).build())
+        }
         Kind::PoolFull => Cause::sent(GET).at(Crowded::new(0)),
         Kind::PoolTimeout => Cause::sent(GET).at(Crowded::new(1)),
         Kind::ConnectRefused => Cause::origin(Script::refuse()),
@@ -148,6 +153,19 @@ fn cause(kind: ErrorKind) -> Cause {
         Kind::ResponseStalled => Cause::origin(read().answer("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")),
         Kind::ServiceFailed => Cause::sent(GET).at(ServiceUpstream::new(tower::service_fn(fails))),
         other => panic!("what causes {other:?}?"),
+    }
+}
+
+/// A breaker that lets nothing through.
+struct Open;
+
+impl Breaker for Open {
+    fn admit(&self, _: &Backend, _: u32, _: Instant) -> Option<BreakerPermit> {
+        None
+    }
+
+    fn permits(&self, _: &Backend, _: u32, _: Instant) -> bool {
+        false
     }
 }
 

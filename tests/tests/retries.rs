@@ -139,6 +139,30 @@ async fn an_unanswered_request_goes_elsewhere_only_if_that_is_safe() {
     }
 }
 
+/// A process that hangs, or was stopped: its kernel still accepts.
+#[tokio::test(start_paused = true)]
+async fn a_silent_backend_is_not_waited_for_twice() {
+    let late = AttemptResult::Failed(ErrorKind::ResponseTimeout);
+    for (request, status) in [(GET.to_owned(), 200), (post("body"), 504)] {
+        let origin = ScriptedConnector::default()
+            .backend_always("a:1", Script::new().read_request())
+            .backend_always("b:1", Script::ok());
+        let lab = lab(origin, RetryPolicy::default());
+        assert_eq!(lab.ask(&request).await, status);
+        match status {
+            200 => lab.check_attempts(&[("a:1", late), ("b:1", OK)]),
+            _ => lab.check_attempts(&[("a:1", late)]),
+        }
+    }
+    // When all are silent, each is asked once.
+    let lab = lab(
+        ScriptedConnector::always(Script::new().read_request()),
+        RetryPolicy { attempts: 9, ..RetryPolicy::default() },
+    );
+    assert_eq!(lab.ask(GET).await, 504);
+    lab.check_attempts(&[("a:1", late), ("b:1", late), ("c:1", late)]);
+}
+
 /// An answer that has begun is never asked for again.
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_breaks_off_is_not_asked_for_again() {

@@ -1,6 +1,7 @@
 //! HTTP listeners: a proxy each.
 
 use std::num::NonZero;
+use std::sync::Arc;
 
 use proxy_core::{Cidr, Forwarding, Limits, Proxy, ProxyBuilder, Timeouts};
 
@@ -31,7 +32,7 @@ pub(super) fn proxy(path: &Path<'_>, http: &Http, upstreams: &Upstreams) -> Resu
 fn with_upstreams(proxy: ProxyBuilder, http: &Http, upstreams: &Upstreams) -> ProxyBuilder {
     let names = http.routes.iter().flat_map(|route| route.target.upstreams());
     names.fold(proxy, |proxy, name| match upstreams.get(name) {
-        Some(upstream) => proxy.shared_upstream(name, upstream.clone()),
+        Some(built) => proxy.shared_upstream(name, Arc::clone(&built.upstream)),
         None => proxy,
     })
 }

@@ -5,47 +5,83 @@ use std::num::NonZero;
 use std::sync::Arc;
 
 use proxy_core::{
-    Address, Backend, Cluster, ClusterBuilder, PoolSettings, RetryPolicy, Selector, SharedPool, UpstreamTimeouts,
+    Address, Backend, BackendSet, BackendState, Cluster, ClusterBuilder, PoolSettings, RetryPolicy, Selector,
+    SharedPool, UpstreamTimeouts,
 };
+use proxy_lb::PanicThreshold;
 
 use super::ServerError;
 use super::eligibility::{eligibility, labelled};
+use super::health::{Guards, Task, start_state};
 use super::selector::selector;
 use super::sticky::sticky;
 use crate::path::Path;
-use crate::{Config, Pool, Retry, Timeouts, Upstream};
+use crate::{Config, Retry, Timeouts, Upstream};
 
 /// The upstreams by name, shared by all listeners.
-pub(super) type Upstreams = BTreeMap<String, Arc<dyn proxy_core::Upstream>>;
+pub(super) type Upstreams = BTreeMap<String, Built>;
 
-pub(super) fn upstreams(config: &Config) -> Result<Upstreams, ServerError> {
-    let upstreams = config.upstreams.iter();
-    let built = upstreams.map(|(name, upstream)| {
-        let path = Path::Key(&Path::Key(&Path::Root, "upstreams"), name);
-        Ok((name.clone(), build(&path, config, upstream)?))
-    });
-    built.collect()
+/// An upstream and the backends it goes to.
+pub(super) struct Built {
+    pub(super) upstream: Arc<dyn proxy_core::Upstream>,
+    pub(super) backends: BackendSet,
 }
 
-fn build(path: &Path<'_>, config: &Config, upstream: &Upstream) -> Result<Arc<dyn proxy_core::Upstream>, ServerError> {
-    let cluster = cluster(config, upstream);
-    let pool = pool(&upstream.pool, &upstream.timeouts);
-    let Some(sticky_config) = &upstream.sticky else { return Ok(Arc::new(cluster.build_with(pool))) };
+/// The upstreams, and what runs beside them.
+pub(super) fn upstreams(config: &Config) -> Result<(Upstreams, Vec<Task>), ServerError> {
+    let (mut upstreams, mut tasks) = (BTreeMap::new(), Vec::new());
+    let path = Path::Key(&Path::Root, "upstreams");
+    for (name, upstream) in &config.upstreams {
+        let (path, guards) = (Path::Key(&path, name), Guards::of(upstream));
+        let built = build(&path, cluster(config, upstream, &guards), upstream)?;
+        tasks.extend(guards.tasks(&path, upstream, &built.backends)?);
+        upstreams.insert(name.clone(), built);
+    }
+    Ok((upstreams, tasks))
+}
+
+fn build(
+    path: &Path<'_>,
+    cluster: ClusterBuilder<Box<dyn Selector>>,
+    upstream: &Upstream,
+) -> Result<Built, ServerError> {
+    let pool = pool(upstream);
+    let Some(sticky_config) = &upstream.sticky else {
+        let cluster = cluster.build_with(pool);
+        return Ok(Built { backends: cluster.backends().clone(), upstream: Arc::new(cluster) });
+    };
     let at = |error| ServerError::cannot_build(Path::Key(path, "sticky").to_string(), error);
-    Ok(Arc::new(sticky(sticky_config).map_err(at)?.build_with(cluster, pool)))
+    let sticky = sticky(sticky_config).map_err(at)?.build_with(cluster, pool);
+    Ok(Built { backends: sticky.inner().backends().clone(), upstream: Arc::new(sticky) })
 }
 
-fn cluster(config: &Config, upstream: &Upstream) -> ClusterBuilder<Box<dyn Selector>> {
-    let builder = Cluster::builder(selector(&upstream.selector))
-        .eligibility(eligibility(config.local_zone.as_deref(), upstream))
+fn cluster(config: &Config, upstream: &Upstream, guards: &Guards) -> ClusterBuilder<Box<dyn Selector>> {
+    let selector = selector(&upstream.selector);
+    let selector: Box<dyn Selector> = match &guards.outliers {
+        Some(detector) => Box::new(detector.around(selector)),
+        None => selector,
+    };
+    let eligibility = eligibility(config.local_zone.as_deref(), upstream);
+    let builder = Cluster::builder(selector)
+        .eligibility(PanicThreshold::new(guards.panic_percent, eligibility))
         .retry(retry(&upstream.retry))
         .timeouts(timeouts(&upstream.timeouts));
-    upstream.backends.iter().map(backend).fold(builder, ClusterBuilder::with)
+    let builder = match &guards.breaker {
+        Some(breaker) => builder.breaker(breaker.clone()),
+        None => builder,
+    };
+    let start = start_state(upstream);
+    upstream.backends.iter().map(|config| backend(config, start)).fold(builder, ClusterBuilder::with)
 }
 
-fn backend(config: &crate::Backend) -> Backend {
+/// `start` is the state it begins in, if it is not healthy.
+pub(super) fn backend(config: &crate::Backend, start: Option<BackendState>) -> Backend {
     let builder = Backend::builder(address(&config.address)).weight(config.weight.into());
-    labelled(builder, config).build()
+    let builder = labelled(builder, config);
+    match start {
+        Some(state) => builder.start(state, "not checked yet").build(),
+        None => builder.build(),
+    }
 }
 
 fn address(config: &crate::Address) -> Address {
@@ -72,7 +108,8 @@ fn timeouts(config: &Timeouts) -> UpstreamTimeouts {
     timeouts
 }
 
-fn pool(config: &Pool, timeouts: &Timeouts) -> SharedPool {
+fn pool(upstream: &Upstream) -> SharedPool {
+    let (config, timeouts) = (&upstream.pool, &upstream.timeouts);
     let mut settings = PoolSettings::default();
     let per_backend = config.max_idle_per_backend;
     set(&mut settings.max_idle_per_backend, per_backend);
@@ -87,6 +124,10 @@ fn pool(config: &Pool, timeouts: &Timeouts) -> SharedPool {
     let requests = config.max_requests.map(NonZero::get);
     set(&mut settings.max_requests, requests.map(Some));
     set(&mut settings.connect_timeout, timeouts.connect);
+    if let Some(breaker) = &upstream.circuit_breaker {
+        set(&mut settings.max_open_per_backend, breaker.max_connections.map(Some));
+        set(&mut settings.max_pending, breaker.max_pending);
+    }
     SharedPool::builder().settings(settings).build()
 }
 

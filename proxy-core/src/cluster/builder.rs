@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicU64;
 use super::{Cluster, Core, Quarantine, RetryBudget, RetryPolicy, UpstreamTimeouts};
 use crate::http1::client::Rules;
 use crate::pool::{Pool, SharedPool};
-use crate::{Address, Backend, BackendSet, Eligibility, Limits, Observer, Selector, Usable};
+use crate::{Address, Backend, BackendSet, Breaker, Eligibility, Limits, Observer, Selector, SetEvent, Usable};
 
 /// Retries a cluster may make before requests have paid for any.
 const RESERVE: u32 = 10;
@@ -21,6 +21,7 @@ pub struct ClusterBuilder<S> {
     timeouts: UpstreamTimeouts,
     limits: Limits,
     observer: Option<Arc<dyn Observer>>,
+    breaker: Option<Box<dyn Breaker>>,
     seed: Option<u64>,
     eligibility: Box<dyn Eligibility>,
 }
@@ -34,6 +35,7 @@ impl<S: Selector> ClusterBuilder<S> {
             timeouts: UpstreamTimeouts::default(),
             limits: Limits::default(),
             observer: None,
+            breaker: None,
             seed: None,
             eligibility: Box::new(Usable),
         }
@@ -62,6 +64,7 @@ impl<S: Selector> ClusterBuilder<S> {
             timeouts: self.timeouts,
             limits: self.limits,
             observer: self.observer,
+            breaker: self.breaker,
             seed: self.seed,
             eligibility: self.eligibility,
         }
@@ -102,6 +105,13 @@ impl<S: Selector> ClusterBuilder<S> {
         self
     }
 
+    /// Decides whether an attempt may begin at the backend that was chosen. Default: always, at no cost.
+    #[must_use]
+    pub fn breaker(mut self, breaker: impl Breaker) -> Self {
+        self.breaker = Some(Box::new(breaker));
+        self
+    }
+
     /// Makes the jitter of retries repeatable.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
@@ -131,6 +141,7 @@ impl<S: Selector> ClusterBuilder<S> {
             selector: self.selector,
             set: BackendSet::with_eligibility(self.backends, self.eligibility),
             observer: self.observer,
+            breaker: self.breaker,
             budget: RetryBudget::new(self.policy.budget_percent, RESERVE),
             policy: self.policy,
             quarantine: Quarantine::default(),
@@ -138,11 +149,16 @@ impl<S: Selector> ClusterBuilder<S> {
             rules,
             random: AtomicU64::new(self.seed.unwrap_or_else(|| RandomState::new().hash_one(0))),
         };
-        let core = Arc::new(core);
-        let weak = Arc::downgrade(&core);
-        core.set.listen(move |candidates| {
-            if let Some(core) = weak.upgrade() {
-                core.candidates_changed(candidates);
+        let (core, pool) = (Arc::new(core), Arc::new(pool));
+        let owners = (Arc::downgrade(&core), Arc::downgrade(&pool));
+        core.set.listen(move |candidates, events| {
+            if let Some(core) = owners.0.upgrade() {
+                core.set_changed(candidates, events);
+            }
+            for event in events {
+                if let (SetEvent::Left(gone), Some(pool)) = (event, owners.1.upgrade()) {
+                    pool.evict(gone);
+                }
             }
         });
         Cluster { core, pool }

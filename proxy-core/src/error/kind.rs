@@ -85,6 +85,7 @@ kinds! {
     Unsupported, "unsupported", NOT_IMPLEMENTED, Proxy, "the upstream cannot do what was asked";
     // The upstream.
     NoBackend, "no_backend", SERVICE_UNAVAILABLE, Upstream, "no backend is available";
+    CircuitOpen, "circuit_open", SERVICE_UNAVAILABLE, Upstream, "every backend that could be tried has as many requests as its breaker lets through";
     PoolFull, "pool_full", SERVICE_UNAVAILABLE, Upstream, "every connection is in use and the wait queue is full";
     PoolTimeout, "pool_timeout", GATEWAY_TIMEOUT, Upstream, "waited too long for a free connection";
     ConnectRefused, "connect_refused", BAD_GATEWAY, Upstream, "the backend could not be connected to";

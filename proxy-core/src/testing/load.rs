@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use crate::backend::InFlight;
 use crate::{Attempt, AttemptResult, Backend};
 
 /// An attempt at a backend that runs until this is dropped: it counts as in flight.
@@ -18,12 +17,19 @@ use crate::{Attempt, AttemptResult, Backend};
 /// # Ok::<(), proxy_core::ParseAddressError>(())
 /// ```
 #[derive(Debug)]
-pub struct Busy(#[expect(dead_code, reason = "counts until it is dropped")] InFlight);
+pub struct Busy(Backend);
 
 impl Busy {
     /// One more attempt in flight.
     pub fn with(backend: &Backend) -> Self {
-        Busy(backend.begin())
+        backend.begin();
+        Busy(backend.clone())
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.end();
     }
 }
 

@@ -129,7 +129,7 @@ fn the_order_of_backends_does_not_matter() {
         let before: Vec<_> = lab.owners(&[]).iter().map(|backend| backend.id().to_owned()).collect();
         let mut reversed = named(names, &weights);
         reversed.reverse();
-        lab.set().replace(reversed);
+        lab.set().replace(reversed).unwrap();
         lab.tell();
         let after: Vec<_> = lab.owners(&[]).iter().map(|backend| backend.id().to_owned()).collect();
         assert_eq!(before, after, "{name}");
@@ -162,7 +162,7 @@ fn keys_of_one_that_was_tried_scatter() {
 #[test]
 fn a_set_that_the_selector_was_not_told_of_is_served() {
     for (name, lab) in labs(&[1, 1, 1]) {
-        lab.set().replace(named("xyz", &[1, 1, 1]));
+        lab.set().replace(named("xyz", &[1, 1, 1])).unwrap();
         let owners = lab.owners(&[]);
         assert!(lab.backends().iter().all(|backend| share_of(&owners, backend) > 0.25), "{name}");
         lab.tell();

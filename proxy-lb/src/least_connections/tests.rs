@@ -110,7 +110,7 @@ fn one_that_left_drains_or_was_tried_is_not_chosen() {
     lab.backends()[1].set_weight(0);
     lab.refresh();
     assert_eq!(lab.counts(60, &[]), [0, 0, 60]);
-    lab.set().replace(named("de", &[1, 1]));
+    lab.set().replace(named("de", &[1, 1])).unwrap();
     assert!(lab.ids(20).chars().all(|id| "de".contains(id)), "not told yet");
     lab.tell();
     assert!(lab.ids(20).chars().all(|id| "de".contains(id)));

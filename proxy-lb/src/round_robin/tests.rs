@@ -107,7 +107,7 @@ fn those_that_are_left_share_by_weight() {
 fn a_changed_set_is_followed() {
     let lab = setup(&[1, 1]);
     assert_eq!(lab.ids(4), "abab");
-    lab.set().replace(named("bcd", &[1, 1, 2]));
+    lab.set().replace(named("bcd", &[1, 1, 2])).unwrap();
     // Between the two calls the selector has a table of other backends.
     assert!(lab.ids(20).chars().all(|id| "bcd".contains(id)));
     lab.tell();

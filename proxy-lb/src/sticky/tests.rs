@@ -120,7 +120,7 @@ async fn it_sticks_to_what_drains_and_not_to_what_is_down() {
     check(&|stage| stage.set("a:1", BackendState::Maintenance), ("b", true)).await;
     let replace = |stage: &Stage| {
         let backends = stage.upstream.inner().backends().backends();
-        stage.upstream.inner().set_backends(backends.into_iter().skip(1));
+        stage.upstream.inner().backends().replace(backends.into_iter().skip(1)).unwrap();
     };
     check(&replace, ("b", true)).await;
 }
