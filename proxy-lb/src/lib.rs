@@ -1,4 +1,4 @@
-//! Selectors: which backend gets the next request.
+//! Selectors: which backend gets the next request. And what keeps a set of backends true: health, discovery.
 //!
 //! ```
 //! use proxy_core::Cluster;
@@ -15,6 +15,18 @@
 //! | use | when | weights | cost of a choice |
 //! |---|---|---|---|
 //! | [`RoundRobin`] | requests cost about the same, and so do backends | exact | one atomic addition |
+//!
+//! Health and discovery are futures for you to spawn; they follow a [`BackendSet`](proxy_core::BackendSet) and end when
+//! they are dropped:
+//!
+//! | use | for |
+//! |---|---|
+//! | [`HealthChecker`] | asking every backend again and again: [`TcpCheck`], [`HttpCheck`], a [`Check`] of yours |
+//! | [`OutlierDetector`] | ejecting those that fail requests, or far more of them than the others, or are far slower |
+//! | [`CircuitBreaker`] | limits per backend, and leaving alone one that fails until a trial succeeds |
+//! | [`PanicThreshold`] | using all backends when too few are healthy |
+//! | [`SlowStart`] | giving a backend that returns its share little by little |
+//! | [`Discovery`] | taking backends from [`DnsName`], [`WatchedFile`], a [`Discover`] of yours |
 //!
 //! A selector of your own takes five lines: see [`Selector`](proxy_core::Selector).
 
