@@ -82,7 +82,7 @@ fn everything_of_the_first_build_is_served() {
                        "health_check": { "tcp": {} }, "slow_start": "10s",
                        "circuit_breaker": { "max_connections": 10, "max_pending": 10 } },
                 "d": { "discovery": { "file": { "path": "backends.json", "interval": "1s" } }, "backends": ["[::1]:1"],
-                       "outlier_detection": { "success_rate": { "deviations_percent": 190, "min_requests": 100,
+                       "outlier_detection": { "success_rate": { "deviations_percent": 190, "ceiling_percent": 95, "min_requests": 100,
                                                                 "min_backends": 5 } } },
                 "b": { "selector": { "round_robin": {} }, "backends": ["b.internal:80", "unix:/run/b.sock"] }
             }

@@ -1,4 +1,4 @@
-//! Selectors, and rules for who takes part: which backend gets the next request.
+//! Which backend gets the next request, and what keeps a set of backends true: selectors, health, discovery.
 //!
 //! ```
 //! use proxy_core::Cluster;
@@ -49,6 +49,21 @@
 //! [`Tiers`] (priorities, backups), [`SameZone`] and [`Subset`] are [`Eligibility`](proxy_core::Eligibility)
 //! rules. They are asked when the set changes, not per request, and go around each other:
 //! `Tiers::over(SameZone::new("a"))`.
+//!
+//!
+//! # Who is well?
+//!
+//! Health and discovery are futures for you to spawn; they follow a [`BackendSet`](proxy_core::BackendSet) and end when
+//! they are dropped:
+//!
+//! | use | for |
+//! |---|---|
+//! | [`HealthChecker`] | asking every backend again and again: [`TcpCheck`], [`HttpCheck`], a [`Check`] of yours |
+//! | [`OutlierDetector`] | ejecting those that fail requests, or far more of them than the others, or are far slower |
+//! | [`CircuitBreaker`] | limits per backend, and leaving alone one that fails until a trial succeeds |
+//! | [`PanicThreshold`] | using all backends when too few are healthy |
+//! | [`SlowStart`] | giving a backend that returns its share little by little |
+//! | [`Discovery`] | taking backends from [`DnsName`], [`WatchedFile`], a [`Discover`] of yours |
 //!
 //! A selector of your own takes five lines: see [`Selector`](proxy_core::Selector). One that hashes can implement
 //! [`ConsistentHash`] to work within [`BoundedLoad`].

@@ -76,7 +76,7 @@ impl OutlierDetector {
     pub async fn run(self, set: BackendSet) {
         let shared = &self.0;
         let mut suspects = shared.judge.lock().await;
-        let mut court = Court::new(&shared.settings, &set);
+        let mut court = Court::new(shared, &set);
         let mut changes = set.changes();
         let mut ticks = tokio::time::interval_at(Instant::now() + shared.settings.interval, shared.settings.interval);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -84,7 +84,7 @@ impl OutlierDetector {
             tokio::select! {
                 Some((backend, reason)) = suspects.recv() => court.eject(&backend, &reason),
                 () = court.next_return() => court.release(),
-                _ = ticks.tick() => court.compare(&shared.tallies),
+                _ = ticks.tick() => court.compare(),
                 () = changes.changed() => {
                     let members = set.backends();
                     shared.tallies.retain(&members);
@@ -106,14 +106,14 @@ impl OutlierDetector {
 
 /// Who is out, and the set that has to know.
 struct Court<'a> {
-    settings: &'a OutlierSettings,
+    shared: &'a Shared,
     set: &'a BackendSet,
     ejections: Ejections,
 }
 
 impl<'a> Court<'a> {
-    fn new(settings: &'a OutlierSettings, set: &'a BackendSet) -> Self {
-        Court { settings, set, ejections: Ejections::new(settings) }
+    fn new(shared: &'a Shared, set: &'a BackendSet) -> Self {
+        Court { shared, set, ejections: Ejections::new(&shared.settings) }
     }
 
     fn eject(&mut self, backend: &Backend, reason: &str) {
@@ -124,6 +124,8 @@ impl<'a> Court<'a> {
         match self.ejections.eject(backend, members.len(), Instant::now()) {
             Some(time) => {
                 tracing::warn!(backend = backend.id(), reason, ?time, "ejected");
+                // It has paid for what it did so far: on its return only what comes then counts.
+                self.shared.tallies.of(backend, Tally::default).take();
                 let reason = format!("{reason}; for {time:?}");
                 self.set.report(backend, Verdict::new(HealthSource::Outlier, BackendState::Unhealthy, reason));
             }
@@ -152,12 +154,12 @@ impl<'a> Court<'a> {
     }
 
     /// Compares the backends by what they did since the last time.
-    fn compare(&mut self, tallies: &Registry<Tally>) {
+    fn compare(&mut self) {
         self.ejections.forgive();
         let samples: Vec<(Backend, Sample)> =
-            tallies.all().iter().map(|(backend, tally)| (backend.clone(), tally.take())).collect();
-        let mut outliers = success_rate::outliers(&samples, self.settings);
-        outliers.extend(latency::outliers(&samples, self.settings));
+            self.shared.tallies.all().iter().map(|(backend, tally)| (backend.clone(), tally.take())).collect();
+        let mut outliers = success_rate::outliers(&samples, &self.shared.settings);
+        outliers.extend(latency::outliers(&samples, &self.shared.settings));
         for (backend, reason) in outliers {
             self.eject(&backend, &reason);
         }

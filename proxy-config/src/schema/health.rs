@@ -123,6 +123,8 @@ pub enum SuccessRate {
         /// `deviations_percent`: who is further below the mean than so many hundredths of a standard deviation
         /// is ejected; 190 when absent.
         deviations_percent: Option<u32>,
+        /// `ceiling_percent`: who succeeds at least so often is no outlier; 95 when absent.
+        ceiling_percent: Option<u8>,
         /// `min_requests`: of a backend in the interval; 100 when absent.
         min_requests: Option<u64>,
         /// `min_backends`: that had so many; 5 when absent.
@@ -201,6 +203,7 @@ fn success_rate(cursor: Cursor<'_>) -> Option<SuccessRate> {
     cursor.object("false or an object", |fields| {
         Some(SuccessRate::On {
             deviations_percent: fields.optional("deviations_percent", |cursor| cursor.integer(1..=10_000)),
+            ceiling_percent: fields.optional("ceiling_percent", percent),
             min_requests: fields.optional("min_requests", |cursor| cursor.integer(1..=1_000_000_000)),
             min_backends: fields.optional("min_backends", at_least_one),
         })

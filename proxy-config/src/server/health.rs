@@ -138,9 +138,12 @@ fn outlier_detector(config: &OutlierDetection) -> OutlierDetector {
 }
 
 fn success_rate(config: crate::SuccessRate) -> Option<SuccessRate> {
-    let crate::SuccessRate::On { deviations_percent, min_requests, min_backends } = config else { return None };
+    let crate::SuccessRate::On { deviations_percent, ceiling_percent, min_requests, min_backends } = config else {
+        return None;
+    };
     let mut settings = SuccessRate::default();
     set(&mut settings.deviations, deviations_percent.map(|percent| f64::from(percent) / 100.0));
+    set(&mut settings.ceiling_percent, ceiling_percent.map(f64::from));
     set(&mut settings.min_requests, min_requests);
     set(&mut settings.min_backends, min_backends);
     Some(settings)

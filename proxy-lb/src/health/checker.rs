@@ -9,7 +9,7 @@ use proxy_core::{Backend, BackendSet, BackendState, HealthSource, Instant, Verdi
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::pace::Pace;
+use super::pace::{Pace, Slots};
 use super::streak::{Streak, Turn};
 use super::{Check, CheckFailure, HealthSettings, StartState};
 
@@ -83,7 +83,7 @@ struct Tasks {
 impl Tasks {
     fn new(check: Box<dyn Check>, settings: HealthSettings, tell: mpsc::UnboundedSender<Found>) -> Self {
         let seed = settings.seed.unwrap_or_else(|| RandomState::new().hash_one(0));
-        let asker = Arc::new(Asker { check, settings, tell });
+        let asker = Arc::new(Asker { slots: Slots::new(&settings, Instant::now()), check, settings, tell });
         Tasks { asker, running: JoinSet::new(), by_backend: HashMap::new(), seed }
     }
 
@@ -138,6 +138,7 @@ impl Tasks {
 /// What the tasks share.
 struct Asker {
     check: Box<dyn Check>,
+    slots: Slots,
     settings: HealthSettings,
     /// Where they tell what they found: a few verdicts for each backend at most.
     tell: mpsc::UnboundedSender<Found>,
@@ -147,7 +148,7 @@ impl Asker {
     async fn ask_on(self: Arc<Self>, backend: Backend, mut pace: Pace) {
         let target = self.settings.stand_in(&backend);
         let mut streak = self.streak(&backend);
-        tokio::time::sleep(pace.first(streak.is_settled_up())).await;
+        tokio::time::sleep_until(self.slots.from(Instant::now() + pace.first(streak.is_settled_up()))).await;
         loop {
             let (started, in_haste) = (Instant::now(), !streak.is_settled_up());
             let answer = self.ask(&target).await;
@@ -158,7 +159,7 @@ impl Asker {
             let settled = streak.is_settled_up();
             // Those that were asked in haste together part again.
             let pause = if in_haste && settled { pace.first(true) } else { pace.next(settled) };
-            tokio::time::sleep_until(started + pause).await;
+            tokio::time::sleep_until(self.slots.from(started + pause)).await;
         }
     }
 

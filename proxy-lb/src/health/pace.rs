@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use proxy_core::Instant;
+
 use super::HealthSettings;
 use crate::random::Random;
 
@@ -44,9 +46,53 @@ impl Pace {
     }
 }
 
+/// The moments at which questions go out: where thousands are checked, those that are due at about the same
+/// time go together, so that the thread is woken a hundred times in an interval and not for each.
+#[derive(Debug)]
+pub(super) struct Slots {
+    start: Instant,
+    length: Duration,
+}
+
+impl Slots {
+    /// In an interval, unless that makes them longer than anyone would wait for.
+    const PER_INTERVAL: u32 = 128;
+    const LONGEST: Duration = Duration::from_millis(20);
+
+    pub(super) fn new(settings: &HealthSettings, now: Instant) -> Self {
+        let length = settings.fast_interval().min(settings.interval) / Self::PER_INTERVAL;
+        Slots { start: now, length: length.clamp(Duration::from_millis(1), Self::LONGEST) }
+    }
+
+    /// The first from this moment on.
+    pub(super) fn from(&self, due: Instant) -> Instant {
+        let since = due.saturating_duration_since(self.start).as_micros();
+        let length = self.length.as_micros();
+        let micros = u64::try_from(since.div_ceil(length) * length).unwrap_or(u64::MAX / 2);
+        self.start + Duration::from_micros(micros)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn questions_go_out_in_slots() {
+        let check = |interval, due, expected| {
+            let mut settings = HealthSettings::default();
+            (settings.interval, settings.fast_interval) = (Duration::from_millis(interval), None);
+            let start = Instant::now();
+            let slot = Slots::new(&settings, start).from(start + Duration::from_micros(due));
+            assert_eq!((slot - start).as_micros(), expected, "{interval} ms, {due} µs");
+        };
+        check(1280, 0, 0);
+        check(1280, 1, 7812);
+        check(1280, 7812, 7812);
+        check(10, 5100, 6000);
+        check(100, 1_000_000_000, 1_000_000_000);
+        check(1_000_000, 20_001, 23_436);
+    }
 
     #[test]
     fn questions_are_spread_and_faster_in_doubt() {

@@ -33,6 +33,10 @@ pub struct OutlierSettings {
 pub struct SuccessRate {
     /// Ejected is who lies further below the mean than so many standard deviations. Default 1.9.
     pub deviations: f64,
+    /// Who succeeds at least so often, in percent, is no outlier, however well the others do: among five
+    /// backends the only one that ever fails lies two deviations below the mean, be it by one request in a
+    /// million. Default 95; 100 is Envoy's algorithm as it stands.
+    pub ceiling_percent: f64,
     /// Requests that a backend must have had in the interval to be compared. Default 100.
     pub min_requests: u64,
     /// Backends that must have had them. Default 5.
@@ -70,7 +74,7 @@ impl Default for OutlierSettings {
 
 impl Default for SuccessRate {
     fn default() -> Self {
-        SuccessRate { deviations: 1.9, min_requests: 100, min_backends: 5 }
+        SuccessRate { deviations: 1.9, ceiling_percent: 95.0, min_requests: 100, min_backends: 5 }
     }
 }
 

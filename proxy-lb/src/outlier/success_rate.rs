@@ -19,7 +19,7 @@ pub(super) fn outliers(samples: &[(Backend, Sample)], settings: &OutlierSettings
     if rates.is_empty() || rates.len() < settings.min_backends {
         return Vec::new();
     }
-    let threshold = threshold(rates.iter().map(|(_, rate)| *rate), settings.deviations);
+    let threshold = threshold(rates.iter().map(|(_, rate)| *rate), settings.deviations).min(settings.ceiling_percent);
     let low = rates.into_iter().filter(|(_, rate)| *rate < threshold);
     low.map(|(backend, rate)| (backend.clone(), format!("success rate {rate:.1} %, below {threshold:.1} %"))).collect()
 }
@@ -56,6 +56,8 @@ mod tests {
         check(&[(99, 100), (100, 100), (98, 100), (97, 100), (40, 100)], "e");
         check(&[(50, 100), (50, 100), (50, 100), (50, 100), (50, 100)], "");
         check(&[(100, 100), (100, 100), (100, 100), (60, 100), (60, 100)], ""); // two alike are no exception
+        check(&[(1000, 1000), (1000, 1000), (1000, 1000), (1000, 1000), (949, 1000)], "e");
+        check(&[(1000, 1000), (1000, 1000), (1000, 1000), (1000, 1000), (950, 1000)], ""); // not so bad
         check(&[(100, 100), (100, 100), (100, 100), (100, 100)], ""); // too few backends
         check(&[(100, 100), (100, 100), (100, 100), (100, 100), (0, 99)], ""); // too few requests
         check(&[], "");
