@@ -52,6 +52,10 @@ impl<'a> Cursor<'a> {
         matches!(self.node.value, Value::String(_))
     }
 
+    pub(crate) fn is_array(self) -> bool {
+        matches!(self.node.value, Value::Array(_))
+    }
+
     pub(crate) fn is_number(self) -> bool {
         matches!(self.node.value, Value::Number(_))
     }

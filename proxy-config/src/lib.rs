@@ -40,15 +40,20 @@ pub use schema::header_edits::{HeaderEdits, Headers};
 pub use schema::health::{HealthCheck, HttpProbe, Latency, OutlierDetection, Probe, Start, StatusRange, SuccessRate};
 pub use schema::http::{Forwarded, Http, HttpTimeouts, Limits};
 pub use schema::listener::{Listener, ListenerKind, ProxyProtocol};
+pub use schema::load_limits::{
+    BandwidthLimit, ConcurrencyBound, ConcurrencyLimit, ConnectionLimit, KeyedConcurrency, Priorities, Queue,
+};
 pub use schema::matcher::{Match, PathMatch};
 pub use schema::operations::{AccessLog, AccessLogFormat, Admin};
-pub use schema::rate_limit::{RateAlgorithm, RateKey, RateLimit};
+pub use schema::rate_limit::{
+    MissingKey, RateAlgorithm, RateCost, RateHeaders, RateKey, RateLimit, RateQuota, RateRedis, RedisFailure,
+};
 pub use schema::relay::{Tcp, Udp};
 pub use schema::route::{Route, Target};
 pub use schema::selector::{Hash, HashKey, Selector};
 pub use schema::sticky::{Secret, Sticky};
 pub use schema::tls::{Certificate, Tls};
 pub use schema::upstream::{Pool, Retry, Subset, Timeouts, Upstream};
-pub use server::{Server, ServerError};
+pub use server::{KeptLimits, Server, ServerError};
 pub use unsupported::Unsupported;
 pub use values::{Address, Cidr, Rate};

@@ -22,12 +22,15 @@ mod error;
 mod filter;
 mod health;
 mod http;
+mod kept_limits;
+mod limit;
 mod route;
 mod selector;
 mod sticky;
 mod upstream;
 
 pub use error::ServerError;
+pub use kept_limits::KeptLimits;
 
 use health::Task;
 use upstream::{Upstreams, upstreams};
@@ -74,17 +77,29 @@ impl Server {
     /// they are answered once [`run`](Self::run) is polled.
     ///
     /// # Errors
-    /// If an address is taken or not of this machine, or if nothing is left to serve.
+    /// If an address is taken or not of this machine, if Redis does not answer and that is to refuse
+    /// everything, or if nothing is left to serve.
     ///
     /// # Panics
     /// Outside a tokio runtime.
     pub fn bind(config: &Config) -> Result<Self, ServerError> {
+        Self::bind_with(config, &KeptLimits::default())
+    }
+
+    /// [`bind`](Self::bind), with the limits of running servers that did not change.
+    ///
+    /// # Errors
+    /// As for [`bind`](Self::bind).
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn bind_with(config: &Config, limits: &KeptLimits) -> Result<Self, ServerError> {
         config.unsupported().iter().for_each(warn);
         let (upstreams, tasks) = upstreams(config)?;
         let workers = config.worker_count();
         let open = config.listeners.iter().filter_map(|(name, listener)| {
             let http = supported(listener)?;
-            Some(open(name, listener, http, workers, &upstreams))
+            Some(open(name, listener, http, workers, &upstreams, limits))
         });
         let listeners: Vec<_> = open.collect::<Result<_, _>>()?;
         if listeners.is_empty() {
@@ -160,12 +175,13 @@ fn open(
     http: &Http,
     workers: usize,
     upstreams: &Upstreams,
+    limits: &KeptLimits,
 ) -> Result<Open, ServerError> {
     let listeners = Path::Key(&Path::Root, "listeners");
     let path = Path::Key(&listeners, name);
     Ok(Open {
         name: name.into(),
-        proxy: http::proxy(&Path::Key(&path, "http"), http, upstreams)?,
+        proxy: http::proxy(&Path::Key(&path, "http"), http, upstreams, limits)?,
         sockets: bind::sockets(&path, name, listener, workers)?,
     })
 }

@@ -16,8 +16,6 @@ const ABSENT: &[&str] = &[
     "listeners.*.tcp",
     "listeners.*.udp",
     "listeners.*.forward",
-    "listeners.*.http.filters.*.rate_limit",
-    "listeners.*.http.routes.*.filters.*.rate_limit",
     "upstreams.*.discovery.srv",
     "upstreams.*.health_check.grpc",
     "upstreams.*.health_check.http2",

@@ -24,8 +24,6 @@ fn lists_what_is_not_in_this_build() {
         [
             "admin: not in this build",
             "access_log: not in this build",
-            "listeners.web.http.filters[1].rate_limit: not in this build",
-            "listeners.web.http.routes[0].filters[0].rate_limit: not in this build",
             "listeners.web-tls.tls: not in this build",
             "listeners.behind-lb.proxy_protocol: not in this build",
             "listeners.postgres.tcp: not in this build",
@@ -71,8 +69,9 @@ fn reads_routes() {
     assert_eq!(api.matcher.host.as_deref(), Some("api.example.com"));
     assert_eq!(api.matcher.path, Some(PathMatch::Prefix("/v1/".into())));
     let Filter::RateLimit(limit) = &api.filters[0] else { panic!("not a rate limit") };
-    assert_eq!((limit.rate.count.get(), limit.rate.per), (1000, Duration::from_secs(60)));
-    assert_eq!(limit.key, RateKey::Header("x-api-key".into()));
+    let rate = limit.limits[0].rate;
+    assert_eq!((rate.count.get(), rate.per), (1000, Duration::from_secs(60)));
+    assert_eq!(limit.key, [RateKey::Header("x-api-key".into())]);
     assert_eq!(canary.matcher.headers["x-canary"], "1");
     assert_eq!(beta.target, Target::Split([("api".into(), 95), ("canary".into(), 5)].into()));
     assert_eq!(rest.target, Target::Upstream("api".into()));

@@ -422,7 +422,9 @@ fn filters() {
     );
     check(
         &filter("\"waf\""),
-        &[r#"listeners.web.http.filters[0]: unknown filter "waf"; expected "headers", "rate_limit" or "request_id""#],
+        &[
+            r#"listeners.web.http.filters[0]: unknown filter "waf"; expected "bandwidth_limit", "concurrency_limit", "connection_limit", "headers", "rate_limit" or "request_id""#,
+        ],
     );
     check(
         &filter("\"rate_limit\""),
@@ -500,9 +502,111 @@ fn filters() {
             r#"listeners.web.http.filters[0].rate_limit.rate: expected a rate such as "100/s", "1000/m" or "5000/h", found "100""#,
         ],
     );
+
     check(
         &routes(r#"[{ "upstream": "api", "filters": ["request-id"] }]"#),
         &[r#"listeners.web.http.routes[0].filters[0]: unknown filter "request-id"; did you mean "request_id"?"#],
+    );
+}
+
+/// `rate_limit` with these settings besides algorithm and key.
+fn rate_limit(algorithm: &str, settings: &str) -> String {
+    filter(&format!(r#"{{ "rate_limit": {{ "algorithm": "{algorithm}", "key": "host"{settings} }} }}"#))
+}
+
+#[test]
+fn rate_limits() {
+    let at = |rest: &str| format!("listeners.web.http.filters[0].rate_limit{rest}");
+    let check = |algorithm: &str, settings: &str, expected: &str| {
+        self::check(&rate_limit(algorithm, settings), &[&at(expected)]);
+    };
+    check("gcra", "", r#".rate: is missing; expected a rate such as "100/s""#);
+    check("gcra", r#", "rate": "0/s""#, ".rate: must be more than zero");
+    check(
+        "gcra",
+        r#", "rate": "often""#,
+        r#".rate: expected a rate such as "100/s", "1000/m" or "5000/h", found "often""#,
+    );
+    check("fixed_window", r#", "rate": "1/s", "burst": 2"#, ".burst: a window has no burst; its rate is all there is");
+    check("gcra", r#", "limits": []"#, ".limits: is empty; expected an array of objects with a rate and a burst");
+    check("gcra", r#", "rate": "1/s", "status": 200"#, ".status: expected a whole number from 400 to 599, found 200");
+    check(
+        "gcra",
+        r#", "rate": "1/s", "missing_key": "pass""#,
+        r#".missing_key: unknown policy "pass"; expected "allow", "deny" or "share""#,
+    );
+    check("gcra", r#", "rate": "1/s", "cost": { "body": 0 }"#, ".cost.body: must be larger than zero");
+    check(
+        "gcra",
+        r#", "rate": "1/s", "cost": { "methods": { "P T": 1 } }"#,
+        r#".cost.methods["P T"]: "P T" is not a method"#,
+    );
+    check(
+        "gcra",
+        r#", "rate": "1/s", "redis": {}"#,
+        r#".redis.url: is missing; expected a URL such as "redis://127.0.0.1:6379""#,
+    );
+    check(
+        "gcra",
+        r#", "rate": "1/s", "redis": { "url": "http://a" }"#,
+        r#".redis.url: expected a URL such as "redis://127.0.0.1:6379""#,
+    );
+    check(
+        "gcra",
+        r#", "rate": "1/s", "redis": { "url": "rediss://a" }"#,
+        ".redis.url: Redis over TLS is not in this build",
+    );
+    check(
+        "sliding_window_log",
+        r#", "rate": "1/s", "redis": { "url": "redis://a" }"#,
+        r#".redis: a "sliding_window_log" cannot be shared; a "sliding_window" can"#,
+    );
+    check(
+        "fixed_window",
+        r#", "rate": "1/s", "redis": { "url": "redis://a", "approximate": "50ms" }"#,
+        r#".redis: only "token_bucket" and "gcra" have an approximate mode"#,
+    );
+    check(
+        "gcra",
+        r#", "limits": [{ "rate": "1/s" }, { "rate": "2/h" }], "redis": { "url": "redis://a" }"#,
+        ".redis: several limits at once cannot be shared; use a filter for each",
+    );
+}
+
+#[test]
+fn other_limits() {
+    let check = |filter_: &str, expected: &str| {
+        self::check(&filter(filter_), &[&format!("listeners.web.http.filters[0].{expected}")]);
+    };
+    check(
+        r#"{ "concurrency_limit": {} }"#,
+        r#"concurrency_limit: limits nothing; needs at least one of "max", "adaptive", "per_key""#,
+    );
+    check(
+        r#"{ "concurrency_limit": { "max": 1, "adaptive": {} } }"#,
+        r#"concurrency_limit: has both "max" and "adaptive"; only one of them is allowed"#,
+    );
+    check(
+        r#"{ "concurrency_limit": { "adaptive": { "floor": 2, "ceiling": 1 } } }"#,
+        "concurrency_limit.adaptive: has a floor above its ceiling",
+    );
+    check(
+        r#"{ "concurrency_limit": { "max": 1, "priorities": { "header": "p", "default": "hihg",
+            "classes": [{ "value": "high", "percent": 100 }] } } }"#,
+        r#"concurrency_limit.priorities.default: unknown class "hihg"; did you mean "high"?"#,
+    );
+    check(r#"{ "bandwidth_limit": {} }"#, r#"bandwidth_limit: limits nothing; needs at least one of "down", "up""#);
+    check(
+        r#"{ "bandwidth_limit": { "down": "1MiB" } }"#,
+        r#"bandwidth_limit.down: expected a size per second such as "1MiB/s", found "1MiB""#,
+    );
+    check(
+        r#"{ "connection_limit": { "open": 0 } }"#,
+        "connection_limit.open: expected a whole number from 1 to 1000000000, found 0",
+    );
+    self::check(
+        &routes(r#"[{ "upstream": "api", "filters": [{ "connection_limit": { "open": 1 } }] }]"#),
+        &[r#"listeners.web.http.routes[0].filters[0]: "connection_limit" belongs to the filters of the listener"#],
     );
 }
 

@@ -368,7 +368,6 @@ async fn parts_of_other_builds_are_left_out() {
             "admin": {{ "listen": "127.0.0.1:0" }},
             "listeners": {{
                 "web": {{ "listen": ["127.0.0.1:0"], "http": {{
-                    "filters": [{{ "rate_limit": {{ "algorithm": "token_bucket", "key": "client_ip", "rate": "1/h", "burst": 1 }} }}],
                     "upstream": "a" }} }},
                 "tls": {{ "listen": ["127.0.0.1:0"], "http": {{ "upstream": "a" }},
                     "tls": {{ "certificates": [{{ "cert": "no.pem", "key": "no.pem" }}] }} }},

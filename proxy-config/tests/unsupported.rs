@@ -25,6 +25,24 @@ fn everything_of_the_first_build_is_served() {
                         "filters": [
                             "request_id",
                             { "request_id": { "header": "X-Trace" } },
+                            { "connection_limit": { "rate_per_client": "10/s", "rate": "1000/s", "open_per_client": 10, "open": 1000 } },
+                            { "rate_limit": { "algorithm": "token_bucket", "key": "client_ip", "rate": "100/s", "burst": 200 } },
+                            { "rate_limit": {
+                                "algorithm": "gcra", "key": [{ "client_ip": { "ipv6_prefix": 56 } }, "method"],
+                                "limits": [{ "rate": "10/s" }, { "rate": "1000/h", "burst": 100 }],
+                                "global": { "rate": "10000/s" }, "missing_key": "deny", "cost": { "methods": { "POST": 10 } },
+                                "max_keys": 10000, "name": "api", "status": 503, "headers": "always", "x_headers": true,
+                                "dry_run": true } },
+                            { "rate_limit": {
+                                "algorithm": "gcra", "key": "everything", "rate": "10/s", "cost": { "body": "64KiB" },
+                                "redis": { "url": "redis://127.0.0.1:6379", "approximate": "100ms", "deadline": "5ms",
+                                    "on_failure": "open" } } },
+                            { "concurrency_limit": {
+                                "adaptive": { "floor": 1, "ceiling": 100, "initial": 10 },
+                                "per_key": { "key": "client_ip", "max": 10 }, "queue": { "length": 10, "timeout": "1s" },
+                                "priorities": { "header": "x-priority", "default": "low",
+                                    "classes": [{ "value": "high", "percent": 100 }, { "value": "low", "percent": 50 }] } } },
+                            { "bandwidth_limit": { "down": "1MiB/s", "up": "100KiB/s", "burst": "4MiB" } },
                             { "headers": {
                                 "request": { "set": { "Host": "a" }, "add": { "x-a": "" }, "remove": ["x-b"] },
                                 "response": { "set": { "server": "us" } } } }

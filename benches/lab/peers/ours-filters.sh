@@ -1,5 +1,5 @@
 #!/bin/bash
 # caps: http
-# full_lb with a request id, a token bucket and an access log to a file: what an operator runs.
+# full_lb with a request id and a token bucket per client: what an operator runs.
 export FILTERS='["request_id", {"rate_limit": {"algorithm": "token_bucket", "key": "client_ip", "rate": "100000000/s", "burst": 100000000}}]'
 exec "$(dirname "$0")/ours.sh"

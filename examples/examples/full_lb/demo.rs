@@ -39,6 +39,9 @@ impl Demo {
                         "filters": ["request_id"],
                         "routes": [
                             {{ "match": {{ "headers": {{ "x-canary": "1" }} }}, "upstream": "canary" }},
+                            {{ "match": {{ "path": "/limited" }}, "upstream": "all", "filters": [
+                                {{ "rate_limit": {{ "algorithm": "token_bucket", "key": "client_ip", "rate": "2/s", "burst": 3 }} }}
+                            ] }},
                             {{ "upstream": "all" }}
                         ]
                     }}
@@ -84,6 +87,7 @@ Try in another terminal:
   curl -s {front}/                                     # what a backend is told about you
   curl -si {front}/                                    # the answer carries an x-request-id
   curl -s -H 'x-canary: 1' {front}/                    # a route of its own: always `three`
+  for i in 1 2 3 4 5; do curl -si {front}/limited; done  # three at once, then 429 and when to come back
   wrk -c64 -d5 {front}/                                # load
 
 The backends are asked for /healthz every second; RUST_LOG=debug says more. To see them killed, stopped and brought back:

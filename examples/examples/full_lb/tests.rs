@@ -57,6 +57,22 @@ async fn the_demo_shows_what_a_backend_is_sent() {
     .await;
 }
 
+#[tokio::test]
+async fn the_demo_limits_one_path() {
+    with_demo(async |address| {
+        let mut answers = Vec::new();
+        // Two a second come back meanwhile; no machine is that slow.
+        while answers.len() < 100 && !answers.last().is_some_and(|last: &String| last.starts_with("HTTP/1.1 429")) {
+            answers.push(get(address, "/limited", "").await);
+        }
+        assert!(answers.len() > 3, "{answers:?}");
+        let refused = answers.last().unwrap().to_lowercase();
+        assert!(refused.starts_with("http/1.1 429") && refused.contains("\r\nretry-after: 1\r\n"), "{refused}");
+        assert!(get(address, "/", "").await.starts_with("HTTP/1.1 200"));
+    })
+    .await;
+}
+
 #[test]
 fn the_configuration_beside_the_examples_is_valid() {
     check(&folder().join("lb.json")).unwrap();

@@ -1,6 +1,9 @@
 //! Filters: what happens to requests and responses on their way.
 
 use super::header_edits::{Headers, headers, refuse_ours};
+use super::load_limits::{
+    BandwidthLimit, ConcurrencyLimit, ConnectionLimit, bandwidth_limit, concurrency_limit, connection_limit,
+};
 use super::rate_limit::{RateLimit, rate_limit};
 use crate::decode::Cursor;
 use crate::values::header::named_field;
@@ -14,7 +17,13 @@ pub enum Filter {
     /// `headers`
     Headers(Headers),
     /// `rate_limit`
-    RateLimit(RateLimit),
+    RateLimit(Box<RateLimit>),
+    /// `concurrency_limit`
+    ConcurrencyLimit(Box<ConcurrencyLimit>),
+    /// `bandwidth_limit`
+    BandwidthLimit(BandwidthLimit),
+    /// `connection_limit`, among a listener's filters only.
+    ConnectionLimit(ConnectionLimit),
 }
 
 /// `request_id`: gives every request an identifier.
@@ -29,12 +38,25 @@ pub(super) fn filters(cursor: Cursor<'_>) -> Option<Vec<Filter>> {
     cursor.list("an array of filters", filter)
 }
 
+/// Those of a route: its connection is there already.
+pub(super) fn route_filters(cursor: Cursor<'_>) -> Option<Vec<Filter>> {
+    cursor.list("an array of filters", |item| match filter(item)? {
+        Filter::ConnectionLimit(_) => item.fail("\"connection_limit\" belongs to the filters of the listener"),
+        filter => Some(filter),
+    })
+}
+
 fn filter(cursor: Cursor<'_>) -> Option<Filter> {
     cursor.tagged(
         "filter",
         &[
+            ("bandwidth_limit", |settings| settings.required(bandwidth_limit).map(Filter::BandwidthLimit)),
+            ("concurrency_limit", |settings| {
+                settings.required(concurrency_limit).map(|limit| Filter::ConcurrencyLimit(Box::new(limit)))
+            }),
+            ("connection_limit", |settings| settings.required(connection_limit).map(Filter::ConnectionLimit)),
             ("headers", |settings| settings.required(headers).map(Filter::Headers)),
-            ("rate_limit", |settings| settings.required(rate_limit).map(Filter::RateLimit)),
+            ("rate_limit", |settings| settings.required(rate_limit).map(|limit| Filter::RateLimit(Box::new(limit)))),
             ("request_id", |settings| settings.optional(RequestId::default(), request_id).map(Filter::RequestId)),
         ],
     )

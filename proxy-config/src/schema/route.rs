@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::filter::{Filter, filters};
+use super::filter::{Filter, route_filters};
 use super::matcher::{Match, matcher};
 use super::names::{upstream_named, upstream_reference};
 use crate::decode::Cursor;
@@ -55,7 +55,7 @@ fn route(cursor: Cursor<'_>) -> Option<Route> {
         let matcher = fields.optional("match", matcher).unwrap_or_default();
         let upstream = fields.optional("upstream", upstream_reference).map(Target::Upstream);
         let split = fields.optional("split", split).map(Target::Split);
-        let filters = fields.optional("filters", filters).unwrap_or_default();
+        let filters = fields.optional("filters", route_filters).unwrap_or_default();
         fields.exactly_one(&["upstream", "split"]);
         Some(Route { matcher, target: upstream.or(split)?, filters })
     })

@@ -7,26 +7,44 @@ use http::HeaderName;
 use http::header::InvalidHeaderName;
 use proxy_core::{EditHeaders, Filter, HeaderEditError, HeaderEdits, RequestId};
 
-use super::ServerError;
+use super::kept_limits::KeptLimits;
+use super::{ServerError, limit};
 use crate::path::Path;
 
-/// The filters of a listener or a route, without those that this build does not have.
-pub(super) fn filters(path: &Path<'_>, filters: &[crate::Filter]) -> Result<Vec<Arc<dyn Filter>>, ServerError> {
+/// The filters of a listener or a route.
+pub(super) fn filters(
+    path: &Path<'_>,
+    filters: &[crate::Filter],
+    limits: &KeptLimits,
+) -> Result<Vec<Arc<dyn Filter>>, ServerError> {
     let key = Path::Key(path, "filters");
     let built = filters.iter().enumerate().map(|(index, filter)| {
-        let at = |error| ServerError::cannot_build(Path::Index(&key, index).to_string(), error);
-        build(filter).map_err(at)
+        let place = Path::Index(&key, index).to_string();
+        build(&place, filter, limits).map_err(|error| ServerError::cannot_build(place, error))
     });
-    built.filter_map(Result::transpose).collect()
+    built.collect()
 }
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
-fn build(filter: &crate::Filter) -> Result<Option<Arc<dyn Filter>>, Source> {
+fn build(place: &str, filter: &crate::Filter, limits: &KeptLimits) -> Result<Arc<dyn Filter>, Source> {
+    // Where it stands, and all that is said about it.
+    let identity = |name: Option<&str>| format!("{} {filter:?}", name.unwrap_or(place));
     match filter {
-        crate::Filter::RequestId(settings) => Ok(Some(Arc::new(request_id(settings)?))),
-        crate::Filter::Headers(settings) => Ok(Some(Arc::new(edit_headers(settings)?))),
-        crate::Filter::RateLimit(_) => Ok(None),
+        crate::Filter::RequestId(settings) => Ok(Arc::new(request_id(settings)?)),
+        crate::Filter::Headers(settings) => Ok(Arc::new(edit_headers(settings)?)),
+        crate::Filter::RateLimit(settings) => {
+            limits.take_over(identity(settings.name.as_deref()), || limit::rate_limit(place, settings))
+        }
+        crate::Filter::ConcurrencyLimit(settings) => {
+            limits.take_over(identity(None), || limit::concurrency_limit(settings))
+        }
+        crate::Filter::BandwidthLimit(settings) => {
+            limits.take_over(identity(None), || limit::bandwidth_limit(settings))
+        }
+        crate::Filter::ConnectionLimit(settings) => {
+            limits.take_over(identity(None), || limit::connection_limit(settings))
+        }
     }
 }
 

@@ -5,24 +5,30 @@ use std::sync::Arc;
 
 use proxy_core::{Cidr, Forwarding, Limits, Proxy, ProxyBuilder, Timeouts};
 
+use super::kept_limits::KeptLimits;
 use super::upstream::{Upstreams, set};
 use super::{ServerError, filter, route};
 use crate::Http;
 use crate::path::Path;
 
-pub(super) fn proxy(path: &Path<'_>, http: &Http, upstreams: &Upstreams) -> Result<Proxy, ServerError> {
+pub(super) fn proxy(
+    path: &Path<'_>,
+    http: &Http,
+    upstreams: &Upstreams,
+    kept: &KeptLimits,
+) -> Result<Proxy, ServerError> {
     let proxy = Proxy::builder()
         .limits(limits(&http.limits))
         .timeouts(timeouts(&http.timeouts))
         .forwarding(forwarding(path, http)?)
         .half_close(http.half_close.unwrap_or(false));
-    let filters = filter::filters(path, &http.filters)?.into_iter();
+    let filters = filter::filters(path, &http.filters, kept)?.into_iter();
     let proxy = filters.fold(proxy, ProxyBuilder::shared_filter);
     let proxy = with_upstreams(proxy, http, upstreams);
     let routes = Path::Key(path, "routes");
     let mut numbered = http.routes.iter().enumerate();
     let proxy = numbered.try_fold(proxy, |proxy, (index, config)| {
-        route::route(&Path::Index(&routes, index), config).map(|route| proxy.route(route))
+        route::route(&Path::Index(&routes, index), config, kept).map(|route| proxy.route(route))
     })?;
     let at = |error| ServerError::cannot_build(path.to_string(), error);
     proxy.build().map_err(at)

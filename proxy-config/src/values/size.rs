@@ -11,6 +11,19 @@ pub(crate) fn size(cursor: Cursor<'_>) -> Option<u64> {
     if cursor.is_number() { cursor.integer(0..=u64::MAX) } else { cursor.parsed(WHAT, parse) }
 }
 
+/// A size each second, such as `"1MiB/s"`.
+pub(crate) fn bytes_per_second(cursor: Cursor<'_>) -> Option<u64> {
+    const WHAT: &str = r#"a size per second such as "1MiB/s""#;
+    cursor.parsed(WHAT, |text| {
+        let size = text.strip_suffix("/s").and_then(|size| parse(size).ok());
+        match size {
+            Some(0) => Err("must be more than zero".to_owned()),
+            Some(size) => Ok(size),
+            None => Err(format!("expected {WHAT}, found {}", quote(text))),
+        }
+    })
+}
+
 /// A size that is held in memory: at least one byte, at most 4 GiB.
 pub(crate) fn memory_size(cursor: Cursor<'_>) -> Option<usize> {
     match u32::try_from(size(cursor)?) {

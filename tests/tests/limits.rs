@@ -1,0 +1,349 @@
+//! Limits through real sockets: wrk against a server, and servers that count together in a real Redis.
+//! Skipped where the programs are missing, unless `PROXY_REQUIRE_PEERS` is set.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::get;
+use proxy_config::{Config, Server};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpSocket;
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+/// Whether the programs are there; `false` skips the test.
+fn have(programs: &[&str]) -> bool {
+    let exists = |program: &&&str| {
+        let found = Command::new(program).arg("-v").stdout(Stdio::null()).stderr(Stdio::null()).status();
+        found.is_ok()
+    };
+    let missing: Vec<_> = programs.iter().filter(|program| !exists(program)).collect();
+    let required = std::env::var_os("PROXY_REQUIRE_PEERS").is_some();
+    assert!(missing.is_empty() || !required, "not installed: {missing:?}");
+    if !missing.is_empty() {
+        eprintln!("skipped: {missing:?} not installed");
+    }
+    missing.is_empty()
+}
+
+/// One after the other: each measures a rate, on a machine of few cores.
+static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
+fn alone() -> std::sync::MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// A redis-server of our own; killed when it is dropped.
+struct Redis {
+    process: Child,
+    address: SocketAddr,
+    folder: PathBuf,
+}
+
+impl Redis {
+    /// On a port that the system gave out a moment ago.
+    fn start() -> Self {
+        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        Redis::start_at(free.expect("a free port"))
+    }
+
+    fn start_at(address: SocketAddr) -> Self {
+        let folder = std::env::temp_dir().join(format!("proxy-redis-{}-{}", std::process::id(), address.port()));
+        std::fs::create_dir_all(&folder).expect("a folder of its own");
+        let process = Command::new("redis-server")
+            .args(["--bind", "127.0.0.1", "--port", &address.port().to_string(), "--dir"])
+            .arg(&folder)
+            .args(["--save", "", "--appendonly", "no"])
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("redis-server starts");
+        let redis = Redis { process, address, folder };
+        redis.wait_until_it_answers();
+        redis
+    }
+
+    fn wait_until_it_answers(&self) {
+        let started = Instant::now();
+        while !self.answers() {
+            assert!(started.elapsed() < Duration::from_secs(20), "redis-server does not answer");
+            std::thread::yield_now();
+        }
+    }
+
+    fn answers(&self) -> bool {
+        let mut reply = [0; 7];
+        let Ok(mut stream) = TcpStream::connect(self.address) else { return false };
+        let asked = stream.write_all(b"PING\r\n").and_then(|()| stream.read_exact(&mut reply));
+        asked.is_ok() && reply == *b"+PONG\r\n"
+    }
+
+    /// As `kill -9` does.
+    fn kill(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.kill();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// A server on two workers, before an origin in the same process.
+struct Running {
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Running {
+    /// With these filters.
+    fn start(filters: &str) -> Self {
+        let filters = filters.to_owned();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (tell, told) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+            runtime.expect("a runtime").block_on(async {
+                let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+                let origin = listener.local_addr().expect("a bound socket has an address");
+                let app = Router::new().route("/", get(async || "ok"));
+                tokio::spawn(axum::serve(listener, app).into_future());
+                let server = Server::bind(&config(&filters, origin)).expect("the configuration can be served");
+                tell.send(server.addresses()[0].1).expect("the test waits for it");
+                server.run(async { drop(stopped.await) }).await;
+            });
+        });
+        Running { address: told.recv().expect("the server is bound"), stop, thread }
+    }
+
+    fn stop(self) {
+        drop(self.stop);
+        self.thread.join().expect("the server ends without a panic");
+    }
+}
+
+fn config(filters: &str, origin: SocketAddr) -> Config {
+    let text = format!(
+        r#"{{ "listeners": {{ "web": {{ "listen": ["127.0.0.1:0"], "http": {{ "filters": [{filters}], "upstream": "api" }} }} }},
+             "upstreams": {{ "api": {{ "backends": ["{origin}"] }} }} }}"#
+    );
+    text.parse().unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+fn token_bucket(more: &str) -> String {
+    format!(
+        r#"{{ "rate_limit": {{ "algorithm": "token_bucket", "key": "client_ip", "rate": "100/s", "burst": 200{more} }} }}"#
+    )
+}
+
+fn wrk(address: SocketAddr, seconds: u32) -> Child {
+    let mut command = Command::new("wrk");
+    command.args(["-t1", "-c8", &format!("-d{seconds}s"), "--latency", &format!("http://{address}/")]);
+    command.stdout(Stdio::piped()).spawn().expect("wrk runs")
+}
+
+/// What wrk saw.
+#[derive(Debug)]
+struct Load {
+    total: f64,
+    refused: f64,
+    seconds: f64,
+    p99: Duration,
+}
+
+impl Load {
+    fn of(wrk: Child) -> Self {
+        let output = wrk.wait_with_output().expect("wrk ends by itself");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(!text.contains("Socket errors"), "{text}");
+        let line = |what: &str| text.lines().find(|line| line.contains(what)).unwrap_or("").trim().to_owned();
+        let number = |text: &str| text.trim().parse::<f64>().unwrap_or(0.0);
+        let requests = line("requests in");
+        let (total, rest) = requests.split_once(" requests in ").unwrap_or_else(|| panic!("{text}"));
+        let refused = line("Non-2xx").rsplit(':').next().map_or(0.0, number);
+        let seconds = number(rest.split('s').next().unwrap_or(""));
+        let p99 = line("99%");
+        let p99 = p99.trim_start_matches("99%").trim();
+        Load { total: number(total), refused, seconds, p99: duration(p99) }
+    }
+
+    fn passed(&self) -> f64 {
+        self.total - self.refused
+    }
+
+    /// What a bucket of 100/s and 200 lets pass in that time, give or take `tolerance`.
+    #[track_caller]
+    fn check(passed: f64, seconds: f64, tolerance: f64) {
+        let expected = 200.0 + 100.0 * seconds;
+        println!("{passed} passed in {seconds} s, expected {expected}");
+        assert!((passed / expected - 1.0).abs() <= tolerance, "{passed} passed in {seconds} s, expected {expected}");
+    }
+}
+
+/// `1.23ms`, `45.00us`, `1.10s`.
+fn duration(text: &str) -> Duration {
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+    let number: f64 = text.trim_end_matches(unit).parse().unwrap_or(f64::MAX);
+    match unit {
+        "us" => Duration::from_secs_f64(number / 1e6),
+        "ms" => Duration::from_secs_f64(number / 1e3),
+        _ => Duration::from_secs_f64(number),
+    }
+}
+
+/// The status of one request from this address.
+async fn request_from(source: Ipv4Addr, to: SocketAddr) -> std::io::Result<u16> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((source, 0).into())?;
+    let mut stream = socket.connect(to).await?;
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status line"))
+}
+
+/// The statuses of so many requests from another client, one after the other.
+fn another_client(last: u8, count: usize, to: SocketAddr) -> Vec<u16> {
+    Runtime::new().expect("a runtime").block_on(async {
+        let mut statuses = Vec::new();
+        for _ in 0..count {
+            statuses.push(request_from(Ipv4Addr::new(127, 0, 0, last), to).await.expect("the server answers"));
+        }
+        statuses
+    })
+}
+
+#[test]
+fn a_client_gets_its_rate_and_another_is_not_affected() {
+    if !have(&["wrk"]) {
+        return;
+    }
+    let _alone = alone();
+    let server = Running::start(&token_bucket(""));
+    let load = wrk(server.address, 10);
+    // Under the load, and within what this client may: none of these may be refused.
+    assert_eq!(another_client(2, 200, server.address), [200; 200]);
+    let load = Load::of(load);
+    assert!(load.refused > 0.0, "{load:?}");
+    Load::check(load.passed(), load.seconds, 0.02);
+    assert_eq!(another_client(2, 100, server.address), [200; 100]);
+    server.stop();
+}
+
+/// Two servers on one Redis under load for so long: what passed both together, and the loads.
+fn two_servers(redis: &str, seconds: u32) -> (f64, Load, Load) {
+    let filters = token_bucket(&format!(r#", "name": "both", "redis": {redis}"#));
+    let (one, two) = (Running::start(&filters), Running::start(&filters));
+    let loads = [wrk(one.address, seconds), wrk(two.address, seconds)];
+    let [first, second] = loads.map(Load::of);
+    one.stop();
+    two.stop();
+    (first.passed() + second.passed(), first, second)
+}
+
+#[test]
+fn two_servers_on_one_redis_pass_one_rate() {
+    if !have(&["wrk", "redis-server"]) {
+        return;
+    }
+    let _alone = alone();
+    let redis = Redis::start();
+    // The deadline is not what is tried here, and the machine may be busy.
+    let exact = format!(r#"{{ "url": "redis://{}", "deadline": "5s", "on_failure": "closed" }}"#, redis.address);
+    let (passed, first, second) = two_servers(&exact, 10);
+    assert!(first.passed() > 0.0 && second.passed() > 0.0, "{first:?} {second:?}");
+    Load::check(passed, first.seconds.max(second.seconds), 0.03);
+}
+
+#[test]
+fn two_servers_that_tell_redis_now_and_then_pass_nearly_one_rate() {
+    if !have(&["wrk", "redis-server"]) {
+        return;
+    }
+    let _alone = alone();
+    let redis = Redis::start();
+    let settings = format!(r#"{{ "url": "redis://{}", "deadline": "5s", "approximate": "50ms" }}"#, redis.address);
+    let (passed, first, second) = two_servers(&settings, 10);
+    // Both bursts at first, of which one is paid back; and at the end what the last interval let pass.
+    Load::check(passed, first.seconds.max(second.seconds), 0.05);
+}
+
+/// Redis is killed while requests come in, and started again: `policy` decides in between.
+fn killed_under_load(policy: &str) -> (Load, Load, Load) {
+    let mut redis = Redis::start();
+    let settings =
+        format!(r#", "name": "kill", "redis": {{ "url": "redis://{}", "on_failure": "{policy}" }}"#, redis.address);
+    let server = Running::start(&token_bucket(&settings));
+    let before = Load::of(wrk(server.address, 1));
+    let during = wrk(server.address, 3);
+    // The kill must fall into the load: so many more connections have been served by then.
+    another_client(2, 50, server.address);
+    redis.kill();
+    let during = Load::of(during);
+    let again = Redis::start_at(redis.address);
+    // By itself, within the longest pause between two tries.
+    let started = Instant::now();
+    while again.keys() == 0 {
+        another_client(3, 1, server.address);
+        assert!(started.elapsed() < Duration::from_secs(20), "Redis is back and not used");
+    }
+    let after = Load::of(wrk(server.address, 2));
+    server.stop();
+    (before, during, after)
+}
+
+impl Redis {
+    fn keys(&self) -> u32 {
+        let mut stream = TcpStream::connect(self.address).expect("Redis listens");
+        stream.write_all(b"DBSIZE\r\n").expect("Redis reads");
+        let mut reply = [0; 32];
+        let count = stream.read(&mut reply).expect("Redis answers");
+        let text = String::from_utf8_lossy(&reply[..count]).into_owned();
+        text.trim().trim_start_matches(':').parse().expect("a number")
+    }
+}
+
+#[test]
+fn without_redis_each_policy_does_what_it_says() {
+    if !have(&["wrk", "redis-server"]) {
+        return;
+    }
+    let _alone = alone();
+    for policy in ["open", "closed", "local"] {
+        let (before, during, after) = killed_under_load(policy);
+        println!("{policy}: before {before:?}, Redis killed {during:?}, and back {after:?}");
+        assert!(before.refused > 0.0 && after.refused > 0.0, "{policy}: {before:?} {after:?}");
+        // 300 before the kill, at most; and what the policy lets pass in the seconds after it.
+        match policy {
+            "open" => assert!(during.passed() > 2000.0, "{during:?}"),
+            "closed" => assert!(during.passed() < 700.0, "{during:?}"),
+            _ => assert!(during.passed() > 300.0 && during.passed() < 1300.0, "{during:?}"),
+        }
+        // After the first three failures nobody waits: the deadline bounds the others.
+        assert!(during.p99 < Duration::from_millis(200), "{policy}: {during:?}");
+    }
+}
+
+#[test]
+fn who_needs_redis_does_not_start_without_it() {
+    let nobody = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
+    let bind = |policy: &str| {
+        let redis = format!(r#", "redis": {{ "url": "redis://{nobody}", "on_failure": "{policy}" }}"#);
+        let config = config(&token_bucket(&redis), nobody);
+        let runtime = Runtime::new().expect("a runtime");
+        runtime.block_on(async { Server::bind(&config).map(drop).map_err(|error| error.to_string()) })
+    };
+    let refused = format!("listeners.web.http.filters[0]: Redis at {nobody} does not answer");
+    assert_eq!(bind("closed"), Err(refused));
+    assert_eq!(bind("open"), Ok(()));
+    assert_eq!(bind("local"), Ok(()));
+}
