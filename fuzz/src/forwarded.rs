@@ -88,13 +88,14 @@ fn is_handled(name: &[u8]) -> bool {
     NAMES.contains(&name)
 }
 
-/// What cannot be nominated away, as [`proxy_core::Forwarding`] documents it.
+/// What cannot be nominated away, as [`proxy_core::Forwarding`] documents it, and what goes without that.
 fn is_protected(name: &[u8]) -> bool {
-    const NAMES: [&str; 23] = [
+    const NAMES: [&str; 27] = [
         "authentication-info",
         "authorization",
         "cache-control",
         "close",
+        "connection",
         "cookie",
         "date",
         "expect",
@@ -106,7 +107,10 @@ fn is_protected(name: &[u8]) -> bool {
         "referer",
         "set-cookie",
         "strict-transport-security",
+        "te",
         "trailer",
+        "transfer-encoding",
+        "upgrade",
         "user-agent",
         "vary",
         "via",

@@ -123,7 +123,7 @@ fn note(parsed: &Parsed) {
             head.fields.len().min(8),
             head.length.map(|length| length.min(1)),
             (head.chunked, head.keep_alive),
-            head.start.0.len().min(8),
+            (head.start.0.len().min(8), head.start.0.bytes().next()),
             head.start.1.first(),
         )),
         Parsed::Incomplete => {}
