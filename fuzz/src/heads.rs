@@ -2,12 +2,19 @@
 
 use proxy_core::fuzzing::{self, Head, Parsed};
 
-use crate::{peer, strict};
+use crate::strict::{self, Framing, Part, Request};
+use crate::{feedback, forwarded, peer};
 
-/// A request head: one meaning however it arrives, the same as httparse's, and hyper frames it alike.
+/// A request head: one meaning however it arrives, the same as httparse's and the strict reference's,
+/// and hyper frames it alike. What the strict reference takes is refused for a reason of its own only.
 pub(crate) fn request(bytes: &[u8]) -> Result<(), String> {
     let parsed = check_parser(bytes, fuzzing::request_head)?;
-    let Parsed::Complete(head) = parsed else { return Ok(()) };
+    note(&parsed);
+    let head = match parsed {
+        Parsed::Complete(head) => head,
+        Parsed::Incomplete => return Ok(()),
+        Parsed::Refused(reason) => return check_refused_request(bytes, reason),
+    };
     let used = &bytes[..head.consumed];
     let mut fields = [httparse::EMPTY_HEADER; 128];
     let mut theirs = httparse::Request::new(&mut fields);
@@ -17,14 +24,71 @@ pub(crate) fn request(bytes: &[u8]) -> Result<(), String> {
     let start = (theirs.method.unwrap_or_default().to_owned(), theirs.path.unwrap_or_default().as_bytes().to_vec());
     check_equal(&head, &start, theirs.headers)?;
     check_lines(used)?;
-    strict::check_framing(used, &head)?;
-    peer::check_framing(used, &head)
+    check_framing(&head, &strict::request_head(used))?;
+    check_written(&head)?;
+    check_hyper(used, &head)
 }
 
-/// A response head: one meaning however it arrives, the same as httparse's.
+/// What the strict reference does not look at.
+fn check_refused_request(bytes: &[u8], reason: &str) -> Result<(), String> {
+    const OWN: [&str; 8] = [
+        "bad_target",
+        "expectation",
+        "head_too_large",
+        "host_malformed",
+        "host_mismatch",
+        "length_malformed",
+        "target_too_long",
+        "too_many_headers",
+    ];
+    let Ok(Some(((request, _), _))) = strict::request_head(bytes) else { return Ok(()) };
+    // A method that is too long has no reason of its own; long heads have limits of all kinds.
+    match OWN.contains(&reason) || request.method.len() > 64 || bytes.len() > 1024 {
+        true => Ok(()),
+        false => Err(format!("refused with {reason}, but the strict reference reads {request:?}")),
+    }
+}
+
+/// The origin gets the client's method and target.
+fn check_written(head: &Head) -> Result<(), String> {
+    let (method, target) = (head.start.0.as_bytes(), &head.start.1);
+    let line = [method, b" ", &forwarded::origin_form(target, method), b" HTTP/1.1\r\n"].concat();
+    match head.written.starts_with(&line) {
+        true => Ok(()),
+        false => Err(format!("{} is written as {}", line.escape_ascii(), head.written.escape_ascii())),
+    }
+}
+
+/// Behind an accepted head comes its body and another request: hyper must find both, or refuse.
+fn check_hyper(bytes: &[u8], head: &Head) -> Result<(), String> {
+    let length = usize::try_from(head.length.unwrap_or(0)).unwrap_or(usize::MAX);
+    if length > 4096 || head.start.0 == "CONNECT" {
+        return Ok(());
+    }
+    let (body, coded) = match head.chunked {
+        true => (b"abc".to_vec(), b"3\r\nabc\r\n0\r\n\r\n".to_vec()),
+        false => (vec![b'A'; length], vec![b'A'; length]),
+    };
+    let sentinel = Request {
+        method: b"GET".to_vec(),
+        target: b"/sentinel".to_vec(),
+        fields: vec![(b"host".to_vec(), b"s".to_vec())],
+        body: Some(Vec::new()),
+    };
+    let fields = strict::lower_case(&head.fields);
+    let first = Request { method: head.start.0.clone().into(), target: head.start.1.clone(), fields, body: Some(body) };
+    peer::check(&[bytes, &coded, b"GET /sentinel HTTP/1.1\r\nHost: s\r\n\r\n"].concat(), &[first, sentinel])
+}
+
+/// A response head: one meaning however it arrives, the same as httparse's and the strict reference's.
 pub(crate) fn response(bytes: &[u8]) -> Result<(), String> {
     let parsed = check_parser(bytes, fuzzing::response_head)?;
-    let Parsed::Complete(head) = parsed else { return Ok(()) };
+    note(&parsed);
+    let head = match parsed {
+        Parsed::Complete(head) => head,
+        Parsed::Incomplete => return Ok(()),
+        Parsed::Refused(reason) => return check_refused_response(bytes, reason),
+    };
     let used = &bytes[..head.consumed];
     let mut fields = [httparse::EMPTY_HEADER; 128];
     let mut theirs = httparse::Response::new(&mut fields);
@@ -33,7 +97,38 @@ pub(crate) fn response(bytes: &[u8]) -> Result<(), String> {
     }
     let start = (theirs.code.unwrap_or_default().to_string(), Vec::new());
     check_equal(&head, &start, theirs.headers)?;
-    check_lines(used)
+    check_lines(used)?;
+    check_framing(&head, &strict::response_head(used))
+}
+
+/// Only for a size or a length beyond a limit: a hundred fields have at least four hundred bytes.
+fn check_refused_response(bytes: &[u8], reason: &str) -> Result<(), String> {
+    match strict::response_head(bytes) {
+        Ok(Some((read, _))) if bytes.len() <= 400 && !is_long(read.1) => {
+            Err(format!("refused with {reason}, but the strict reference reads {read:?}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Lengths have 63 bits.
+fn is_long(framing: Framing) -> bool {
+    matches!(framing, Framing::Counted(length) if length > i64::MAX as u64)
+}
+
+/// What tells parsed heads from one another.
+fn note(parsed: &Parsed) {
+    match parsed {
+        Parsed::Complete(head) => feedback::note((
+            head.fields.len().min(8),
+            head.length.map(|length| length.min(1)),
+            (head.chunked, head.keep_alive),
+            (head.start.0.len().min(8), head.start.0.bytes().next()),
+            head.start.1.first(),
+        )),
+        Parsed::Incomplete => {}
+        Parsed::Refused(reason) => feedback::note(reason),
+    }
 }
 
 /// The same result wherever the input is cut, and what is written again parses to the same.
@@ -80,6 +175,18 @@ fn check_lines(bytes: &[u8]) -> Result<(), String> {
     }
 }
 
+/// The strict reference reads an accepted head as well, to its end, and frames its body alike.
+fn check_framing<T: std::fmt::Debug>(head: &Head, parsed: &Part<'_, (T, Framing)>) -> Result<(), String> {
+    let same = match parsed {
+        Ok(Some(((_, Framing::Chunked), []))) => head.chunked,
+        Ok(Some(((_, Framing::Counted(length)), []))) => !head.chunked && head.length == Some(*length),
+        // None in a request, and until the connection ends in a response.
+        Ok(Some(((_, Framing::Undeclared), []))) => !head.chunked && matches!(head.length, None | Some(0)),
+        _ => false,
+    };
+    if same { Ok(()) } else { Err(format!("the strict reference reads {parsed:?}, we {head:?}")) }
+}
+
 /// A chunked body: the same however it arrives, and what a naive decoder makes of it.
 pub(crate) fn chunked(bytes: &[u8]) -> Result<(), String> {
     let whole = fuzzing::chunked(&[bytes]);
@@ -89,37 +196,17 @@ pub(crate) fn chunked(bytes: &[u8]) -> Result<(), String> {
             return Err(format!("in steps of {step} it is another body"));
         }
     }
-    let Some((data, behind)) = whole else { return Ok(()) };
-    match naive(bytes) {
-        Some((theirs, rest)) if theirs == data && rest.len() == behind => Ok(()),
-        other => Err(format!("the naive decoder reads {other:?}, we {data:?} and {behind} behind")),
+    feedback::note((whole.as_ref().map(|(data, behind)| (data.len().min(9), *behind > 0)), bytes.len().min(20)));
+    match (strict::chunks(bytes), whole) {
+        (Ok(Some((theirs, rest))), Some((ours, behind))) if theirs == ours && rest.len() == behind => Ok(()),
+        (Ok(Some(_)), None) if is_beyond_limits(bytes) => Ok(()),
+        (Err(_) | Ok(None), None) => Ok(()),
+        (theirs, ours) => Err(format!("the naive decoder reads {theirs:?}, we {ours:?}")),
     }
 }
 
-/// RFC 9112 §7.1, line by line.
-fn naive(mut bytes: &[u8]) -> Option<(Vec<u8>, &[u8])> {
-    let mut data = Vec::new();
-    loop {
-        let (line, rest) = split_line(bytes)?;
-        let digits = line.split(|byte| *byte == b';').next()?;
-        let size = usize::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
-        if size == 0 {
-            bytes = rest;
-            break;
-        }
-        data.extend_from_slice(rest.get(..size)?);
-        bytes = rest.get(size..)?.strip_prefix(b"\r\n")?;
-    }
-    loop {
-        let (line, rest) = split_line(bytes)?;
-        bytes = rest;
-        if line.is_empty() {
-            return Some((data, bytes));
-        }
-    }
-}
-
-fn split_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let end = bytes.windows(2).position(|window| window == b"\r\n")?;
-    Some((&bytes[..end], &bytes[end + 2..]))
+/// Sizes of many digits, long extensions and large trailer sections are refused.
+fn is_beyond_limits(bytes: &[u8]) -> bool {
+    let many_digits = bytes.windows(16).any(|window| window.iter().all(u8::is_ascii_hexdigit));
+    many_digits || bytes.len() > 4096 || bytes.split(|byte| *byte == b'\n').count() > 32
 }

@@ -1,7 +1,9 @@
-//! Inputs out of seeds.
+//! Inputs out of seeds and grammars.
+
+use crate::generate::Generate;
 
 /// What protocols stumble over.
-const PIECES: [&[u8]; 40] = [
+const PIECES: [&[u8]; 44] = [
     b"\r\n",
     b"\n",
     b"\r",
@@ -42,18 +44,29 @@ const PIECES: [&[u8]; 40] = [
     b"*",
     b"\r\n folded",
     b"99999999999999999999",
+    b"1000000000000000",
+    b"X_Forwarded_For: 9\r\n",
+    b"Connection: x-a\r\nX-A: 1\r\n",
+    b"Cookie: a=b\r\n",
 ];
 
-/// Mutates and splices seeds, repeatably.
+/// Inputs kept because they made a target behave as nothing did before.
+const MAX_KEPT: usize = 4096;
+
+/// Mutates and splices seeds and what a grammar makes, repeatably.
 pub(crate) struct Mutator {
     seeds: Vec<Vec<u8>>,
+    /// The seeds that were tried as they are.
+    tried: usize,
+    kept: usize,
+    generate: Generate,
     state: u64,
 }
 
 impl Mutator {
-    pub(crate) fn new(seeds: Vec<Vec<u8>>, seed: u64) -> Self {
+    pub(crate) fn new(seeds: Vec<Vec<u8>>, generate: Generate, seed: u64) -> Self {
         assert!(!seeds.is_empty(), "a target has at least one seed");
-        Mutator { seeds, state: seed }
+        Mutator { seeds, tried: 0, kept: 0, generate, state: seed }
     }
 
     /// SplitMix64 (Steele, Lea, Flood 2014).
@@ -65,20 +78,41 @@ impl Mutator {
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         (self.random() % bound.max(1) as u64) as usize
     }
 
+    pub(crate) fn pick(&mut self, choices: &[&'static str]) -> &'static str {
+        choices[self.below(choices.len())]
+    }
+
+    /// First every seed as it is. Then one in three is grown from the grammar, and some of these stay
+    /// as they are; the others are changed seeds.
     pub(crate) fn next(&mut self) -> Vec<u8> {
-        let mut bytes = self.seed();
-        for _ in 0..=self.below(6) {
+        if let Some(seed) = self.seeds.get(self.tried) {
+            self.tried += 1;
+            return seed.clone();
+        }
+        let grown = self.below(3) == 0;
+        let mut bytes = if grown { (self.generate)(self) } else { self.seed() };
+        let changes = if grown { self.below(3) } else { 1 + self.below(6) };
+        for _ in 0..changes {
             self.change(&mut bytes);
         }
         bytes.truncate(64 * 1024);
         bytes
     }
 
-    fn seed(&mut self) -> Vec<u8> {
+    /// Makes this input a seed.
+    pub(crate) fn keep(&mut self, input: Vec<u8>) {
+        if self.kept < MAX_KEPT && input.len() <= 4096 && self.tried == self.seeds.len() {
+            self.kept += 1;
+            self.tried += 1;
+            self.seeds.push(input);
+        }
+    }
+
+    pub(crate) fn seed(&mut self) -> Vec<u8> {
         let index = self.below(self.seeds.len());
         self.seeds[index].clone()
     }
@@ -86,7 +120,7 @@ impl Mutator {
     fn change(&mut self, bytes: &mut Vec<u8>) {
         let at = self.below(bytes.len() + 1);
         let end = (at + 1 + self.below(8)).min(bytes.len());
-        match self.below(8) {
+        match self.below(9) {
             0 if at < bytes.len() => bytes[at] ^= 1 << self.below(8),
             1 if at < bytes.len() => bytes[at] = self.random() as u8,
             2 if at < end => drop(bytes.drain(at..end)),
@@ -100,6 +134,11 @@ impl Mutator {
                 bytes.splice(at.., other[from..].iter().copied());
             }
             5 => bytes.truncate(at),
+            // Rarely: what is large passes few first checks, and takes its time.
+            6 if at < end && self.below(16) == 0 => {
+                let copies = bytes[at..end].repeat(1 << self.below(14));
+                bytes.splice(at..at, copies);
+            }
             _ => {
                 let piece = PIECES[self.below(PIECES.len())];
                 bytes.splice(at..at, piece.iter().copied());

@@ -5,41 +5,70 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Bytes, Incoming};
+use hyper::http::request::Parts;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Request as HyperRequest, Response};
 use hyper_util::rt::TokioIo;
-use proxy_core::fuzzing::Head;
 use tokio::io::AsyncWriteExt;
 
-/// A request as hyper's server saw it: method, path and the length of its body, where that was whole.
-pub(crate) type Seen = (String, String, Option<usize>);
+use crate::strict::{Fields, Request};
+use crate::{connection, forwarded};
 
-/// Behind an accepted head comes its body and another request: hyper must find both, or refuse.
-pub(crate) fn check_framing(bytes: &[u8], head: &Head) -> Result<(), String> {
-    let length = head.length.unwrap_or(0);
-    if length > 4096 || head.start.0 == "CONNECT" {
-        return Ok(());
-    }
-    let body = if head.chunked { b"3\r\nabc\r\n0\r\n\r\n".to_vec() } else { vec![b'A'; length as usize] };
-    let sentinel: &[u8] = b"GET /sentinel HTTP/1.1\r\nHost: s\r\n\r\n";
-    let seen = requests(&[bytes, &body, sentinel].concat());
-    let expected = if head.chunked { 3 } else { length as usize };
-    match &seen[..] {
-        // hyper has its own mind about some methods and targets.
-        [] => Ok(()),
-        [(method, _, length), rest @ ..] if *method == head.start.0 && *length == Some(expected) => match rest {
-            [(_, path, _)] if path == "/sentinel" => Ok(()),
-            [] => Ok(()),
-            _ => Err(format!("hyper sees {seen:?} behind {head:?}")),
-        },
-        _ => Err(format!("hyper sees {seen:?}, we {head:?}")),
+/// hyper's server finds these requests in these bytes, each of them as it is, in order, and no other.
+/// It may stop early: it has its own mind about some methods, targets and fields.
+pub(crate) fn check(bytes: &[u8], expected: &[Request]) -> Result<(), String> {
+    let seen = connection::runtime().block_on(serve(bytes));
+    match seen.len() <= expected.len() {
+        true => compare(&seen, expected),
+        false => Err(format!("hyper sees {seen:?}, we {expected:?}")),
     }
 }
 
-/// The requests that hyper's server finds in these bytes.
-pub(crate) fn requests(bytes: &[u8]) -> Vec<Seen> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    runtime.expect("a runtime without a driver").block_on(serve(bytes))
+/// The same where hyper may go on behind what we refuse.
+pub(crate) fn check_first(bytes: &[u8], expected: &[Request]) -> Result<(), String> {
+    compare(&connection::runtime().block_on(serve(bytes)), expected)
+}
+
+fn compare(seen: &[Seen], expected: &[Request]) -> Result<(), String> {
+    match seen.iter().zip(expected).find(|(seen, expected)| !seen.is(expected)) {
+        None => Ok(()),
+        Some((seen, expected)) => Err(format!("hyper sees {seen:?}, we {expected:?}")),
+    }
+}
+
+/// A request as hyper's server saw it.
+#[derive(Debug)]
+struct Seen {
+    method: String,
+    /// Path and query.
+    target: String,
+    fields: Fields,
+    /// `None` where it was not whole.
+    body: Option<Bytes>,
+}
+
+impl Seen {
+    fn new(parts: &Parts, body: Option<Bytes>) -> Self {
+        let target = parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
+        let fields = parts.headers.iter().map(|(name, value)| (name.as_str().into(), value.as_bytes().to_vec()));
+        Seen { method: parts.method.to_string(), target, fields: sorted(fields.collect()), body }
+    }
+
+    fn is(&self, request: &Request) -> bool {
+        let target = forwarded::origin_form(&request.target, &request.method);
+        // `http::Uri` cannot say the target of `OPTIONS http://h`.
+        let same_target = target == b"*" || target == self.target.as_bytes();
+        self.method.as_bytes() == request.method
+            && same_target
+            && self.fields == sorted(request.fields.clone())
+            && self.body.as_deref() == request.body.as_deref()
+    }
+}
+
+/// By name, with the fields of one name in their order.
+fn sorted(mut fields: Fields) -> Fields {
+    fields.sort_by(|one, other| one.0.cmp(&other.0));
+    fields
 }
 
 async fn serve(bytes: &[u8]) -> Vec<Seen> {
@@ -48,12 +77,12 @@ async fn serve(bytes: &[u8]) -> Vec<Seen> {
     client.write_all(bytes).await.expect("there is room for all of it");
     client.shutdown().await.expect("an in-memory stream shuts down");
     let record = Arc::clone(&seen);
-    let service = service_fn(move |request: Request<Incoming>| {
+    let service = service_fn(move |request: HyperRequest<Incoming>| {
         let record = Arc::clone(&record);
         async move {
-            let start = (request.method().to_string(), request.uri().path().to_owned());
-            let body = request.into_body().collect().await.ok().map(|body| body.to_bytes().len());
-            record.lock().unwrap_or_else(PoisonError::into_inner).push((start.0, start.1, body));
+            let (parts, body) = request.into_parts();
+            let body = body.collect().await.ok().map(http_body_util::Collected::to_bytes);
+            record.lock().unwrap_or_else(PoisonError::into_inner).push(Seen::new(&parts, body));
             Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
         }
     });

@@ -1,14 +1,42 @@
-//! The strict reference: requests out of a stream, read line by line and without a shortcut.
+//! The strict reference: heads and bodies out of a stream, read line by line and without a shortcut.
 
-use proxy_core::fuzzing::Head;
+use std::fmt;
+
+/// Names in lower case, and values.
+pub(crate) type Fields = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// A request that was found.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Request {
     pub(crate) method: Vec<u8>,
     pub(crate) target: Vec<u8>,
+    pub(crate) fields: Fields,
     /// The body without its framing; `None` where it is malformed or not all there.
     pub(crate) body: Option<Vec<u8>>,
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let start = [&self.method[..], b" ", &self.target].concat();
+        write_message(f, &start, &self.fields, self.body.as_deref())
+    }
+}
+
+/// A message on one line, for reports.
+pub(crate) fn write_message(
+    f: &mut fmt::Formatter<'_>,
+    start: &[u8],
+    fields: &Fields,
+    body: Option<&[u8]>,
+) -> fmt::Result {
+    write!(f, "{}", start.escape_ascii())?;
+    for (name, value) in fields {
+        write!(f, " | {}: {}", name.escape_ascii(), value.escape_ascii())?;
+    }
+    match body {
+        Some(body) => write!(f, " | {} bytes: {}", body.len(), body.escape_ascii()),
+        None => write!(f, " | not whole"),
+    }
 }
 
 /// How a stream of requests ends.
@@ -19,22 +47,23 @@ pub(crate) enum End {
     Malformed(&'static str),
 }
 
+/// How a head says where its body ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Framing {
+pub(crate) enum Framing {
+    Undeclared,
     Counted(u64),
     Chunked,
 }
 
 /// A part of a stream: what it is and what lies behind it; `Ok(None)` where it is not all there.
-type Part<'a, T> = Result<Option<(T, &'a [u8])>, &'static str>;
+pub(crate) type Part<'a, T> = Result<Option<(T, &'a [u8])>, &'static str>;
 
 /// The requests in these bytes up to the first that is malformed or not all there, that one included
 /// if its head is whole.
 pub(crate) fn requests(mut bytes: &[u8]) -> (Vec<Request>, End) {
     let mut found = Vec::new();
     loop {
-        bytes = bytes.strip_prefix(b"\r\n").unwrap_or(bytes);
-        let (mut request, framing, rest) = match head(bytes) {
+        let (mut request, framing, rest) = match request_head(bytes) {
             Ok(Some(((request, framing), rest))) => (request, framing, rest),
             Ok(None) => return (found, End::Open),
             Err(reason) => return (found, End::Malformed(reason)),
@@ -52,106 +81,97 @@ pub(crate) fn requests(mut bytes: &[u8]) -> (Vec<Request>, End) {
     }
 }
 
-/// An accepted head is one here as well, and frames its body alike.
-pub(crate) fn check_framing(bytes: &[u8], head: &Head) -> Result<(), String> {
-    let parsed = self::head(bytes.strip_prefix(b"\r\n").unwrap_or(bytes));
-    let ours = if head.chunked { Framing::Chunked } else { Framing::Counted(head.length.unwrap_or(0)) };
-    match parsed {
-        Ok(Some(((_, framing), []))) if framing == ours => Ok(()),
-        other => Err(format!("the strict reference reads {other:?}, we {head:?}")),
+/// A request without its body, behind at most one empty line.
+pub(crate) fn request_head(bytes: &[u8]) -> Part<'_, (Request, Framing)> {
+    let Some((lines, rest)) = lines(bytes.strip_prefix(b"\r\n").unwrap_or(bytes)) else { return Ok(None) };
+    let words: Vec<_> = lines[0].split(|byte| *byte == b' ').collect();
+    let [method, target, version] = words[..] else { return Err("not three words") };
+    if !is_token(method) || target.is_empty() || !target.iter().all(u8::is_ascii_graphic) {
+        return Err("a malformed request line");
     }
-}
-
-/// Whether everything an origin got is well formed and a part of what the client sent, in order.
-pub(crate) fn check_origin(client: &[u8], received: &[Vec<u8>]) -> Result<(), String> {
-    let (sent, _) = requests(client);
-    let mut left = &sent[..];
-    for bytes in received {
-        let (found, end) = requests(bytes);
-        if let End::Malformed(reason) = end {
-            return Err(format!("{reason} in what the origin got: {}", bytes.escape_ascii()));
-        }
-        for request in found {
-            let Some(at) = left.iter().position(|sent| covers(sent, &request)) else {
-                return Err(format!("the origin got {request:?}, the client sent {sent:?}"));
-            };
-            left = &left[at + 1..];
-        }
+    let is_http11 = is_http11(version)?;
+    let fields = fields(&lines[1..])?;
+    let hosts = values(&fields, b"host").count();
+    if hosts > 1 || (is_http11 && hosts == 0) {
+        return Err("not one host");
     }
-    Ok(())
+    let framing = framing(&fields, is_http11)?;
+    let request = Request { method: method.to_vec(), target: target.to_vec(), fields, body: None };
+    Ok(Some(((request, framing), rest)))
 }
 
-/// Whether the origin's request is this one of the client's. It may have been broken off.
-fn covers(sent: &Request, got: &Request) -> bool {
-    let same_target = origin_form(&sent.target, &sent.method) == got.target;
-    sent.method == got.method && same_target && (got.body.is_none() || sent.body == got.body)
-}
-
-/// RFC 9112 §3.2.1 and §3.2.4, for `scheme://authority` in front.
-fn origin_form(target: &[u8], method: &[u8]) -> Vec<u8> {
-    let Some(colon) = target.windows(3).position(|window| window == b"://").filter(|_| target[0] != b'/') else {
-        return target.to_vec();
+/// The status and framing of a response.
+pub(crate) fn response_head(bytes: &[u8]) -> Part<'_, (Vec<u8>, Framing)> {
+    let Some((lines, rest)) = lines(bytes) else { return Ok(None) };
+    let words: Vec<_> = lines[0].splitn(3, |byte| *byte == b' ').collect();
+    let (version, status, reason) = match words[..] {
+        [version, status] => (version, status, &b""[..]),
+        [version, status, reason] => (version, status, reason),
+        _ => return Err("not two words"),
     };
-    let rest = &target[colon + 3..];
-    let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
-    match &rest[end..] {
-        b"" if method == b"OPTIONS" => b"*".to_vec(),
-        form @ (b"" | [b'?', ..]) => [b"/", form].concat(),
-        form => form.to_vec(),
+    match status {
+        [b'1'..=b'5', rest @ ..] if rest.len() == 2 && rest.iter().all(u8::is_ascii_digit) && is_text(reason) => {}
+        _ => return Err("a malformed status line"),
     }
+    let is_http11 = is_http11(version)?;
+    let framing = framing(&fields(&lines[1..])?, is_http11)?;
+    Ok(Some(((status.to_vec(), framing), rest)))
 }
 
-fn head(bytes: &[u8]) -> Part<'_, (Request, Framing)> {
-    let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(None) };
+/// The lines of a head, of which there is at least one, and what lies behind it.
+fn lines(bytes: &[u8]) -> Option<(Vec<&[u8]>, &[u8])> {
+    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
     let mut lines = Vec::new();
     let mut rest = &bytes[..end + 2];
     while let Some((line, behind)) = split_line(rest) {
         lines.push(line);
         rest = behind;
     }
-    let (start, fields) = lines.split_first().ok_or("no line")?;
-    let words: Vec<_> = start.split(|byte| *byte == b' ').collect();
-    let [method, target, version] = words[..] else { return Err("not three words") };
-    let visible = |byte: &u8| byte.is_ascii_graphic();
-    if !is_token(method) || target.is_empty() || !target.iter().all(visible) {
-        return Err("a malformed request line");
-    }
-    let http11 = match version {
-        b"HTTP/1.1" => true,
-        b"HTTP/1.0" => false,
-        _ => return Err("another version"),
-    };
-    let fields = fields.iter().map(|line| field(line)).collect::<Result<Vec<_>, _>>()?;
-    let framing = framing(&fields, http11)?;
-    let request = Request { method: method.to_vec(), target: target.to_vec(), body: None };
-    Ok(Some(((request, framing), &bytes[end + 4..])))
+    Some((lines, &bytes[end + 4..]))
 }
 
-fn field(line: &[u8]) -> Result<(Vec<u8>, &[u8]), &'static str> {
+fn is_http11(version: &[u8]) -> Result<bool, &'static str> {
+    match version {
+        b"HTTP/1.1" => Ok(true),
+        b"HTTP/1.0" => Ok(false),
+        _ => Err("another version"),
+    }
+}
+
+fn fields(lines: &[&[u8]]) -> Result<Fields, &'static str> {
+    lines.iter().map(|line| field(line)).collect()
+}
+
+fn field(line: &[u8]) -> Result<(Vec<u8>, Vec<u8>), &'static str> {
     let colon = line.iter().position(|byte| *byte == b':').ok_or("a line without a colon")?;
     let (name, value) = (&line[..colon], &line[colon + 1..]);
-    let legal = |byte: &u8| *byte == b'\t' || !byte.is_ascii_control();
-    match is_token(name) && value.iter().all(legal) {
-        true => Ok((name.to_ascii_lowercase(), trim(value))),
+    match is_token(name) && is_text(value) {
+        true => Ok((name.to_ascii_lowercase(), trim(value).to_vec())),
         false => Err("a malformed field"),
     }
 }
 
-/// RFC 9112 §3.2 and §6, refusing what it lets a recipient mend.
-fn framing(fields: &[(Vec<u8>, &[u8])], http11: bool) -> Result<Framing, &'static str> {
-    let all = |wanted: &[u8]| fields.iter().filter(|(name, _)| name == wanted).map(|(_, value)| *value).collect();
-    let (hosts, lengths, codings): (Vec<_>, Vec<_>, Vec<&[u8]>) =
-        (all(b"host"), all(b"content-length"), all(b"transfer-encoding"));
-    if hosts.len() > 1 || (http11 && hosts.is_empty()) {
-        return Err("not one host");
-    }
+/// The same fields with their names in lower case.
+pub(crate) fn lower_case(fields: &[(Vec<u8>, Vec<u8>)]) -> Fields {
+    fields.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone())).collect()
+}
+
+/// The values of all fields of this name.
+pub(crate) fn values<'a>(fields: &'a Fields, name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+    fields.iter().filter(move |(candidate, _)| candidate == name).map(|(_, value)| &**value)
+}
+
+/// RFC 9112 §6, refusing what it lets a recipient mend.
+fn framing(fields: &Fields, is_http11: bool) -> Result<Framing, &'static str> {
+    let lengths: Vec<_> = values(fields, b"content-length").collect();
+    let codings: Vec<_> = values(fields, b"transfer-encoding").collect();
     match (&lengths[..], &codings[..]) {
-        ([], []) => Ok(Framing::Counted(0)),
+        ([], []) => Ok(Framing::Undeclared),
         ([length], []) if !length.is_empty() && length.iter().all(u8::is_ascii_digit) => {
             let length = std::str::from_utf8(length).ok().and_then(|digits| digits.parse().ok());
             length.map(Framing::Counted).ok_or("a length beyond 64 bits")
         }
-        ([], [coding]) if http11 && coding.eq_ignore_ascii_case(b"chunked") => Ok(Framing::Chunked),
+        ([], [coding]) if is_http11 && coding.eq_ignore_ascii_case(b"chunked") => Ok(Framing::Chunked),
         _ => Err("ambiguous framing"),
     }
 }
@@ -159,24 +179,23 @@ fn framing(fields: &[(Vec<u8>, &[u8])], http11: bool) -> Result<Framing, &'stati
 fn body(bytes: &[u8], framing: Framing) -> Part<'_, Vec<u8>> {
     match framing {
         Framing::Chunked => chunks(bytes),
-        Framing::Counted(length) => {
-            let length = usize::try_from(length).unwrap_or(usize::MAX);
-            Ok(bytes.split_at_checked(length).map(|(body, rest)| (body.to_vec(), rest)))
-        }
+        Framing::Counted(length) => Ok(counted(bytes, length)),
+        Framing::Undeclared => Ok(Some((Vec::new(), bytes))),
     }
 }
 
-fn chunks(mut bytes: &[u8]) -> Part<'_, Vec<u8>> {
+/// So many bytes, and what lies behind them; `None` where they are not all there.
+pub(crate) fn counted(bytes: &[u8], length: u64) -> Option<(Vec<u8>, &[u8])> {
+    let (body, rest) = bytes.split_at_checked(usize::try_from(length).ok()?)?;
+    Some((body.to_vec(), rest))
+}
+
+/// The data of all chunks, and what lies behind the last one and its trailers.
+pub(crate) fn chunks(mut bytes: &[u8]) -> Part<'_, Vec<u8>> {
     let mut data = Vec::new();
     loop {
         let Some((line, rest)) = split_line(bytes) else { return Ok(None) };
-        let digits = line.split(|byte| *byte == b';').next().unwrap_or_default();
-        let legal = |byte: &u8| *byte == b'\t' || !byte.is_ascii_control();
-        if digits.is_empty() || !digits.iter().all(u8::is_ascii_hexdigit) || !line.iter().all(legal) {
-            return Err("a malformed chunk");
-        }
-        let digits = std::str::from_utf8(digits).map_err(|_| "digits are ASCII")?;
-        let size = usize::from_str_radix(digits, 16).map_err(|_| "a chunk beyond 64 bits")?;
+        let size = chunk_size(line)?;
         if size == 0 {
             return trailers(rest).map(|rest| rest.map(|rest| (data, rest)));
         }
@@ -188,6 +207,16 @@ fn chunks(mut bytes: &[u8]) -> Part<'_, Vec<u8>> {
         data.extend_from_slice(chunk);
         bytes = rest;
     }
+}
+
+/// The size before the extensions.
+fn chunk_size(line: &[u8]) -> Result<usize, &'static str> {
+    let digits = line.split(|byte| *byte == b';').next().unwrap_or_default();
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_hexdigit) || !is_text(line) {
+        return Err("a malformed chunk");
+    }
+    let digits = std::str::from_utf8(digits).map_err(|_| "digits are ASCII")?;
+    usize::from_str_radix(digits, 16).map_err(|_| "a chunk beyond 64 bits")
 }
 
 /// What lies behind the trailer section and its empty line.
@@ -213,7 +242,13 @@ fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(legal)
 }
 
-fn trim(mut bytes: &[u8]) -> &[u8] {
+/// RFC 9110 §5.5, where a tab is no control character.
+fn is_text(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| *byte == b'\t' || !byte.is_ascii_control())
+}
+
+/// Without the spaces and tabs around it.
+pub(crate) fn trim(mut bytes: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
         bytes = rest;
     }

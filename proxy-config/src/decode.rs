@@ -60,6 +60,14 @@ impl<'a> Cursor<'a> {
         matches!(self.node.value, Value::Number(_))
     }
 
+    pub(crate) fn is_list(self) -> bool {
+        matches!(self.node.value, Value::Array(_))
+    }
+
+    pub(crate) fn is_false(self) -> bool {
+        matches!(self.node.value, Value::Bool(false))
+    }
+
     /// A string; `what` says which sort of string to write.
     pub(crate) fn string(self, what: &str) -> Option<&'a str> {
         match &self.node.value {

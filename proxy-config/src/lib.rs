@@ -31,11 +31,13 @@ mod values;
 
 pub use error::{ConfigError, ConfigErrors, ErrorKind, Position};
 pub use schema::backend::Backend;
+pub use schema::breaker::{CircuitBreaker, SlowStart};
 pub use schema::config::{Config, Shutdown};
+pub use schema::discovery::Discovery;
 pub use schema::filter::{Filter, RequestId};
 pub use schema::forward::Forward;
 pub use schema::header_edits::{HeaderEdits, Headers};
-pub use schema::health::{HealthCheck, OutlierDetection, Probe, StatusRange};
+pub use schema::health::{HealthCheck, HttpProbe, Latency, OutlierDetection, Probe, Start, StatusRange, SuccessRate};
 pub use schema::http::{Forwarded, Http, HttpTimeouts, Limits};
 pub use schema::listener::{Listener, ListenerKind, ProxyProtocol};
 pub use schema::load_limits::{
@@ -48,9 +50,10 @@ pub use schema::rate_limit::{
 };
 pub use schema::relay::{Tcp, Udp};
 pub use schema::route::{Route, Target};
-pub use schema::selector::{HashKey, Selector};
+pub use schema::selector::{Hash, HashKey, Selector};
+pub use schema::sticky::{Secret, Sticky};
 pub use schema::tls::{Certificate, Tls};
-pub use schema::upstream::{Pool, Retry, Timeouts, Upstream};
+pub use schema::upstream::{Pool, Retry, Subset, Timeouts, Upstream};
 pub use server::{KeptLimits, Server, ServerError};
 pub use unsupported::Unsupported;
 pub use values::{Address, Cidr, Rate};

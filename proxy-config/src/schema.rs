@@ -1,7 +1,9 @@
 //! The schema, one file per part. A type stands with its decoder.
 
 pub(crate) mod backend;
+pub(crate) mod breaker;
 pub(crate) mod config;
+pub(crate) mod discovery;
 pub(crate) mod filter;
 pub(crate) mod forward;
 pub(crate) mod header_edits;
@@ -15,6 +17,7 @@ pub(crate) mod rate_limit;
 pub(crate) mod relay;
 pub(crate) mod route;
 pub(crate) mod selector;
+pub(crate) mod sticky;
 pub(crate) mod tls;
 pub(crate) mod upstream;
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use proxy_core::{Listener as _, Proxy, TcpListener, serve};
+use proxy_core::{BackendSet, Listener as _, Proxy, TcpListener, serve};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -17,17 +17,22 @@ use crate::unsupported::Unsupported;
 use crate::{Config, Http, Listener, ListenerKind};
 
 mod bind;
+mod eligibility;
 mod error;
 mod filter;
+mod health;
 mod http;
 mod kept_limits;
 mod limit;
 mod route;
+mod selector;
+mod sticky;
 mod upstream;
 
 pub use error::ServerError;
 pub use kept_limits::KeptLimits;
 
+use health::Task;
 use upstream::{Upstreams, upstreams};
 
 /// What `shutdown.drain` is when absent.
@@ -37,7 +42,7 @@ const DRAIN: Duration = Duration::from_secs(30);
 ///
 /// Listeners share upstreams by name: one pool, one set of backends, one turn of the selector each.
 /// What this build cannot do ([`Config::unsupported`]) is logged as a warning and left out: a listener
-/// that needs it is not opened, a backup backend gets nothing, `round_robin` stands in for a selector.
+/// that needs it is not opened, a filter is skipped.
 ///
 /// ```no_run
 /// use proxy_config::{Config, Server};
@@ -54,6 +59,9 @@ const DRAIN: Duration = Duration::from_secs(30);
 /// ```
 pub struct Server {
     listeners: Vec<Open>,
+    backends: Vec<(String, BackendSet)>,
+    /// What runs beside the upstreams.
+    tasks: Vec<Task>,
     drain: Duration,
 }
 
@@ -87,7 +95,7 @@ impl Server {
     /// Outside a tokio runtime.
     pub fn bind_with(config: &Config, limits: &KeptLimits) -> Result<Self, ServerError> {
         config.unsupported().iter().for_each(warn);
-        let upstreams = upstreams(config);
+        let (upstreams, tasks) = upstreams(config)?;
         let workers = config.worker_count();
         let open = config.listeners.iter().filter_map(|(name, listener)| {
             let http = supported(listener)?;
@@ -97,7 +105,8 @@ impl Server {
         if listeners.is_empty() {
             return Err(ServerError::nothing_to_serve());
         }
-        Ok(Self { listeners, drain: config.shutdown.drain.unwrap_or(DRAIN) })
+        let backends = upstreams.iter().map(|(name, built)| (name.clone(), built.backends.clone())).collect();
+        Ok(Self { listeners, backends, tasks, drain: config.shutdown.drain.unwrap_or(DRAIN) })
     }
 
     /// The name of each listener and the address it is reached at, in order of names; where the
@@ -112,6 +121,12 @@ impl Server {
         addresses
     }
 
+    /// The backends of each upstream, in order of names: to look at their health, to drain them, to change
+    /// them while the server runs.
+    pub fn backends(&self) -> &[(String, BackendSet)] {
+        &self.backends
+    }
+
     /// Serves until `shutdown` is ready, and then until what runs has finished, for at most
     /// `shutdown.drain`.
     ///
@@ -120,6 +135,9 @@ impl Server {
     /// the runtime does.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let (running, _) = watch::channel(());
+        // Health checks and the like end with the server, not before: what drains is retried too.
+        let mut beside = JoinSet::new();
+        self.tasks.into_iter().for_each(|task| drop(beside.spawn(task)));
         let mut loops = JoinSet::new();
         for Open { proxy, sockets, .. } in self.listeners {
             for socket in sockets {
@@ -172,8 +190,8 @@ fn warn(part: &Unsupported) {
     let (path, position) = (part.path(), part.position());
     let instead = match path {
         _ if path.starts_with("listeners") && !path.contains(".http.") => "the listener is skipped",
-        _ if path.ends_with(".backup") => "the backend is skipped",
-        _ if path.contains(".selector") => "round_robin stands in for it",
+        _ if path.contains(".health_check.") => "backends are not checked",
+        _ if path.contains(".discovery.") => "only the backends that are written down are used",
         _ => "skipped",
     };
     tracing::warn!(%position, "{part}; {instead}");

@@ -16,24 +16,15 @@ const ABSENT: &[&str] = &[
     "listeners.*.tcp",
     "listeners.*.udp",
     "listeners.*.forward",
-    "upstreams.*.backends.*.zone",
-    "upstreams.*.backends.*.backup",
-    "upstreams.*.health_check",
-    "upstreams.*.outlier_detection",
-    "upstreams.*.selector.consistent_hash",
-    "upstreams.*.selector.least_connections",
-    "upstreams.*.selector.maglev",
-    "upstreams.*.selector.peak_ewma",
-    "upstreams.*.selector.power_of_two",
-    "upstreams.*.selector.random",
-    "upstreams.*.selector.rendezvous",
-    "upstreams.*.selector.source_ip_hash",
+    "upstreams.*.discovery.srv",
+    "upstreams.*.health_check.grpc",
+    "upstreams.*.health_check.http2",
 ];
 
 /// A valid part of a configuration that this build cannot serve.
 ///
 /// `Display` prints `listeners.dns.udp: not in this build`; where a name makes the difference, it follows in
-/// brackets: `upstreams.api.selector: not in this build ("least_connections")`.
+/// brackets: `listeners.web.http.filters[0]: not in this build ("rate_limit")`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unsupported {
     path: String,

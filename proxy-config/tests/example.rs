@@ -29,14 +29,6 @@ fn lists_what_is_not_in_this_build() {
             "listeners.postgres.tcp: not in this build",
             "listeners.dns.udp: not in this build",
             "listeners.egress.forward: not in this build",
-            "upstreams.api.selector: not in this build (\"least_connections\")",
-            "upstreams.api.backends[1].zone: not in this build",
-            "upstreams.api.backends[2].backup: not in this build",
-            "upstreams.api.health_check: not in this build",
-            "upstreams.api.outlier_detection: not in this build",
-            "upstreams.canary.selector.consistent_hash: not in this build",
-            "upstreams.db.health_check: not in this build",
-            "upstreams.resolvers.selector: not in this build (\"source_ip_hash\")",
         ]
     );
 }

@@ -95,7 +95,7 @@ fn the_whole_file() {
     check(
         &top(r#""x": 2"#),
         &[
-            r#"x: unknown key; expected "$schema", "workers", "admin", "access_log", "shutdown", "listeners" or "upstreams""#,
+            r#"x: unknown key; expected "$schema", "workers", "local_zone", "admin", "access_log", "shutdown", "listeners" or "upstreams""#,
         ],
     );
     check(
@@ -287,6 +287,16 @@ fn http_settings() {
         &[
             "listeners.web.http.limits.max_connections: expected a whole number from 1 to 1000000000, found 0",
             r#"listeners.web.http.limits.max_conections_per_client: unknown key; did you mean "max_connections_per_client"?"#,
+        ],
+    );
+    check(
+        &http(
+            r#""limits": { "max_requests_per_connection": 0 }, "timeouts": { "min_body_rate": "fast", "tunnel_idle": 0 }"#,
+        ),
+        &[
+            "listeners.web.http.limits.max_requests_per_connection: expected a whole number from 1 to 18446744073709551615, found 0",
+            r#"listeners.web.http.timeouts.min_body_rate: expected a number of bytes, or a size such as "64KiB" or "1MiB", found "fast""#,
+            r#"listeners.web.http.timeouts.tunnel_idle: expected a duration such as "250ms", "5s", "1m" or "2h", found 0"#,
         ],
     );
     check(
@@ -672,6 +682,54 @@ fn upstream_selectors() {
         &pooled(r#""selector": { "round_robin": { "weight": 1 } }"#),
         &["upstreams.api.selector.round_robin.weight: unknown key"],
     );
+    check(
+        &pooled(r#""selector": { "maglev": { "key": "path", "balance_factor": 100 } }"#),
+        &["upstreams.api.selector.maglev.balance_factor: expected a whole number from 101 to 1000, found 100"],
+    );
+    check(
+        &pooled(r#""selector": { "peak_ewma": { "decay": "0s" } }"#),
+        &["upstreams.api.selector.peak_ewma.decay: must be longer than zero"],
+    );
+}
+
+#[test]
+fn upstream_stickiness_and_subsets() {
+    check(&pooled(r#""sticky": "cookie""#), &[r#"upstreams.api.sticky: "cookie" needs settings: {"cookie": …}"#]);
+    check(
+        &pooled(r#""sticky": { "cooky": {} }"#),
+        &[r#"upstreams.api.sticky.cooky: unknown sticky session "cooky"; did you mean "cookie"?"#],
+    );
+    check(
+        &pooled(r#""sticky": { "cookie": { "name": "a b", "secret": "short" } }"#),
+        &[
+            r#"upstreams.api.sticky.cookie.name: expected a cookie name, found "a b""#,
+            "upstreams.api.sticky.cookie.secret: is shorter than 16 characters",
+        ],
+    );
+    check(
+        &pooled(r#""sticky": { "cookie": { "name": "a" } }"#),
+        &["upstreams.api.sticky.cookie.secret: is missing; expected a text of 16 characters or more"],
+    );
+    check(
+        &pooled(r#""sticky": { "learn": { "cookie": "a", "capacity": 0 } }"#),
+        &["upstreams.api.sticky.learn.capacity: expected a whole number from 1 to 1000000000, found 0"],
+    );
+    check(
+        &pooled(r#""subset": { "size": 0, "proxy": "" }"#),
+        &[
+            "upstreams.api.subset.size: expected a whole number from 1 to 1000000000, found 0",
+            "upstreams.api.subset.proxy: must not be empty",
+        ],
+    );
+    check(
+        &backends(
+            r#"[{ "address": "127.0.0.1:1", "priority": 1, "backup": true }, { "address": "a:1", "priority": 256 }]"#,
+        ),
+        &[
+            "upstreams.api.backends[0].priority: a backup comes after all priorities, and has none",
+            "upstreams.api.backends[1].priority: expected a whole number from 0 to 255, found 256",
+        ],
+    );
 }
 
 #[test]
@@ -709,7 +767,7 @@ fn upstream_settings() {
     );
     check(
         &pooled(r#""health_check": { "interval": "2s" }"#),
-        &[r#"upstreams.api.health_check: needs one of "http" or "tcp""#],
+        &[r#"upstreams.api.health_check: needs one of "http", "tcp", "http2" or "grpc""#],
     );
     check(
         &pooled(r#""health_check": { "http": { "path": "healthz", "status": "299-200" }, "rise": 0 }"#),
@@ -722,6 +780,46 @@ fn upstream_settings() {
     check(
         &pooled(r#""outlier_detection": { "max_ejected_percent": 200 }"#),
         &["upstreams.api.outlier_detection.max_ejected_percent: expected a whole number from 0 to 100, found 200"],
+    );
+    check(
+        &pooled(
+            r#""health_check": { "http": { "path": "/", "headers": { "host": "a", "a b": "c" }, "status": [] }, "start": "dead" }"#,
+        ),
+        &[
+            "upstreams.api.health_check.http.headers.host: has a key of its own: host",
+            r#"upstreams.api.health_check.http.headers["a b"]: "a b" is not a legal field name"#,
+            "upstreams.api.health_check.http.status: is empty; expected an array of statuses",
+            r#"upstreams.api.health_check.start: unknown start state "dead"; expected "down" or "up""#,
+        ],
+    );
+    check(
+        &pooled(r#""outlier_detection": { "success_rate": true, "latency": { "factor": 1 } }"#),
+        &[
+            "upstreams.api.outlier_detection.success_rate: expected false or an object, found true",
+            "upstreams.api.outlier_detection.latency.factor: expected a whole number from 2 to 1000, found 1",
+        ],
+    );
+    check(
+        &pooled(r#""circuit_breaker": { "max_connections": 5, "failures": 0 }, "pool": { "max_open_per_backend": 6 }"#),
+        &[
+            "upstreams.api.circuit_breaker: max_connections and pool.max_open_per_backend are the same limit; give one of them",
+            "upstreams.api.circuit_breaker.failures: expected a whole number from 1 to 1000000, found 0",
+        ],
+    );
+    check(
+        &pooled(r#""slow_start": "0s", "panic_percent": 101"#),
+        &[
+            "upstreams.api.slow_start: must be longer than zero",
+            "upstreams.api.panic_percent: expected a whole number from 0 to 100, found 101",
+        ],
+    );
+    check(
+        &pooled(r#""discovery": { "dns": { "name": "127.0.0.1:80" }, "file": { "path": "" } }"#),
+        &[
+            r#"upstreams.api.discovery: has both "dns" and "file"; only one of them is allowed"#,
+            "upstreams.api.discovery.dns.name: is an address already; it belongs into backends",
+            "upstreams.api.discovery.file.path: must not be empty",
+        ],
     );
     check(
         &top(r#""workers": 1"#).replace(r#"{ "api": { "backends": ["127.0.0.1:1"] } }"#, "[]"),

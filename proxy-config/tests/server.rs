@@ -26,7 +26,15 @@ async fn answer(mut stream: TcpStream, name: &str) -> std::io::Result<()> {
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await?);
     }
-    let body = format!("{name}\n{}", String::from_utf8_lossy(&head).to_lowercase());
+    let told = String::from_utf8_lossy(&head).to_lowercase();
+    if told.contains("\r\nupgrade: ") {
+        stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n").await?;
+        return stream.read_u8().await.map(|_| ());
+    }
+    if told.contains("\r\ncontent-length: 4\r\n") {
+        stream.read_exact(&mut [0; 4]).await?;
+    }
+    let body = format!("{name}\n{told}");
     let fields = "Connection: close\r\nServer: origin";
     let answer = format!("HTTP/1.1 200 OK\r\n{fields}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
     stream.write_all(answer.as_bytes()).await
@@ -151,6 +159,92 @@ async fn listeners_share_upstreams_and_weights_hold() {
     server.stop().await;
 }
 
+/// Three origins behind upstreams that choose in every way there is.
+#[tokio::test]
+async fn every_selector_serves() {
+    let (a, b, c) = (origin("a").await, origin("b").await, origin("c").await);
+    let selectors = [
+        ("round_robin", r#""round_robin""#),
+        ("random", r#""random""#),
+        ("least", r#""least_connections""#),
+        ("two", r#""power_of_two""#),
+        ("ewma", r#"{ "peak_ewma": { "decay": "1s" } }"#),
+        ("source", r#""source_ip_hash""#),
+        ("ring", r#"{ "consistent_hash": { "key": { "header": "x-key" }, "balance_factor": 150 } }"#),
+        ("ketama", r#"{ "ketama": { "key": { "query": "q" } } }"#),
+        ("maglev", r#"{ "maglev": { "key": { "cookie": "session" } } }"#),
+        ("rendezvous", r#"{ "rendezvous": { "key": "path" } }"#),
+    ];
+    let routes =
+        selectors.map(|(name, _)| format!(r#"{{ "match": {{ "path_prefix": "/{name}/" }}, "upstream": "{name}" }}"#));
+    let upstreams = selectors.map(|(name, selector)| {
+        format!(r#""{name}": {{ "selector": {selector}, "backends": ["{a}", "{b}", "{c}"] }}"#)
+    });
+    let server = Running::start(&format!(
+        r#"{{ "listeners": {{ "web": {{ "listen": ["127.0.0.1:0"], "http": {{ "routes": [{}] }} }} }}, "upstreams": {{ {} }} }}"#,
+        routes.join(", "),
+        upstreams.join(", ")
+    ));
+    for (name, _) in selectors {
+        let key = "x-key: 1\r\nCookie: session=1\r\n";
+        let mut seen = BTreeSet::new();
+        for _ in 0..30 {
+            seen.insert(server.name("web", &format!("/{name}/?q=1"), key).await);
+        }
+        let hashes = ["source", "ring", "ketama", "maglev", "rendezvous"].contains(&name);
+        assert_eq!(seen.len(), if hashes { 1 } else { 3 }, "{name}: {seen:?}");
+    }
+    server.stop().await;
+}
+
+/// Nobody listens where the first two tiers are, and no health check says so.
+#[tokio::test]
+async fn tiers_and_zones_take_over_from_each_other() {
+    let (near, far, backup) = (origin("near").await, origin("far").await, origin("backup").await);
+    let upstream = |backends: &str| {
+        Running::start(&format!(
+            r#"{{ "local_zone": "here",
+                "listeners": {{ "web": {{ "listen": ["127.0.0.1:0"], "http": {{ "upstream": "a" }} }} }},
+                "upstreams": {{ "a": {{ "backends": [{backends}] }} }} }}"#
+        ))
+    };
+    let near = format!(r#"{{ "address": "{near}", "zone": "here" }}"#);
+    let far = format!(r#"{{ "address": "{far}", "zone": "there" }}"#);
+    let backup = format!(r#"{{ "address": "{backup}", "zone": "here", "backup": true }}"#);
+    let dead = r#"{ "address": "127.0.0.1:1", "zone": "here" }, { "address": "127.0.0.1:2", "priority": 1 }"#;
+    for (backends, expected) in [
+        (format!("{far}, {near}, {backup}"), "near"),
+        (format!("{far}, {backup}"), "far"),
+        (format!("{dead}, {far}, {backup}"), "far"),
+        (format!("{backup}, {dead}"), "backup"),
+    ] {
+        let server = upstream(&backends);
+        for _ in 0..3 {
+            assert_eq!(server.name("web", "/", "").await, expected, "{backends}");
+        }
+        server.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn clients_stick() {
+    let (a, b) = (origin("a").await, origin("b").await);
+    let server = Running::start(&format!(
+        r#"{{ "listeners": {{ "web": {{ "listen": ["127.0.0.1:0"], "http": {{ "upstream": "a" }} }} }},
+            "upstreams": {{ "a": {{ "backends": ["{a}", "{b}"],
+                "sticky": {{ "cookie": {{ "name": "lb", "secret": "0123456789abcdef", "max_age": "1h" }} }} }} }} }}"#
+    ));
+    let answer = server.get("web", "/", "").await;
+    let cookie = answer.lines().find_map(|line| line.strip_prefix("set-cookie: ")).expect("a cookie").to_owned();
+    assert!(cookie.ends_with("; Path=/; Max-Age=3600; HttpOnly; SameSite=Lax"), "{cookie}");
+    let pair = cookie.split(';').next().unwrap();
+    for _ in 0..4 {
+        let answer = server.get("web", "/", &format!("Cookie: {pair}\r\n")).await;
+        assert!(answer.contains("\r\n\r\na\n") && !answer.contains("set-cookie"), "{answer}");
+    }
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn filters_and_forwarding_fields_are_as_configured() {
     let a = origin("a").await;
@@ -184,11 +278,44 @@ async fn filters_and_forwarding_fields_are_as_configured() {
         assert!(edited.contains(line), "{line:?} in {edited}");
     }
     assert_eq!(edited.matches("x-trace: ").count(), 2, "to the origin and to the client: {edited}");
+    assert!(!plain.contains("x-forwarded-host:"), "{plain}");
     for part in ["x-b:", "via:", "x-forwarded-for:", "server:"] {
         assert!(!edited.contains(part), "{part:?} in {edited}");
     }
     let long = server.get("edited", &format!("/{}", "x".repeat(20)), "").await;
     assert!(long.starts_with("HTTP/1.1 414 "), "{long}");
+    server.stop().await;
+}
+
+/// Each knob does what its name says.
+#[tokio::test]
+async fn limits_and_deadlines_of_clients_are_as_configured() {
+    let a = origin("a").await;
+    let listener = |knobs: &str| format!(r#"{{ "listen": ["127.0.0.1:0"], "http": {{ "upstream": "a", {knobs} }} }}"#);
+    let server = Running::start(&format!(
+        r#"{{ "listeners": {{ "requests": {}, "body": {}, "rate": {}, "tunnel": {} }},
+              "upstreams": {{ "a": {{ "backends": ["{a}"] }} }} }}"#,
+        listener(r#""limits": { "max_requests_per_connection": 2 }"#),
+        listener(r#""limits": { "max_body_bytes": 3 }"#),
+        listener(r#""timeouts": { "body_idle": "20ms", "min_body_rate": "1KiB" }"#),
+        listener(r#""timeouts": { "tunnel_idle": "20ms" }"#),
+    ));
+    let post = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\n";
+    let get = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+    let upgrade = "GET / HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n";
+    let table = [
+        ("requests", get.repeat(3), "HTTP/1.1 200 OK", 2),
+        ("body", format!("{post}body"), "HTTP/1.1 413 Payload Too Large", 1),
+        ("rate", format!("{post}b"), "HTTP/1.1 408 Request Timeout", 1),
+        ("tunnel", upgrade.to_owned(), "HTTP/1.1 101 Switching Protocols", 1),
+    ];
+    for (listener, request, line, times) in table {
+        let mut stream = TcpStream::connect(server.address(listener)).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answers = String::new();
+        stream.read_to_string(&mut answers).await.unwrap();
+        assert_eq!(answers.matches(line).count(), times, "{listener}: {answers}");
+    }
     server.stop().await;
 }
 

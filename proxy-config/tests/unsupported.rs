@@ -56,9 +56,13 @@ fn everything_of_the_first_build_is_served() {
                         ],
                         "limits": {
                             "max_head_bytes": "32KiB", "max_headers": 100, "max_target_bytes": 8192,
-                            "max_body_bytes": "1GiB", "max_connections": 1000, "max_connections_per_client": 10
+                            "max_body_bytes": "1GiB", "max_connections": 1000, "max_connections_per_client": 10,
+                            "max_requests_per_connection": 1000, "max_drain_bytes": 0
                         },
-                        "timeouts": { "head": "10s", "keep_alive": "1m", "body_idle": "30s", "total": "1h" },
+                        "timeouts": {
+                            "head": "10s", "keep_alive": "1m", "body_idle": "30s", "min_body_rate": "1KiB",
+                            "tunnel_idle": "2h", "total": "1h"
+                        },
                         "forwarded": { "x_forwarded": true, "forwarded": false, "via": false },
                         "half_close": true
                     }
@@ -68,6 +72,23 @@ fn everything_of_the_first_build_is_served() {
                 "api": {
                     "selector": "round_robin",
                     "backends": ["127.0.0.1:1", { "address": "127.0.0.1:2", "weight": 0 }],
+                    "health_check": {
+                        "http": { "path": "/healthz", "method": "HEAD", "host": "a.internal", "headers": { "x-a": "1" },
+                                  "status": [200, "204-206"], "body": "ok" },
+                        "interval": "2s", "fast_interval": "500ms", "jitter_percent": 20, "timeout": "1s",
+                        "rise": 2, "fall": 3, "start": "down", "port": 8081
+                    },
+                    "outlier_detection": {
+                        "consecutive_failures": 5, "consecutive_gateway_failures": 0, "success_rate": false,
+                        "latency": { "factor": 5, "floor": "50ms", "min_requests": 100, "min_backends": 3 },
+                        "interval": "10s", "eject": "30s", "max_eject": "5m", "max_ejected_percent": 50
+                    },
+                    "circuit_breaker": {
+                        "max_requests": 100, "max_retries": 3, "failures": 5, "open": "5s", "max_open": "1m",
+                        "half_open_requests": 1, "successes": 3
+                    },
+                    "slow_start": { "window": "30s", "min_percent": 10, "aggression_percent": 100 },
+                    "panic_percent": 10,
                     "retry": { "attempts": 3, "budget_percent": 0 },
                     "timeouts": { "connect": "1s", "response": "30s", "idle": "250ms" },
                     "pool": {
@@ -75,6 +96,12 @@ fn everything_of_the_first_build_is_served() {
                         "pending_timeout": "1s", "idle_timeout": "1m", "max_age": "1h", "max_requests": 1000
                     }
                 },
+                "c": { "discovery": { "dns": { "name": "c.internal:80", "interval": "30s", "weight": 2 } },
+                       "health_check": { "tcp": {} }, "slow_start": "10s",
+                       "circuit_breaker": { "max_connections": 10, "max_pending": 10 } },
+                "d": { "discovery": { "file": { "path": "backends.json", "interval": "1s" } }, "backends": ["[::1]:1"],
+                       "outlier_detection": { "success_rate": { "deviations_percent": 190, "ceiling_percent": 95, "min_requests": 100,
+                                                                "min_backends": 5 } } },
                 "b": { "selector": { "round_robin": {} }, "backends": ["b.internal:80", "unix:/run/b.sock"] }
             }
         }"#,
@@ -83,19 +110,48 @@ fn everything_of_the_first_build_is_served() {
 }
 
 #[test]
-fn other_selectors_are_not() {
-    let upstream = |selector: &str| {
+fn checks_and_discovery_of_other_protocols_are_not() {
+    let upstream = |part: &str| {
         format!(
             r#"{{ "listeners": {{ "a": {{ "listen": ["[::]:80"], "http": {{ "upstream": "a" }} }} }},
-                "upstreams": {{ "a": {{ "backends": ["[::1]:1"], "selector": {selector} }} }} }}"#
+                "upstreams": {{ "a": {{ "backends": ["[::1]:1"], {part} }} }} }}"#
         )
     };
-    for name in ["least_connections", "peak_ewma", "power_of_two", "random", "source_ip_hash"] {
-        let expected = format!("upstreams.a.selector: not in this build ({name:?})");
-        check(&upstream(&format!("{name:?}")), &[&expected]);
+    for (part, path) in [
+        (r#""health_check": { "http2": { "path": "/" } }"#, "upstreams.a.health_check.http2"),
+        (r#""health_check": { "grpc": { "service": "x" } }"#, "upstreams.a.health_check.grpc"),
+        (r#""discovery": { "srv": { "name": "_http._tcp.a" } }"#, "upstreams.a.discovery.srv"),
+    ] {
+        check(&upstream(part), &[&format!("{path}: not in this build")]);
     }
-    for name in ["consistent_hash", "maglev", "rendezvous"] {
-        let expected = format!("upstreams.a.selector.{name}: not in this build");
-        check(&upstream(&format!(r#"{{ "{name}": {{ "key": {{ "header": "x" }} }} }}"#)), &[&expected]);
+}
+
+#[test]
+fn every_way_to_choose_is_served() {
+    let upstream = |settings: &str| {
+        format!(
+            r#"{{ "local_zone": "a",
+                "listeners": {{ "a": {{ "listen": ["[::]:80"], "http": {{ "upstream": "a" }} }} }},
+                "upstreams": {{ "a": {{ "backends": [
+                    {{ "address": "[::1]:1", "weight": 3, "zone": "a" }},
+                    {{ "address": "[::1]:2", "priority": 1 }},
+                    {{ "address": "[::1]:3", "backup": true }}
+                ], {settings} }} }} }}"#
+        )
+    };
+    for name in ["round_robin", "random", "least_connections", "power_of_two", "peak_ewma", "source_ip_hash"] {
+        check(&upstream(&format!(r#""selector": {name:?}"#)), &[]);
+        check(&upstream(&format!(r#""selector": {{ {name:?}: {{}} }}"#)), &[]);
     }
+    check(&upstream(r#""selector": { "peak_ewma": { "decay": "5s" } }"#), &[]);
+    for name in ["consistent_hash", "ketama", "maglev", "rendezvous"] {
+        for key in
+            [r#""client_ip""#, r#""path""#, r#"{ "header": "x" }"#, r#"{ "cookie": "x" }"#, r#"{ "query": "x" }"#]
+        {
+            check(&upstream(&format!(r#""selector": {{ {name:?}: {{ "key": {key}, "balance_factor": 125 }} }}"#)), &[]);
+        }
+    }
+    check(&upstream(r#""sticky": { "cookie": { "name": "lb", "secret": "0123456789abcdef", "max_age": "1h" } }"#), &[]);
+    check(&upstream(r#""sticky": { "learn": { "cookie": "JSESSIONID", "capacity": 1000 } }"#), &[]);
+    check(&upstream(r#""subset": { "size": 20, "proxy": "proxy-7" }"#), &[]);
 }

@@ -1,8 +1,6 @@
 //! The pool's hot path: checkout and release of a kept connection, alone and with a second thread.
 //!
-//! ```text
-//! cargo bench -p proxy-core --bench pool
-//! ```
+//! Run: `cargo bench -p proxy-core --bench pool`
 //!
 //! The stream costs next to nothing, so what is measured is the pool, two readings of the clock
 //! included (one at checkout, one when the exchange ends). Two threads measure the time of one pair
@@ -14,6 +12,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -61,8 +60,8 @@ fn connect(pool: &SharedPool, target: &Target) -> Lease {
 }
 
 fn exchange(pool: &SharedPool, target: &Target) {
-    if let Some(lease) = pool.checkout(black_box(target), proxy_core::Instant::now()) {
-        lease.release(proxy_core::Instant::now());
+    if let Some(lease) = pool.checkout(black_box(target), Instant::now()) {
+        lease.release(Instant::now());
     }
 }
 
@@ -73,14 +72,14 @@ fn beside(criterion: &mut Criterion, name: &str, [ours, theirs]: [&Target; 2]) {
         scope.spawn(|| {
             let lease = connect(&pool, theirs);
             both.wait();
-            lease.release(proxy_core::Instant::now());
+            lease.release(Instant::now());
             while !stop.load(Ordering::Relaxed) {
                 exchange(&pool, theirs);
             }
         });
         let lease = connect(&pool, ours);
         both.wait();
-        lease.release(proxy_core::Instant::now());
+        lease.release(Instant::now());
         criterion.bench_function(name, |bencher| bencher.iter(|| exchange(&pool, ours)));
         stop.store(true, Ordering::Relaxed);
     });
@@ -95,7 +94,7 @@ fn pool(criterion: &mut Criterion) {
     let target = |address: &str| Target::new(Backend::new(address.parse().expect("an address")));
     let (one, two) = (target("127.0.0.1:9001"), target("127.0.0.1:9002"));
     let pool = new_pool();
-    connect(&pool, &one).release(proxy_core::Instant::now());
+    connect(&pool, &one).release(Instant::now());
     criterion.bench_function("pool/clock", |bencher| bencher.iter(Instant::now));
     criterion.bench_function("pool/one_thread", |bencher| {
         bencher.iter(|| exchange(&pool, &one));
@@ -104,5 +103,12 @@ fn pool(criterion: &mut Criterion) {
     beside(criterion, "pool/two_threads_distinct_targets", [&one, &two]);
 }
 
-criterion_group!(benches, pool);
+criterion_group! {
+    name = benches;
+    config = Criterion::default()
+        .warm_up_time(Duration::from_millis(200))
+        .measurement_time(Duration::from_millis(1000))
+        .nresamples(10_000);
+    targets = pool
+}
 criterion_main!(benches);

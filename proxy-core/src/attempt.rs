@@ -5,42 +5,60 @@ use std::sync::Arc;
 
 use http::StatusCode;
 
-use crate::backend::InFlight;
 use crate::clock::Instant;
-use crate::{Attempt, AttemptResult, Backend, ErrorKind};
+use crate::{Attempt, AttemptResult, Backend, BreakerPermit, ErrorKind, Target};
 
 /// Learns how attempts end.
 pub(crate) trait AttemptSink: Send + Sync {
-    fn attempt_ended(&self, backend: &Backend, attempt: &Attempt);
+    fn attempt_ended(&self, backend: &Backend, attempt: &Attempt, permit: Option<BreakerPermit>);
 }
 
-/// An attempt that runs. Its end is reported exactly once, when it is dropped.
+/// An attempt. Its end is reported exactly once: when it is said to have ended, or else when it is
+/// dropped. It stays with its request, which shows its backend until the last hook has run.
 pub(crate) struct AttemptGuard {
     sink: Arc<dyn AttemptSink>,
-    backend: Backend,
-    _in_flight: InFlight,
+    target: Target,
     started: Instant,
     first_byte: Option<Instant>,
-    ended: Option<Instant>,
     result: AttemptResult,
+    ended: bool,
+    number: u32,
+    permit: Option<BreakerPermit>,
 }
 
 impl AttemptGuard {
-    pub(crate) fn begin(sink: Arc<dyn AttemptSink>, backend: &Backend, now: Instant) -> Self {
+    pub(crate) fn begin(sink: Arc<dyn AttemptSink>, backend: Backend, number: u32, now: Instant) -> Self {
+        backend.begin();
         AttemptGuard {
             sink,
-            _in_flight: backend.begin(),
-            backend: backend.clone(),
+            target: Target::new(backend),
             started: now,
             first_byte: None,
-            ended: None,
             result: AttemptResult::Abandoned,
+            ended: false,
+            number,
+            permit: None,
         }
+    }
+
+    /// A breaker let it through, and wants this back.
+    pub(crate) fn with_permit(mut self, permit: Option<BreakerPermit>) -> Self {
+        self.permit = permit;
+        self
+    }
+
+    /// What is connected to.
+    pub(crate) fn target(&self) -> &Target {
+        &self.target
+    }
+
+    pub(crate) fn backend(&self) -> &Backend {
+        self.target.backend()
     }
 
     pub(crate) fn first_byte(&mut self, now: Instant) {
         self.first_byte = Some(now);
-        self.backend.observe_latency(now - self.started);
+        self.backend().observe_latency(now - self.started);
     }
 
     /// The response is there. That is how it ended unless the engine says otherwise, which it does
@@ -49,28 +67,38 @@ impl AttemptGuard {
         self.result = AttemptResult::Response(status);
     }
 
-    /// It ends now, in this way.
-    pub(crate) fn end(mut self, result: AttemptResult, now: Instant) {
-        self.result = result;
-        self.ended = Some(now);
-    }
-
     pub(crate) fn fail(&mut self, kind: ErrorKind) {
         self.result = AttemptResult::Failed(kind);
+    }
+
+    /// It ends now, in this way.
+    pub(crate) fn end(&mut self, result: AttemptResult, now: Instant) {
+        self.result = result;
+        self.report(now);
+    }
+
+    fn report(&mut self, now: Instant) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        self.backend().end();
+        let first_byte = self.first_byte.map(|at| at - self.started);
+        let total = now.saturating_duration_since(self.started);
+        let attempt = Attempt { number: self.number, ..Attempt::new(self.result, first_byte, total) };
+        self.sink.attempt_ended(self.backend(), &attempt, self.permit);
     }
 }
 
 impl Drop for AttemptGuard {
     fn drop(&mut self) {
-        let first_byte = self.first_byte.map(|at| at - self.started);
-        let ended = self.ended.unwrap_or_else(Instant::now);
-        let attempt = Attempt::new(self.result, first_byte, ended.saturating_duration_since(self.started));
-        self.sink.attempt_ended(&self.backend, &attempt);
+        if !self.ended {
+            self.report(Instant::now());
+        }
     }
 }
 
 impl fmt::Debug for AttemptGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AttemptGuard").field("backend", &self.backend).finish_non_exhaustive()
+        f.debug_struct("AttemptGuard").field("backend", self.backend()).finish_non_exhaustive()
     }
 }

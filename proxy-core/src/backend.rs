@@ -1,38 +1,28 @@
 //! A place where requests can go, and the set of them.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::clock::Instant;
+
 mod address;
+mod candidates;
+mod eligibility;
+mod events;
 mod set;
+mod snapshot;
+mod status;
 
 pub use address::{Address, ParseAddressError};
-pub use set::{BackendSet, Candidates};
+pub use candidates::Candidates;
+pub use eligibility::{Eligibility, Usable};
+pub use events::{SetChanges, SetEvent, SetWatch};
+pub use set::{BackendSet, SetError};
+pub use status::{BackendState, HealthSource, Status, Verdict};
 
-/// Whether a backend gets requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum BackendState {
-    /// It does.
-    Healthy,
-    /// Checks or outcomes say it cannot answer.
-    Unhealthy,
-    /// It finishes what it has; only what sticks to it still goes there.
-    Draining,
-    /// An operator took it out.
-    Maintenance,
-}
-
-impl BackendState {
-    const ALL: [BackendState; 4] =
-        [BackendState::Healthy, BackendState::Unhealthy, BackendState::Draining, BackendState::Maintenance];
-
-    fn from_u8(value: u8) -> Self {
-        Self::ALL[usize::from(value) % Self::ALL.len()]
-    }
-}
+use status::Verdicts;
 
 /// A cheap handle to one backend. It owns what is counted about it, so the counts survive a refresh
 /// of the set.
@@ -45,7 +35,7 @@ impl BackendState {
 /// # Ok::<(), proxy_core::ParseAddressError>(())
 /// ```
 #[derive(Clone)]
-pub struct Backend(Arc<Inner>);
+pub struct Backend(Arc<Inner>, u32);
 
 struct Inner {
     /// Unique in this process, also among backends that share an address.
@@ -54,7 +44,11 @@ struct Inner {
     address: Address,
     labels: Vec<(Box<str>, Box<str>)>,
     weight: AtomicU32,
+    /// Of 256.
+    ramp: AtomicU32,
+    /// The state of `verdicts`, to be read without a lock.
     state: AtomicU8,
+    verdicts: Mutex<Verdicts>,
     in_flight: AtomicUsize,
     latency_nanos: AtomicU64,
 }
@@ -62,7 +56,7 @@ struct Inner {
 impl Backend {
     /// Starts a backend at this address. Its id is the address, its weight 1.
     pub fn builder(address: Address) -> BackendBuilder {
-        BackendBuilder { id: None, address, weight: 1, labels: Vec::new() }
+        BackendBuilder { id: None, address, weight: 1, labels: Vec::new(), start: None }
     }
 
     /// A backend at this address with weight 1.
@@ -87,7 +81,37 @@ impl Backend {
 
     /// Changes its weight from the next choice on.
     pub fn set_weight(&self, weight: u32) {
-        self.0.weight.store(weight, Ordering::Relaxed);
+        self.0.weight.store(weight.min(65_535), Ordering::Relaxed);
+    }
+
+    /// What its weight counts for now, as a multiple of 1/65,536: the weight itself, or less while the
+    /// backend warms up, or where this handle is a [scaled](Self::scaled) one. Only the relation between
+    /// shares means anything: selectors choose by it.
+    pub fn share(&self) -> u32 {
+        // At most 65,535 · 256 · 65,536 / 256, which is below 2^32.
+        let full = u64::from(self.weight() * self.0.ramp.load(Ordering::Relaxed));
+        let scaled = (full * u64::from(self.1)) >> 8;
+        scaled.max(u64::from(full > 0 && self.1 > 0)) as u32
+    }
+
+    /// A handle to the same backend whose share counts only in part, in 65,536ths, 65,536 at most; a
+    /// scaled handle is scaled further. For an [`Eligibility`]: the backend itself, and what other
+    /// clusters see of it, stay as they are.
+    #[must_use]
+    pub fn scaled(&self, of_65536: u32) -> Backend {
+        let scale = (u64::from(self.1) * u64::from(of_65536.min(65_536))) >> 16;
+        Backend(Arc::clone(&self.0), scale as u32)
+    }
+
+    /// Lets its weight count only in part from the next choice on, in 256ths, 256 at most: slow start,
+    /// or less traffic for a far zone.
+    pub fn set_ramp(&self, of_256: u32) {
+        self.0.ramp.store(of_256.min(256), Ordering::Relaxed);
+    }
+
+    /// Whether requests may go to it: it is healthy and has a weight.
+    pub fn is_usable(&self) -> bool {
+        self.state() == BackendState::Healthy && self.weight() > 0
     }
 
     /// A label: zone, priority, or whatever was given.
@@ -95,13 +119,36 @@ impl Backend {
         self.0.labels.iter().find(|(candidate, _)| &**candidate == name).map(|(_, value)| &**value)
     }
 
+    /// All its labels, as they were given.
+    pub fn labels(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.labels.iter().map(|(name, value)| (&**name, &**value))
+    }
+
     /// Whether it gets requests.
     pub fn state(&self) -> BackendState {
         BackendState::from_u8(self.0.state.load(Ordering::Relaxed))
     }
 
-    pub(crate) fn set_state(&self, state: BackendState) {
-        self.0.state.store(state as u8, Ordering::Relaxed);
+    /// Its state, since when, who says so and why. Takes a lock for a moment.
+    pub fn status(&self) -> Status {
+        self.verdicts().status().clone()
+    }
+
+    /// Takes a verdict in; returns the state before if it is another now.
+    fn judge(&self, verdict: Verdict, now: Instant) -> Option<BackendState> {
+        let mut verdicts = self.verdicts();
+        let before = verdicts.take(verdict, now);
+        self.0.state.store(verdicts.status().state() as u8, Ordering::Relaxed);
+        before
+    }
+
+    fn verdicts(&self) -> MutexGuard<'_, Verdicts> {
+        self.0.verdicts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it stands for the same server as another: id, address and labels are equal.
+    fn is_same(&self, other: &Backend) -> bool {
+        self.0.id == other.0.id && self.0.address == other.0.address && self.0.labels == other.0.labels
     }
 
     /// Attempts that were started and have not ended.
@@ -126,10 +173,13 @@ impl Backend {
         self.0.latency_nanos.store(new.max(1), Ordering::Relaxed);
     }
 
-    /// Counts an attempt until the guard is dropped.
-    pub(crate) fn begin(&self) -> InFlight {
+    /// Counts an attempt until its [`end`](Self::end): the business of its guard.
+    pub(crate) fn begin(&self) {
         self.0.in_flight.fetch_add(1, Ordering::Relaxed);
-        InFlight(self.clone())
+    }
+
+    pub(crate) fn end(&self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -165,6 +215,7 @@ pub struct BackendBuilder {
     address: Address,
     weight: u32,
     labels: Vec<(Box<str>, Box<str>)>,
+    start: Option<Verdict>,
 }
 
 impl BackendBuilder {
@@ -189,29 +240,35 @@ impl BackendBuilder {
         self
     }
 
+    /// The state it is in, for this reason, until [`HealthSource::Start`] takes it back: `Unhealthy` keeps
+    /// requests away from it until it has been checked.
+    #[must_use]
+    pub fn start(mut self, state: BackendState, reason: &str) -> Self {
+        self.start = Some(Verdict::new(HealthSource::Start, state, reason));
+        self
+    }
+
     /// The backend.
     pub fn build(self) -> Backend {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let id = self.id.unwrap_or_else(|| self.address.to_string().into());
-        Backend(Arc::new(Inner {
+        let now = Instant::now();
+        let inner = Inner {
             key: NEXT.fetch_add(1, Ordering::Relaxed),
             id,
             address: self.address,
             labels: self.labels,
             weight: AtomicU32::new(self.weight),
+            ramp: AtomicU32::new(256),
             state: AtomicU8::new(BackendState::Healthy as u8),
+            verdicts: Mutex::new(Verdicts::new(now)),
             in_flight: AtomicUsize::new(0),
             latency_nanos: AtomicU64::new(0),
-        }))
-    }
-}
-
-/// An attempt that is running.
-#[derive(Debug)]
-pub(crate) struct InFlight(Backend);
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        };
+        let backend = Backend(Arc::new(inner), 65_536);
+        if let Some(start) = self.start {
+            backend.judge(start, now);
+        }
+        backend
     }
 }

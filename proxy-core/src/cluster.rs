@@ -13,12 +13,13 @@ use crate::attempt::{AttemptGuard, AttemptSink};
 use crate::clock::Instant;
 use crate::guard::guarded;
 use crate::http1::client::{self, Failure, Rules};
-use crate::pool::{Connection, Lease, Pool, SharedPool, Target};
+use crate::pool::{Connection, Lease, Pool, SharedPool};
 use crate::{
-    Address, Attempt, Backend, BackendSet, Body, Context, Error, ErrorKind, Observer, Phase, Request, RequestHead,
-    Response, Result, SelectionContext, Selector, Upstream,
+    Address, Attempt, Backend, BackendSet, Body, Breaker, BreakerPermit, Context, Error, ErrorKind, Observer, Phase,
+    Request, RequestHead, Response, Result, SelectionContext, Selector, SetEvent, Upstream,
 };
 
+mod admission;
 mod budget;
 mod builder;
 mod quarantine;
@@ -27,6 +28,7 @@ mod retry;
 pub use builder::ClusterBuilder;
 pub use retry::RetryPolicy;
 
+use admission::Choice;
 use budget::RetryBudget;
 use quarantine::Quarantine;
 use retry::Retries;
@@ -55,7 +57,8 @@ impl Default for UpstreamTimeouts {
 /// Backends behind a selector and a pool.
 ///
 /// A failed attempt goes to another backend where that is safe: always when nothing was sent, and for
-/// idempotent methods (RFC 9110 §9.2.2) also when the connection broke before any answer.
+/// idempotent methods (RFC 9110 §9.2.2) also when the connection broke before any answer, or none came in
+/// time and another backend is left to ask.
 ///
 /// ```
 /// use proxy_core::{Cluster, selector_fn};
@@ -69,7 +72,7 @@ impl Default for UpstreamTimeouts {
 /// ```
 pub struct Cluster<S, P = SharedPool> {
     core: Arc<Core<S>>,
-    pool: P,
+    pool: Arc<P>,
 }
 
 /// What attempts report to.
@@ -77,6 +80,7 @@ struct Core<S> {
     selector: S,
     set: BackendSet,
     observer: Option<Arc<dyn Observer>>,
+    breaker: Option<Box<dyn Breaker>>,
     policy: RetryPolicy,
     budget: RetryBudget,
     quarantine: Quarantine,
@@ -86,14 +90,38 @@ struct Core<S> {
     random: AtomicU64,
 }
 
+impl<S: Selector> Core<S> {
+    fn set_changed(&self, candidates: &[Backend], events: &[SetEvent]) {
+        // What a panic says has been logged; the selector keeps what it had.
+        let _ = guarded(|| {
+            self.selector.on_change(candidates);
+            Ok(())
+        });
+        for event in events {
+            if let (SetEvent::Changed(backend, _), Some(observer)) = (event, &self.observer) {
+                let _ = guarded(|| {
+                    observer.on_health(backend, backend.state());
+                    Ok(())
+                });
+            }
+        }
+    }
+}
+
 impl<S: Selector> AttemptSink for Core<S> {
-    fn attempt_ended(&self, backend: &Backend, attempt: &Attempt) {
+    fn attempt_ended(&self, backend: &Backend, attempt: &Attempt, permit: Option<BreakerPermit>) {
         // It runs in a drop: a panic there would end the process where another is on its way. What
         // it says has been logged, and there is nobody else to tell.
         let _ = guarded(|| {
             self.selector.on_outcome(backend, attempt);
             Ok(())
         });
+        if let (Some(breaker), Some(permit)) = (&self.breaker, permit) {
+            let _ = guarded(|| {
+                breaker.on_end(backend, permit, attempt);
+                Ok(())
+            });
+        }
         if let Some(observer) = &self.observer {
             let _ = guarded(|| {
                 observer.on_attempt(backend, attempt);
@@ -120,7 +148,8 @@ impl<S: Selector> Cluster<S> {
 }
 
 impl<S: Selector, P: Pool> Cluster<S, P> {
-    /// The backends, to be looked at or changed while requests run.
+    /// The backends, to be looked at or changed while requests run. Idle connections to those that leave
+    /// are closed.
     pub fn backends(&self) -> &BackendSet {
         &self.core.set
     }
@@ -135,26 +164,20 @@ impl<S: Selector, P: Pool> Cluster<S, P> {
         &self.pool
     }
 
-    /// Replaces the backends: see [`BackendSet::replace`]. Idle connections to those that left are closed.
-    pub fn set_backends(&self, backends: impl IntoIterator<Item = Backend>) {
-        let before = self.core.set.backends();
-        self.core.set.replace(backends);
-        let after = self.core.set.backends();
-        self.core.selector.on_change(&after);
-        for gone in before.iter().filter(|backend| !after.contains(backend)) {
-            self.pool.evict(gone);
-        }
-    }
-
     fn pick(&self, head: Option<&RequestHead>, ctx: &Context, tried: &[Backend], now: Instant) -> Result<Backend> {
-        let context = SelectionContext::new(ctx.client(), head);
+        let context = SelectionContext::new(ctx.client(), head).after(tried);
         let core = &self.core;
         core.set.with(|snapshot| {
             let all = snapshot.candidates();
             let chosen = if tried.is_empty() && !core.quarantine.is_active() {
                 (!all.is_empty()).then(|| core.selector.select(&all, &context)).flatten()
             } else {
-                let rest = core.quarantine.filter(all.iter().filter(|backend| !tried.contains(backend)), now);
+                let untried = |backend: &&Backend| !tried.contains(backend);
+                let mut rest = core.quarantine.filter(all.iter().filter(untried), now);
+                if rest.is_empty() {
+                    // Next in line: a backup, or another zone.
+                    rest = core.set.eligible(&core.quarantine.filter(snapshot.all().iter().filter(untried), now));
+                }
                 match rest.is_empty() {
                     true => (!all.is_empty()).then(|| core.selector.select(&all, &context)).flatten(),
                     false => core.selector.select(&snapshot.candidates_among(&rest), &context),
@@ -164,33 +187,33 @@ impl<S: Selector, P: Pool> Cluster<S, P> {
         })
     }
 
-    async fn lease(&self, backend: &Backend, ctx: &mut Context, started: Instant) -> Result<Lease> {
-        let target = Target::new(backend.clone());
-        if let Some(lease) = self.pool.checkout(&target, started) {
+    /// Whether there is a candidate that this request has not been sent to.
+    fn has_another(&self, last: Option<&Backend>, tried: &[Backend]) -> bool {
+        let untried = |backend: &Backend| Some(backend) != last && !tried.contains(backend);
+        self.core.set.with(|snapshot| snapshot.candidates().iter().any(untried))
+    }
+
+    /// A connection for the attempt that was begun.
+    async fn lease(&self, ctx: &mut Context, started: Instant) -> Result<Lease> {
+        let attempt = ctx.attempt.as_ref().ok_or(ErrorKind::NoBackend)?;
+        if let Some(lease) = self.pool.checkout(attempt.target(), started) {
             ctx.clocks.connected = Some(started);
             return Ok(lease);
         }
-        let lease = self.pool.acquire(&target, Some(started + self.core.timeouts.connect)).await?;
+        let lease = self.pool.acquire(attempt.target(), Some(started + self.core.timeouts.connect)).await?;
         ctx.clocks.connected = Some(Instant::now());
         Ok(lease)
     }
 
     /// One try: a connection, then the exchange on it.
-    async fn attempt(
-        &self,
-        backend: &Backend,
-        head: &mut RequestHead,
-        body: Body,
-        ctx: &mut Context,
-        started: Instant,
-    ) -> Tried {
+    async fn attempt(&self, head: &mut RequestHead, body: Body, ctx: &mut Context, started: Instant) -> Tried {
         ctx.phase = Phase::Connect;
-        let lease = match self.lease(backend, ctx, started).await {
+        let lease = match self.lease(ctx, started).await {
             Ok(lease) => lease,
             Err(error) => return Tried::NotConnected(error, body),
         };
         ctx.phase = Phase::Send;
-        add_host(head, backend);
+        add_host(head, ctx.backend());
         let mut exchange = client::Exchange::new(lease, head, body, &self.core.rules);
         let result = poll_fn(|cx| exchange.poll(cx, ctx)).await;
         match exchange.conclude(result, head.method(), ctx) {
@@ -199,24 +222,31 @@ impl<S: Selector, P: Pool> Cluster<S, P> {
         }
     }
 
-    fn begin(&self, backend: &Backend, ctx: &mut Context, now: Instant) {
+    fn begin(&self, (backend, permit): Choice, ctx: &mut Context, now: Instant) {
         ctx.attempts += 1;
         ctx.attempt = None;
         ctx.clocks.connecting.get_or_insert(now);
         let sink: Arc<dyn AttemptSink> = Arc::<Core<S>>::clone(&self.core);
-        ctx.attempt = Some(AttemptGuard::begin(sink, backend, now));
-        ctx.set_backend(backend.clone());
+        ctx.attempt = Some(AttemptGuard::begin(sink, backend, ctx.attempts, now).with_permit(permit));
     }
 
-    fn answered(&self, backend: &Backend, status: StatusCode, ctx: &mut Context) {
+    fn answered(&self, status: StatusCode, ctx: &mut Context) {
         let first_byte = ctx.clocks.first_byte;
         if let Some(attempt) = &mut ctx.attempt {
             attempt.answered(status);
             if let Some(first_byte) = first_byte {
                 attempt.first_byte(first_byte);
             }
+            self.core.quarantine.release(attempt.backend());
         }
-        self.core.quarantine.release(backend);
+    }
+
+    /// Whether a request that could not be sent may go elsewhere.
+    fn after_connect(&self, error: &Error, retries: &mut Retries<'_>, ctx: &Context) -> bool {
+        ctx.backend().is_some_and(|backend| {
+            self.core.quarantine.confine(backend, error);
+            retries.after_connect(backend)
+        })
     }
 
     fn random(&self) -> u64 {
@@ -246,26 +276,31 @@ impl<S: Selector, P: Pool> Upstream for Cluster<S, P> {
         let mut retries = Retries::new(&self.core.policy, &self.core.budget);
         loop {
             let now = if retries.is_first() { ctx.clocks.started } else { Instant::now() };
-            let backend = self.pick(Some(&head), ctx, retries.tried(), now)?;
-            self.begin(&backend, ctx, now);
+            let choice = self.choose(Some(&head), ctx, retries.tried(), now)?;
             let tried = if ctx.has_filters() {
+                let backend = choice.0.clone();
+                self.begin(choice, ctx, now);
                 // A fresh copy of the edits for each attempt: its hooks see no other attempt's.
                 let mut fresh = head.clone();
                 ctx.forward(&mut fresh, &backend)?;
-                self.attempt(&backend, &mut fresh, body, ctx, now).await
+                self.attempt(&mut fresh, body, ctx, now).await
             } else {
-                self.attempt(&backend, &mut head, body, ctx, now).await
+                self.begin(choice, ctx, now);
+                self.attempt(&mut head, body, ctx, now).await
             };
             let (error, again) = match tried {
                 Tried::Answered(response) => {
-                    self.answered(&backend, response.head().status(), ctx);
+                    self.answered(response.head().status(), ctx);
                     return Ok(response);
                 }
                 Tried::NotConnected(error, rest) => {
-                    self.core.quarantine.confine(&backend, &error);
-                    (error, retries.after_connect(&backend).then_some(rest))
+                    let again = self.after_connect(&error, &mut retries, ctx);
+                    (error, again.then_some(rest))
                 }
-                Tried::Failed(failure) => retries.after_exchange(&backend, failure, idempotent),
+                Tried::Failed(failure) => {
+                    let elsewhere = self.has_another(ctx.backend(), retries.tried());
+                    retries.after_exchange(ctx.backend(), failure, idempotent, elsewhere)
+                }
             };
             if let Some(attempt) = &mut ctx.attempt {
                 attempt.fail(error.kind());
@@ -281,16 +316,16 @@ impl<S: Selector, P: Pool> Upstream for Cluster<S, P> {
         let mut retries = Retries::new(&self.core.policy, &self.core.budget);
         loop {
             let now = Instant::now();
-            let backend = self.pick(None, ctx, retries.tried(), now)?;
-            self.begin(&backend, ctx, now);
-            match self.lease(&backend, ctx, now).await {
+            let choice = self.choose(None, ctx, retries.tried(), now)?;
+            self.begin(choice, ctx, now);
+            match self.lease(ctx, now).await {
                 Ok(lease) => return Ok(lease.into_connection()),
                 Err(error) => {
-                    self.core.quarantine.confine(&backend, &error);
+                    let again = self.after_connect(&error, &mut retries, ctx);
                     if let Some(attempt) = &mut ctx.attempt {
                         attempt.fail(error.kind());
                     }
-                    if !retries.after_connect(&backend) {
+                    if !again {
                         return Err(error);
                     }
                 }
@@ -300,8 +335,10 @@ impl<S: Selector, P: Pool> Upstream for Cluster<S, P> {
 }
 
 /// An HTTP/1.0 client need not name a host; an HTTP/1.1 request must.
-fn add_host(head: &mut RequestHead, backend: &Backend) {
-    if !head.headers().has(crate::head::Known::Host) {
+fn add_host(head: &mut RequestHead, backend: Option<&Backend>) {
+    if let Some(backend) = backend
+        && !head.headers().has(crate::head::Known::Host)
+    {
         let named = head.authority_bytes().map(<[u8]>::to_vec);
         let host = named.unwrap_or_else(|| match backend.address() {
             Address::Unix(_) => b"localhost".to_vec(),

@@ -29,29 +29,40 @@ use crate::{Backend, Peer, Phase, RequestHead, Result};
 /// assert_eq!(context.get::<User>(), Some(&User("ada".into())));
 /// ```
 pub struct Context {
-    peer: Arc<Peer>,
+    /// `None` where there is no connection: in a request that a plugin makes, and while nothing uses it.
+    link: Option<Arc<Link>>,
     client: Option<IpAddr>,
     scheme: &'static str,
     request: Option<RequestHead>,
-    pub(crate) proxy: Option<Arc<Shared>>,
+    /// Places in the proxy's lists.
     pub(crate) route: Option<usize>,
-    upstream: Option<Arc<str>>,
+    pub(crate) upstream: Option<usize>,
     pub(crate) route_override: Option<Arc<str>>,
+    /// The last one, also once it has ended.
     pub(crate) attempt: Option<AttemptGuard>,
-    backend: Option<Backend>,
     pub(crate) clocks: Clocks,
     pub(crate) attempts: u32,
     values: Vec<Box<dyn Any + Send + Sync>>,
     /// The rest of a request body, when the response began before its end.
     upload: Mutex<Option<Upload>>,
-    /// Where interim responses go: the client's connection, on the engine path.
-    pub(crate) interim: Option<Stream>,
+    /// The client understands interim responses.
+    pub(crate) takes_interim: bool,
     pub(crate) upgrade_requested: bool,
     pub(crate) timer: Timer,
     pub(crate) phase: Phase,
     /// Bytes of the request body that were taken from the client.
     pub(crate) received: u64,
 }
+
+/// What the requests of one connection have in common.
+pub(crate) struct Link {
+    pub(crate) peer: Peer,
+    pub(crate) proxy: Option<Arc<Shared>>,
+    /// The client's connection, on the engine path: interim responses go there.
+    pub(crate) client: Option<Stream>,
+}
+
+static NO_LINK: Link = Link { peer: Peer { address: None, local: None, listener: None }, proxy: None, client: None };
 
 /// When things happened.
 #[derive(Clone, Copy, Debug)]
@@ -73,26 +84,24 @@ impl Clocks {
 impl Context {
     /// The context of a request that a plugin makes itself: authentication, mirroring, revalidation.
     pub fn internal() -> Self {
-        Context::new(Arc::new(Peer::default()), Instant::now())
+        Context::new(None, Instant::now())
     }
 
-    pub(crate) fn new(peer: Arc<Peer>, now: Instant) -> Self {
+    pub(crate) fn new(link: Option<Arc<Link>>, now: Instant) -> Self {
         Context {
-            client: peer.address.map(|address| address.ip().to_canonical()),
-            peer,
+            client: link.as_ref().and_then(|link| link.peer.client()),
+            link,
             scheme: "http",
             request: None,
-            proxy: None,
             route: None,
             upstream: None,
             route_override: None,
             attempt: None,
-            backend: None,
             clocks: Clocks::start(now),
             attempts: 0,
             values: Vec::new(),
             upload: Mutex::new(None),
-            interim: None,
+            takes_interim: false,
             upgrade_requested: false,
             timer: Timer::default(),
             phase: Phase::Head,
@@ -102,9 +111,10 @@ impl Context {
 
     /// Makes ready for another request.
     fn renew(&mut self, now: Instant) {
-        self.client = self.peer.address.map(|address| address.ip().to_canonical());
+        self.client = self.peer().client();
         self.clocks = Clocks::start(now);
         self.attempts = 0;
+        self.takes_interim = false;
         self.upgrade_requested = false;
         self.phase = Phase::Head;
         self.received = 0;
@@ -112,22 +122,33 @@ impl Context {
 
     /// Lets go of everything that belongs to the request that ended.
     fn let_go(&mut self) {
+        self.link = None;
         self.request = None;
-        self.proxy = None;
         self.route = None;
         self.upstream = None;
         self.route_override = None;
         self.attempt = None;
-        self.backend = None;
         self.values.clear();
         self.set_upload(None);
-        self.interim = None;
         self.timer = Timer::default();
     }
 
     /// The client's side of the connection.
     pub fn peer(&self) -> &Peer {
-        &self.peer
+        &self.link().peer
+    }
+
+    fn link(&self) -> &Link {
+        self.link.as_deref().unwrap_or(&NO_LINK)
+    }
+
+    fn proxy(&self) -> Option<&Shared> {
+        self.link().proxy.as_deref()
+    }
+
+    /// Where interim responses go, if the client understands them.
+    pub(crate) fn interim(&self) -> Option<&Stream> {
+        self.link().client.as_ref().filter(|_| self.takes_interim)
     }
 
     /// The client's address: the peer's, or what trusted proxies say it is.
@@ -155,30 +176,23 @@ impl Context {
 
     /// The name of the route that matched, once one has.
     pub fn route(&self) -> Option<&str> {
-        Some(self.proxy.as_ref()?.route_at(self.route?)?.name())
+        Some(self.proxy()?.route_at(self.route?)?.name())
     }
 
     /// The name of the upstream, once it is chosen.
     pub fn upstream(&self) -> Option<&str> {
-        self.upstream.as_deref()
+        Some(&self.proxy()?.upstream_at(self.upstream?)?.name)
     }
 
-    pub(crate) fn set_upstream(&mut self, name: &Arc<str>) {
-        self.upstream = Some(Arc::clone(name));
-    }
-
-    /// Sends the request to this upstream, whatever the routes say.
+    /// Sends the request to this upstream, whatever the routes say. For filters of the listener and of
+    /// routes: once an upstream's own filters run, it is chosen.
     pub fn route_to(&mut self, upstream: &str) {
         self.route_override = Some(upstream.into());
     }
 
     /// The backend of the last attempt.
     pub fn backend(&self) -> Option<&Backend> {
-        self.backend.as_ref()
-    }
-
-    pub(crate) fn set_backend(&mut self, backend: Backend) {
-        self.backend = Some(backend);
+        self.attempt.as_ref().map(AttemptGuard::backend)
     }
 
     /// Attempts at backends so far.
@@ -215,14 +229,15 @@ impl Context {
     /// # Errors
     /// The first error of a hook.
     pub fn forward(&mut self, head: &mut RequestHead, backend: &Backend) -> Result<()> {
-        match self.proxy.clone() {
+        let link = self.link.clone();
+        match link.as_ref().and_then(|link| link.proxy.as_ref()) {
             Some(proxy) => proxy.run_on_forward(head, backend, self),
             None => Ok(()),
         }
     }
 
     pub(crate) fn has_filters(&self) -> bool {
-        self.proxy.as_ref().is_some_and(|proxy| proxy.has_filters(self))
+        self.proxy().is_some_and(|proxy| proxy.has_filters(self))
     }
 
     pub(crate) fn set_upload(&mut self, upload: Option<Upload>) {
@@ -237,10 +252,10 @@ impl Context {
 impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Context")
-            .field("peer", &self.peer)
+            .field("peer", self.peer())
             .field("request", &self.request)
-            .field("upstream", &self.upstream)
-            .field("backend", &self.backend)
+            .field("upstream", &self.upstream())
+            .field("backend", &self.backend())
             .finish_non_exhaustive()
     }
 }
@@ -250,14 +265,14 @@ thread_local! {
 }
 
 /// A context for a request that begins now.
-pub(crate) fn take(peer: &Arc<Peer>, now: Instant) -> Box<Context> {
+pub(crate) fn take(link: &Arc<Link>, now: Instant) -> Box<Context> {
     match FREE.with(FreeList::take) {
         Some(mut context) => {
-            context.peer = Arc::clone(peer);
+            context.link = Some(Arc::clone(link));
             context.renew(now);
             context
         }
-        None => Box::new(Context::new(Arc::clone(peer), now)),
+        None => Box::new(Context::new(Some(Arc::clone(link)), now)),
     }
 }
 

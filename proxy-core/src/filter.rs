@@ -49,10 +49,19 @@ impl fmt::Debug for Admission {
 
 /// A plugin around every request. Implement only the hooks you need.
 ///
-/// Hooks run in this order: [`on_request`](Self::on_request) of each filter, first to last;
-/// [`on_forward`](Self::on_forward), once per attempt; [`on_response`](Self::on_response), last to
-/// first, of the filters whose `on_request` ran; [`on_done`](Self::on_done), of every filter, exactly
-/// once, whatever happened. A hook that panics costs its own request (500), nothing else.
+/// | hook | when | order | may |
+/// |---|---|---|---|
+/// | [`on_connection`](Self::on_connection) | a client connected; before TLS | first to last | admit, hold a guard, refuse |
+/// | [`on_request`](Self::on_request) | a request came in | first to last | wait, edit, answer, fail, choose the upstream |
+/// | [`on_forward`](Self::on_forward) | once per attempt at a backend | first to last | edit a copy of the head, fail |
+/// | [`on_response`](Self::on_response) | once, for an upstream's answer or our own | last to first | edit, wrap the body, fail |
+/// | [`on_error`](Self::on_error) | the request failed before it had a response | last to first | make the answer |
+/// | [`on_done`](Self::on_done) | it ended, exactly once, whatever happened | first to last | count, log |
+///
+/// The filters of the proxy come first, then those of the route, then those of the upstream. A filter
+/// that answers or fails ends the way in: nothing behind it sees the request, and `on_response` runs
+/// for the filters before it, so that a security header reaches our own 4xx and 5xx too. `on_done`
+/// runs for all of them.
 ///
 /// ```
 /// use async_trait::async_trait;
@@ -60,6 +69,7 @@ impl fmt::Debug for Admission {
 /// use proxy_core::{Context, Filter, Flow, Request, Response, Result};
 ///
 /// struct NoAdmin;
+///
 /// #[async_trait]
 /// impl Filter for NoAdmin {
 ///     async fn on_request(&self, request: &mut Request, _: &mut Context) -> Result<Flow> {
@@ -70,18 +80,62 @@ impl fmt::Debug for Admission {
 ///     }
 /// }
 /// ```
+///
+/// # State
+/// What a filter knows about a request it keeps in the [`Context`], under a type of its own. What
+/// must be undone is a guard kept there: it is dropped after `on_done`, however the request ends.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicUsize, Ordering};
+///
+/// use async_trait::async_trait;
+/// use proxy_core::{Context, Filter, Flow, Request, Result};
+///
+/// #[derive(Clone, Default)]
+/// struct Running(Arc<AtomicUsize>);
+///
+/// struct Guard(Running);
+///
+/// impl Drop for Guard {
+///     fn drop(&mut self) {
+///         self.0.0.fetch_sub(1, Ordering::Relaxed);
+///     }
+/// }
+///
+/// #[async_trait]
+/// impl Filter for Running {
+///     async fn on_request(&self, _: &mut Request, context: &mut Context) -> Result<Flow> {
+///         self.0.fetch_add(1, Ordering::Relaxed);
+///         context.insert(Guard(self.clone()));
+///         Ok(Flow::Continue)
+///     }
+/// }
+/// ```
+///
+/// # Bodies
+/// `request.body_mut().peek(n)` looks at a body and leaves it as it is;
+/// [`Request::replace_body`] and [`Response::replace_body`] with [`Body::transform`](crate::Body::transform)
+/// change it on its way. A body that no filter touches is moved without being looked at.
+///
+/// # Panics
+/// A hook that panics costs its own request (500), nothing else.
 #[async_trait]
 pub trait Filter: Send + Sync + 'static {
-    /// A connection was accepted; before TLS.
+    /// A connection was accepted; before TLS. Of the filters of a route it is not asked: no request, and
+    /// no route, is known yet. It runs in the accept loop: decide, and return.
     fn on_connection(&self, peer: &Peer) -> Admission {
         let _ = peer;
         Admission::Admit
     }
 
-    /// A request came in. The only hook that may wait.
+    /// A request came in: its head is whole, its body still to come. The only hook that may wait.
+    ///
+    /// [`Context::route_to`] sends the request to another upstream than its route's.
     ///
     /// # Errors
-    /// An error is answered by [`on_error`](Self::on_error), or else with its own status.
+    /// An error is answered by [`on_error`](Self::on_error), or else with its own status:
+    /// [`Error::plugin`] for what is not the client's fault, [`Error::with_status`] for the rest.
     ///
     /// # Cancel safety
     /// The future is dropped when the client leaves or the total deadline passes; `on_done` still runs.
@@ -101,19 +155,21 @@ pub trait Filter: Send + Sync + 'static {
         Box::pin(Continue)
     }
 
-    /// The request goes to `backend`. Once per attempt, on a fresh copy of the head's edits.
+    /// The request goes to `backend`. Once per attempt, on a fresh copy of the head's edits: what is
+    /// signed, named or counted per backend belongs here.
     ///
     /// # Errors
-    /// An error ends the request.
+    /// An error ends the request; it is not tried again.
     fn on_forward(&self, head: &mut RequestHead, backend: &Backend, context: &mut Context) -> Result<()> {
         let _ = (head, backend, context);
         Ok(())
     }
 
-    /// The response, an upstream's or our own, is on its way to the client. Never for 1xx.
+    /// The response, an upstream's or our own, is on its way to the client. Never for 1xx but 101.
+    /// Its body is still to come: [`Response::replace_body`] wraps it.
     ///
     /// # Errors
-    /// An error replaces the response.
+    /// An error replaces the response; the filters before this one see the replacement.
     fn on_response(&self, response: &mut Response, context: &mut Context) -> Result<()> {
         let _ = (response, context);
         Ok(())

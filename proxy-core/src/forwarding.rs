@@ -24,13 +24,16 @@ pub(crate) use hop::strip_response;
 /// `X-Content-`.
 ///
 /// Then ours are written. What a peer says of these fields counts only if its address is
-/// [trusted](Self::trust); of others all of them are removed, also those that are switched off here.
+/// [trusted](Self::trust); of others all of them are removed, also those that are switched off here,
+/// and so is every other field that begins with `X-Forwarded`. Of all these, and of `Content-Length`,
+/// `Transfer-Encoding` and whatever else of the above has a dash, the spellings with an underscore
+/// (`X_Forwarded_For`) are removed whoever sent them: many an origin takes one for the other.
 ///
 /// | field | default | value | where a trusted peer sent one |
 /// |---|---|---|---|
 /// | `X-Forwarded-For` | on | the peer's address | appended to |
 /// | `X-Forwarded-Proto` | on | `http` or `https` | kept |
-/// | `X-Forwarded-Host` | on | host and port the client asked for | kept |
+/// | `X-Forwarded-Host` | off | host and port the client asked for; `Host` says the same | kept |
 /// | `X-Forwarded-Port` | off | the port the client connected to | kept |
 /// | `X-Real-IP` | off | the client's address | kept |
 /// | `Forwarded` (RFC 7239) | off | `for`, `host`, `proto` | appended to |
@@ -137,9 +140,7 @@ impl Forwarding {
     pub(crate) fn apply(&self, head: &mut RequestHead, peer: &Peer, scheme: &str, upgrade: bool) -> bool {
         let address = peer.address.map(|address| address.ip().to_canonical());
         let upgrades = hop::strip_request(head.headers_mut(), upgrade);
-        if !address.is_some_and(|address| self.trusts(address)) {
-            fields::remove_all(head.headers_mut());
-        }
+        fields::remove_claims(head.headers_mut(), address.is_some_and(|address| self.trusts(address)));
         let port = peer.local.map(|local| local.port());
         fields::write(self, head, &fields::Hop { address, scheme, port });
         upgrades

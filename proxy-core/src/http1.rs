@@ -11,6 +11,7 @@ pub(crate) mod parse;
 pub(crate) mod reader;
 pub(crate) mod relay;
 pub(crate) mod server;
+mod socket;
 pub(crate) mod stream;
 pub(crate) mod timer;
 pub(crate) mod tokens;

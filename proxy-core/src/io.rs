@@ -1,5 +1,7 @@
 //! Byte streams.
 
+use std::any::Any;
+
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -7,7 +9,7 @@ use tokio::net::{TcpStream, UnixStream};
 ///
 /// Not a blanket implementation, so that TCP can show itself to the paths that move bytes within
 /// the kernel. For a stream of your own the empty `impl Io for MyStream {}` is enough.
-pub trait Io: AsyncRead + AsyncWrite + Send + Unpin + 'static {
+pub trait Io: AsyncRead + AsyncWrite + Send + Unpin + Any {
     /// The TCP socket under this stream, if its bytes are the socket's bytes.
     fn as_tcp(&self) -> Option<&TcpStream> {
         None

@@ -11,16 +11,88 @@
 //! }
 //! ```
 //!
-//! Five traits are the seams: [`Listener`] (where connections come from), [`Filter`] (plugins around
-//! every request), [`Upstream`] (where requests go), [`Selector`] (which backend) and [`Pool`]
-//! (connections kept for the next request). [`Cluster`] is the upstream most programs want.
+//! That is a reverse proxy to one backend. It grows by parts:
 //!
-//! The library runs in the caller's tokio runtime. It installs no signal handler, never exits the
-//! process, and logs through `tracing`.
+//! | you want | take |
+//! |---|---|
+//! | several backends, retries, a pool with limits of your own | [`Cluster`] and a [`Selector`]: [`selector_fn`], those of `proxy-lb`, or five lines of yours |
+//! | to route by host, path, method, header, cookie or query, to split by weight | [`Proxy::builder`], [`Route`] |
+//! | to look at requests, change them, answer them | a [`Filter`], or [`filter_fn`] |
+//! | answers from this process: an axum `Router`, any tower service | [`ServiceUpstream`] |
+//! | to mount the proxy in an axum `Router`, under tower layers | [`Proxy`] is a `tower_service::Service` |
+//! | to stop without losing a request | [`Serve::with_graceful_shutdown`] |
+//! | logs and metrics | [`Filter::on_done`] with its [`Outcome`], [`Observer`] |
+//! | tests without sockets, in paused time | the module `testing`, a feature |
+//!
+//! # The five traits
+//!
+//! | trait | decides | implemented by | may wait |
+//! |---|---|---|---|
+//! | [`Listener`] | where client connections come from | [`TcpListener`] | yes |
+//! | [`Filter`] | what happens around every request | [`RequestId`], [`EditHeaders`], [`FilterFn`] | in `on_request` |
+//! | [`Upstream`] | where a request goes | [`Cluster`], [`ServiceUpstream`] | yes |
+//! | [`Selector`] | which backend of a cluster | [`SelectorFn`], crate `proxy-lb` | no |
+//! | [`Pool`] | which connection to a backend | [`SharedPool`] | in `acquire` |
+//!
+//! All but `Listener` are dyn-safe, and `Box` and `Arc` of them are what they point to. A plugin
+//! that panics costs its own request (500) and nothing else.
+//!
+//! # The life of a request
+//!
+//! ```text
+//! accept ─ Filter::on_connection ─ read head ─ Context
+//!    │
+//!    ▼ the listener's filters, then the route, then the route's filters, then the upstream's
+//! on_request ─Continue▶ Upstream::send: select ▶ on_forward ▶ Pool ▶ send ▶ on_response ▶ relay ▶ on_done
+//!    │                              ▲     once per attempt       │     last to first           ▲
+//!    │                              └────── retry ───────────────┘                             │
+//!    └─Respond, or an error: on_error ▶ on_response of the filters that ran ▶ answer ──────────┤
+//!      the client leaves: every future is dropped ─────────────────────────────────────────────┘
+//! ```
+//!
+//! Fields for one connection only are removed before the first filter, and [`Forwarding`] fields
+//! written, so that no client can nominate away what a filter adds.
+//!
+//! # Errors
+//! One opaque [`Error`]: its [`kind`](Error::kind) is one line of the table at [`ErrorKind`], with a
+//! stable code for logs, the status the client gets and whose fault it was. Every request ends with
+//! one [`Outcome`], which has that kind and the phase it happened in.
+//!
+//! # Limits and deadlines
+//! Nothing a peer sends is unbounded in size, number or time. [`Limits`] and [`Timeouts`] are for
+//! clients, [`UpstreamTimeouts`], [`RetryPolicy`] and [`PoolSettings`] for backends; each field says
+//! its default.
+//!
+//! # Cancel safety
+//! Dropping a future gives up what it was doing, and nothing else: a connection whose exchange did
+//! not end cleanly is closed, never used again; counts, places and permits are guards. So a request
+//! of a client that left takes the same path as one that ended.
+//!
+//! # Runtime
+//! The library runs in the caller's tokio runtime, with I/O and time enabled. It installs no signal
+//! handler, never exits the process, and owns no runtime. It panics outside of one.
+//!
+//! # Logs
+//! Through `tracing`, fields rather than sentences.
+//!
+//! | level | events |
+//! |---|---|
+//! | error | a plugin panicked |
+//! | warn | accepting failed, a backend refuses connections, a drain met its deadline |
+//! | info | draining, a backend answers again |
+//! | debug | one for each request that does not go well, with its code; refused connections |
+//!
+//! # Features
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `tower-upgrade` | upgrades (WebSocket) through [`ServiceUpstream`], and through a [`Proxy`] used as a service; needs hyper |
+//! | `testing` | proxies in memory for tests: scripted origins, a client to type bytes with |
 
 mod attempt;
 mod backend;
 mod body;
+mod breaker;
 mod cidr;
 mod clock;
 mod cluster;
@@ -49,10 +121,15 @@ mod selector;
 mod serve;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod upgrade;
 mod upstream;
 
-pub use backend::{Address, Backend, BackendBuilder, BackendSet, BackendState, Candidates, ParseAddressError};
+pub use backend::{
+    Address, Backend, BackendBuilder, BackendSet, BackendState, Candidates, Eligibility, HealthSource,
+    ParseAddressError, SetChanges, SetError, SetEvent, SetWatch, Status, Usable, Verdict,
+};
 pub use body::{AsyncTransform, Body, Transform};
+pub use breaker::{Breaker, BreakerPermit};
 pub use cidr::{Cidr, CidrError};
 pub use clock::Instant;
 pub use cluster::{Cluster, ClusterBuilder, RetryPolicy, UpstreamTimeouts};

@@ -1,7 +1,7 @@
 //! Where client connections come from.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::Io;
@@ -10,21 +10,52 @@ mod tcp;
 
 pub use tcp::TcpListener;
 
-/// Where client connections come from. Implementations log and retry transient accept errors themselves.
+/// Where client connections come from.
+///
+/// An error of `accept` is nobody else's: implementations log it, wait a little where the process has
+/// run out of something, and go on, as [`TcpListener`] does.
+///
+/// ```
+/// use proxy_core::{Listener, Peer};
+/// use tokio::net::{UnixListener, UnixStream};
+///
+/// struct Socket(UnixListener);
+///
+/// impl Listener for Socket {
+///     type Io = UnixStream;
+///
+///     async fn accept(&mut self) -> (UnixStream, Peer) {
+///         loop {
+///             match self.0.accept().await {
+///                 Ok((stream, _)) => return (stream, Peer::default()),
+///                 Err(error) => {
+///                     tracing::warn!(%error, "accept failed");
+///                     tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+///                 }
+///             }
+///         }
+///     }
+///
+///     fn local_addr(&self) -> std::io::Result<std::net::SocketAddr> {
+///         Err(std::io::ErrorKind::Unsupported.into()) // a path, not an address
+///     }
+/// }
+/// ```
 pub trait Listener: Send + 'static {
     /// The stream of a connection.
     type Io: Io;
 
-    /// The next connection.
+    /// The next connection. It is called only while another one may be open.
     ///
     /// # Cancel safety
-    /// Dropping the future loses no connection.
+    /// Required: the server drops the future when it is told to stop, and no connection may be lost
+    /// with it.
     fn accept(&mut self) -> impl Future<Output = (Self::Io, Peer)> + Send;
 
     /// Where it listens.
     ///
     /// # Errors
-    /// If the system does not say.
+    /// If the system does not say, or it is no such address.
     fn local_addr(&self) -> io::Result<SocketAddr>;
 }
 
@@ -44,5 +75,10 @@ impl Peer {
     /// A client at this address.
     pub fn new(address: SocketAddr) -> Self {
         Peer { address: Some(address), ..Peer::default() }
+    }
+
+    /// The client's address as it is shown: an IPv4 one mapped into IPv6 is IPv4.
+    pub(crate) fn client(&self) -> Option<IpAddr> {
+        self.address.map(|address| address.ip().to_canonical())
     }
 }

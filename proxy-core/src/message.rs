@@ -79,7 +79,7 @@ pub struct Response {
 pub(crate) struct Upgraded(Lease);
 
 impl Upgraded {
-    pub(crate) fn into_tunnel(self) -> Tunnel {
+    pub(crate) fn into_stream(self) -> Tunnel {
         Tunnel::new(self.0.into_connection().into_reader())
     }
 }

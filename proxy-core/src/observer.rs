@@ -1,13 +1,61 @@
 //! What metrics stand on: events beside the life of a request.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{Attempt, Backend, BackendState, Peer};
 
 /// Sees connections, the pool, attempts and health as they happen.
 ///
-/// Every method defaults to nothing. They run on the data path: count, and return.
+/// Every method defaults to nothing. They run on the data path: count, and return. What concerns a
+/// request is a [`Filter`](crate::Filter)'s: its `on_done` has the whole [`Outcome`](crate::Outcome).
+///
+/// Each part tells the observer it was given: the proxy about client connections, the cluster about
+/// attempts and health, its pool about connections to backends. One observer can have them all:
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicU64, Ordering};
+///
+/// use proxy_core::{Attempt, Backend, Cluster, Observer, Peer, PoolEvent, Proxy, Route, selector_fn};
+///
+/// #[derive(Default)]
+/// struct Counts {
+///     clients: AtomicU64,
+///     connects: AtomicU64,
+///     attempts: AtomicU64,
+/// }
+///
+/// impl Observer for Counts {
+///     fn on_connection_opened(&self, _: &Peer) {
+///         self.clients.fetch_add(1, Ordering::Relaxed);
+///     }
+///
+///     fn on_pool(&self, _: &Backend, event: PoolEvent) {
+///         if let PoolEvent::Opened(_) = event {
+///             self.connects.fetch_add(1, Ordering::Relaxed);
+///         }
+///     }
+///
+///     fn on_attempt(&self, _: &Backend, _: &Attempt) {
+///         self.attempts.fetch_add(1, Ordering::Relaxed);
+///     }
+/// }
+///
+/// let counts = Arc::new(Counts::default());
+/// let cluster = Cluster::builder(selector_fn(|candidates, _| candidates.at(0).cloned()))
+///     .backend("127.0.0.1:9001".parse()?)
+///     .observer(counts.clone())
+///     .build(); // its pool, too
+/// let proxy = Proxy::builder()
+///     .observer(counts.clone())
+///     .upstream("app", cluster)
+///     .route(Route::to("app"))
+///     .build()?;
+/// # let _ = proxy;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Observer: Send + Sync + 'static {
     /// A client connection was admitted.
     fn on_connection_opened(&self, peer: &Peer) {
@@ -29,7 +77,8 @@ pub trait Observer: Send + Sync + 'static {
         let _ = (backend, attempt);
     }
 
-    /// A backend changed its state.
+    /// A backend changed its state; [`Backend::status`] says why. It runs under the set's lock: do not
+    /// change the set.
     fn on_health(&self, backend: &Backend, state: BackendState) {
         let _ = (backend, state);
     }
@@ -52,6 +101,35 @@ pub enum PoolEvent {
 }
 
 impl Observer for () {}
+
+macro_rules! forward {
+    ($pointer:ident) => {
+        impl<O: Observer + ?Sized> Observer for $pointer<O> {
+            fn on_connection_opened(&self, peer: &Peer) {
+                (**self).on_connection_opened(peer);
+            }
+
+            fn on_connection_closed(&self, peer: &Peer, requests: u64) {
+                (**self).on_connection_closed(peer, requests);
+            }
+
+            fn on_pool(&self, backend: &Backend, event: PoolEvent) {
+                (**self).on_pool(backend, event);
+            }
+
+            fn on_attempt(&self, backend: &Backend, attempt: &Attempt) {
+                (**self).on_attempt(backend, attempt);
+            }
+
+            fn on_health(&self, backend: &Backend, state: BackendState) {
+                (**self).on_health(backend, state);
+            }
+        }
+    };
+}
+
+forward!(Box);
+forward!(Arc);
 
 impl fmt::Debug for dyn Observer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

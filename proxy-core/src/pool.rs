@@ -19,6 +19,41 @@ pub use shared::{PoolBuilder, PoolSettings, PoolStats, SharedPool};
 pub use target::{Protocol, Target};
 
 /// Upstream connections kept for the next request.
+///
+/// [`SharedPool`] is the one to take. A pool of your own hands out [`Lease`]s of [`Connection`]s; a
+/// lease comes back to the [`Home`] it was made with after a complete exchange, and is closed
+/// otherwise. This one keeps nothing:
+///
+/// ```
+/// use async_trait::async_trait;
+/// use proxy_core::{
+///     Backend, Connection, Connector, Error, ErrorKind, Instant, Lease, Pool, Result, Target, TcpConnector,
+/// };
+///
+/// struct KeepsNothing;
+///
+/// #[async_trait]
+/// impl Pool for KeepsNothing {
+///     fn checkout(&self, _: &Target, _: Instant) -> Option<Lease> {
+///         None
+///     }
+///
+///     async fn acquire(&self, target: &Target, _: Option<Instant>) -> Result<Lease> {
+///         let stream = TcpConnector::default().connect(target).await;
+///         let stream = stream.map_err(|error| Error::new(ErrorKind::ConnectRefused).with_source(error))?;
+///         Ok(Lease::once(Connection::from_boxed(stream)))
+///     }
+///
+///     fn idle(&self, _: &Target) -> usize {
+///         0
+///     }
+///
+///     fn evict(&self, _: &Backend) {}
+/// }
+/// ```
+///
+/// Two targets are the same only if they are equal in full: backend, protocol, TLS identity, and no
+/// PROXY header of a client.
 #[async_trait]
 pub trait Pool: Send + Sync + 'static {
     /// A kept connection that is still alive: the common case, without a future or a system call.
@@ -28,7 +63,9 @@ pub trait Pool: Send + Sync + 'static {
     /// A connection, new or kept; waits for a free place where the target has all it may have.
     ///
     /// # Errors
-    /// If the backend cannot be connected to, the wait queue is full, or `deadline` passes.
+    /// If the backend cannot be connected to (`connect_refused`, `connect_timeout`, `resolve`), the
+    /// wait queue is full (`pool_full`), or `deadline` passes while it waits (`pool_timeout`). Nothing was sent:
+    /// the cluster tries another backend.
     ///
     /// # Cancel safety
     /// Dropping the future gives up the place in the queue; no connection is lost.

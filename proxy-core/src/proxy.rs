@@ -1,6 +1,5 @@
 //! A proxy: filters, routes, upstreams and settings.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -15,6 +14,7 @@ mod exchange;
 mod route;
 mod router;
 mod service;
+pub(crate) mod tunnel;
 
 pub use route::{Route, RouteError};
 pub use service::ResponseFuture;
@@ -44,9 +44,10 @@ pub(crate) struct Shared {
     pub(crate) filters: Filters,
     router: Router,
     routes: Vec<Route>,
-    /// Where each route goes, unless it is split.
-    destinations: Vec<Option<Named>>,
-    upstreams: HashMap<Arc<str>, Arc<dyn Upstream>>,
+    /// The upstream of each route, unless it is split.
+    destinations: Vec<Option<usize>>,
+    upstreams: Vec<Named>,
+    names: HashMap<Box<str>, usize>,
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
     pub(crate) forwarding: Forwarding,
@@ -54,11 +55,17 @@ pub(crate) struct Shared {
     pub(crate) half_close: bool,
 }
 
-/// An upstream and the name it was added under.
-#[derive(Clone)]
+/// An upstream, the name it was added under, and its filters.
 pub(crate) struct Named {
-    pub(crate) name: Arc<str>,
+    pub(crate) name: Box<str>,
     pub(crate) upstream: Arc<dyn Upstream>,
+    filters: Vec<Arc<dyn Filter>>,
+}
+
+impl Named {
+    pub(crate) fn filters(&self) -> &[Arc<dyn Filter>] {
+        &self.filters
+    }
 }
 
 impl Proxy {
@@ -98,17 +105,17 @@ impl Shared {
         self.routes.get(index)
     }
 
-    /// Where the next request of this route goes.
-    pub(crate) fn pick(&self, route: usize) -> Option<Cow<'_, Named>> {
-        match self.destinations.get(route)? {
-            Some(only) => Some(Cow::Borrowed(only)),
-            None => self.find_upstream(self.routes.get(route)?.pick()).map(Cow::Owned),
-        }
+    pub(crate) fn upstream_at(&self, index: usize) -> Option<&Named> {
+        self.upstreams.get(index)
     }
 
-    pub(crate) fn find_upstream(&self, name: &str) -> Option<Named> {
-        let (name, upstream) = self.upstreams.get_key_value(name)?;
-        Some(Named { name: Arc::clone(name), upstream: Arc::clone(upstream) })
+    /// Where the next request of this route goes.
+    pub(crate) fn pick(&self, route: usize) -> Option<usize> {
+        self.destinations.get(route)?.or_else(|| self.find_upstream(self.routes.get(route)?.pick()))
+    }
+
+    pub(crate) fn find_upstream(&self, name: &str) -> Option<usize> {
+        self.names.get(name).copied()
     }
 }
 
@@ -117,7 +124,10 @@ impl Shared {
 pub struct ProxyBuilder {
     filters: Vec<Arc<dyn Filter>>,
     routes: Vec<Route>,
-    upstreams: HashMap<Arc<str>, Arc<dyn Upstream>>,
+    upstreams: Vec<Named>,
+    names: HashMap<Box<str>, usize>,
+    /// Filters of upstreams, by name: they may be added before their upstream is.
+    upstream_filters: Vec<(Box<str>, Arc<dyn Filter>)>,
     limits: Limits,
     timeouts: Timeouts,
     forwarding: Forwarding,
@@ -137,6 +147,9 @@ pub enum BuildError {
         /// The name it has.
         upstream: String,
     },
+    /// A filter was added to an upstream that was not.
+    #[error("a filter names no upstream: `{0}`")]
+    NoFilteredUpstream(String),
     /// There is no route, so nothing could be answered.
     #[error("the proxy has no route")]
     NoRoute,
@@ -159,15 +172,35 @@ impl ProxyBuilder {
 
     /// Adds an upstream that routes name.
     #[must_use]
-    pub fn upstream(mut self, name: &str, upstream: impl Upstream) -> Self {
-        self.upstreams.insert(name.into(), Arc::new(upstream));
-        self
+    pub fn upstream(self, name: &str, upstream: impl Upstream) -> Self {
+        self.shared_upstream(name, Arc::new(upstream))
     }
 
     /// Adds an upstream that is shared with others.
     #[must_use]
     pub fn shared_upstream(mut self, name: &str, upstream: Arc<dyn Upstream>) -> Self {
-        self.upstreams.insert(name.into(), upstream);
+        let named = Named { name: name.into(), upstream, filters: Vec::new() };
+        match self.names.get(name) {
+            Some(index) => self.upstreams[*index] = named,
+            None => {
+                self.names.insert(name.into(), self.upstreams.len());
+                self.upstreams.push(named);
+            }
+        }
+        self
+    }
+
+    /// Adds a filter around the requests that go to this upstream, whichever route they take. It runs
+    /// behind those of the listener and of the route.
+    #[must_use]
+    pub fn upstream_filter(self, upstream: &str, filter: impl Filter) -> Self {
+        self.shared_upstream_filter(upstream, Arc::new(filter))
+    }
+
+    /// The same for a filter that is shared with others.
+    #[must_use]
+    pub fn shared_upstream_filter(mut self, upstream: &str, filter: Arc<dyn Filter>) -> Self {
+        self.upstream_filters.push((upstream.into(), filter));
         self
     }
 
@@ -224,13 +257,17 @@ impl ProxyBuilder {
     /// The proxy.
     ///
     /// # Errors
-    /// If there is no route, or one names an upstream that was not added.
-    pub fn build(self) -> Result<Proxy, BuildError> {
+    /// If there is no route, or a route or filter names an upstream that was not added.
+    pub fn build(mut self) -> Result<Proxy, BuildError> {
         if self.routes.is_empty() {
             return Err(BuildError::NoRoute);
         }
         for route in &self.routes {
             self.check(route)?;
+        }
+        for (name, filter) in std::mem::take(&mut self.upstream_filters) {
+            let index = self.names.get(&name).ok_or_else(|| BuildError::NoFilteredUpstream(name.into()))?;
+            self.upstreams[*index].filters.push(filter);
         }
         let destinations = self.routes.iter().map(|route| self.only(route)).collect();
         Ok(Proxy(Arc::new(Shared {
@@ -239,6 +276,7 @@ impl ProxyBuilder {
             routes: self.routes,
             destinations,
             upstreams: self.upstreams,
+            names: self.names,
             limits: clamp(self.limits),
             timeouts: self.timeouts,
             forwarding: self.forwarding,
@@ -248,17 +286,17 @@ impl ProxyBuilder {
     }
 
     fn check(&self, route: &Route) -> Result<(), BuildError> {
-        match route.upstreams().find(|name| !self.upstreams.contains_key(*name)) {
+        match route.upstreams().find(|name| !self.names.contains_key(*name)) {
             Some(name) => Err(BuildError::NoUpstream { route: route.name().to_owned(), upstream: name.to_owned() }),
             None => Ok(()),
         }
     }
 
     /// The one upstream of a route that is not split.
-    fn only(&self, route: &Route) -> Option<Named> {
+    fn only(&self, route: &Route) -> Option<usize> {
         let mut names = route.upstreams();
-        let (name, upstream) = self.upstreams.get_key_value(names.next()?)?;
-        names.next().is_none().then(|| Named { name: Arc::clone(name), upstream: Arc::clone(upstream) })
+        let index = self.names.get(names.next()?)?;
+        names.next().is_none().then_some(*index)
     }
 }
 

@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use crate::{Backend, Candidates, ErrorKind, RequestHead};
 
-/// Chooses a backend. It never waits.
-///
-/// A complete plugin:
+/// Chooses a backend of a [`Cluster`](crate::Cluster). It never waits, and should not allocate: it runs
+/// for every attempt. A complete plugin:
 ///
 /// ```
 /// use proxy_core::{Backend, Candidates, SelectionContext, Selector};
@@ -21,18 +20,31 @@ use crate::{Backend, Candidates, ErrorKind, RequestHead};
 ///     }
 /// }
 /// ```
+///
+/// A [`Backend`] owns what is counted about it ([`in_flight`](Backend::in_flight),
+/// [`latency`](Backend::latency), labels), so a selector need not, and cannot leak it. What else it
+/// learns it keeps under the backend as a key, and drops in `on_change`. [`selector_fn`] makes one of a
+/// closure.
+///
+/// # Panics
+/// A panic in `select` costs the request (500); one in `on_outcome` is caught and logged; one in
+/// `on_change` is that of whoever changed the set.
 pub trait Selector: Send + Sync + 'static {
-    /// The backend for this request; `None` refuses it with 503.
+    /// The backend for this attempt; `None` refuses the request with 503 (`no_backend`).
     ///
-    /// The candidates are never empty.
+    /// The candidates are never empty. When a request is tried again, those that failed it are not
+    /// among them, as long as others are.
     fn select(&self, candidates: &Candidates<'_>, context: &SelectionContext<'_>) -> Option<Backend>;
 
-    /// The set changed: rebuild a ring or a table. Called once at the start as well.
+    /// The candidates changed: rebuild a ring or a table. Called once at the start as well, and never
+    /// by two threads at once. The list has the shares of its moment; `select` may already be shown
+    /// other candidates.
     fn on_change(&self, backends: &[Backend]) {
         let _ = backends;
     }
 
-    /// An attempt ended. Called exactly once for each.
+    /// An attempt ended. Called exactly once for each, when its response was relayed whole, failed or
+    /// was given up: with the result, the time to the first byte, and the time in all.
     fn on_outcome(&self, backend: &Backend, attempt: &Attempt) {
         let _ = (backend, attempt);
     }
@@ -43,12 +55,19 @@ pub trait Selector: Send + Sync + 'static {
 pub struct SelectionContext<'a> {
     client: Option<IpAddr>,
     request: Option<&'a RequestHead>,
+    tried: &'a [Backend],
 }
 
 impl<'a> SelectionContext<'a> {
     /// A choice for this client and, where there is one, this request.
     pub fn new(client: Option<IpAddr>, request: Option<&'a RequestHead>) -> Self {
-        SelectionContext { client, request }
+        SelectionContext { client, request, tried: &[] }
+    }
+
+    /// The same, after these backends have failed it.
+    #[must_use]
+    pub fn after(self, tried: &'a [Backend]) -> Self {
+        SelectionContext { tried, ..self }
     }
 
     /// The client's address; behind trusted proxies the forwarded one. `None` in memory and over Unix sockets.
@@ -59,6 +78,12 @@ impl<'a> SelectionContext<'a> {
     /// The request, where the choice is for one.
     pub fn request(&self) -> Option<&'a RequestHead> {
         self.request
+    }
+
+    /// The backends that have failed it. They are no candidates while there are others, so only a
+    /// selector that looks beyond the candidates needs to know.
+    pub fn tried(&self) -> &'a [Backend] {
+        self.tried
     }
 }
 
@@ -72,11 +97,13 @@ pub struct Attempt {
     pub first_byte: Option<Duration>,
     /// From its start to its end.
     pub total: Duration,
+    /// Which of its request it is, from 1 on.
+    pub number: u32,
 }
 
 impl Attempt {
     pub(crate) fn new(result: AttemptResult, first_byte: Option<Duration>, total: Duration) -> Self {
-        Attempt { result, first_byte, total }
+        Attempt { result, first_byte, total, number: 1 }
     }
 }
 

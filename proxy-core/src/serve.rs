@@ -130,7 +130,7 @@ impl Server {
         };
         let Some(held) = hold(&self.shared, &peer) else { return };
         let guard = ConnectionGuard::new(&self.drain);
-        let (shared, peer) = (Arc::clone(&self.shared), Arc::new(peer));
+        let shared = Arc::clone(&self.shared);
         let draining = Draining(Arc::clone(&self.drain));
         let kept = (place, client, held, guard);
         tokio::spawn(async move {
@@ -154,21 +154,21 @@ impl Server {
 }
 
 /// Serves one connection until its end, or until the drain's deadline.
-async fn serve_connection(io: Box<dyn Io>, peer: Arc<Peer>, shared: Arc<Shared>, draining: Draining) {
-    let observer = shared.observer.clone();
-    if let Some(observer) = &observer {
-        observer.on_connection_opened(&peer);
+async fn serve_connection(io: Box<dyn Io>, peer: Peer, shared: Arc<Shared>, draining: Draining) {
+    let observer = shared.observer.clone().map(|observer| (observer, peer.clone()));
+    if let Some((observer, peer)) = &observer {
+        observer.on_connection_opened(peer);
     }
     let drain = Arc::clone(&draining.0);
-    let mut connection = pin!(http1::server::serve(io, Arc::clone(&peer), shared, draining));
+    let mut connection = pin!(http1::server::serve(io, peer, shared, draining));
     let mut notice = pin!(Notice::new(drain));
     let requests = poll_fn(|cx| match notice.as_mut().poll(cx) {
         Poll::Ready(()) => Poll::Ready(0),
         Poll::Pending => connection.as_mut().poll(cx),
     })
     .await;
-    if let Some(observer) = &observer {
-        observer.on_connection_closed(&peer, requests);
+    if let Some((observer, peer)) = &observer {
+        observer.on_connection_closed(peer, requests);
     }
 }
 

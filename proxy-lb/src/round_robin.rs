@@ -14,12 +14,15 @@ use spread::spread;
 
 /// Each backend in turn, as often as its weight says.
 ///
-/// Backends of different weights are interleaved as nginx does it: 5, 1, 1 gives `a a b a c a a`, not
+/// Backends of different weights are interleaved as nginx's smooth weighted round robin does it: 5, 1, 1 gives `a a b a c a a`, not
 /// five in a row. Of any run of as many requests as the weights add up to (once divided by what they
 /// have in common), each backend gets exactly its weight, however many threads choose.
 ///
-/// While some backends are left out (down, or already tried by a request) the others share by weight,
-/// just as exactly. Weights are read when the set changes.
+/// While some backends are left out (already tried by a request) the others share by weight, just as
+/// exactly. What counts is the [share](Backend::share) at the last change of the set.
+///
+/// Weights that have little in common make a round too long for a table (more than 16,384 choices).
+/// Then each choice goes on by the golden section of the round, as exact and nearly as even.
 ///
 /// ```
 /// use proxy_core::{Backend, Cluster};

@@ -173,6 +173,57 @@ async fn a_transformed_request_is_framed_anew() {
     check_request(chunked, same, again, "2\r\nhi\r\n0\r\n\r\n").await;
 }
 
+/// A plugin's framing fields are held against the body, in both directions.
+#[tokio::test(start_paused = true)]
+async fn a_filter_cannot_frame_a_message() {
+    /// Sets these fields on both.
+    struct Frames(&'static [(&'static str, &'static str)]);
+
+    impl Frames {
+        fn set(&self, headers: &mut proxy_core::Headers) {
+            for (name, value) in self.0 {
+                let name = http::HeaderName::from_static(name);
+                headers.insert(name, http::HeaderValue::from_static(value));
+            }
+        }
+    }
+
+    #[async_trait]
+    impl Filter for Frames {
+        async fn on_request(&self, request: &mut Request, _: &mut Context) -> Result<Flow> {
+            self.set(request.head_mut().headers_mut());
+            Ok(Flow::Continue)
+        }
+
+        fn on_response(&self, response: &mut Response, _: &mut Context) -> Result<()> {
+            self.set(response.head_mut().headers_mut());
+            Ok(())
+        }
+    }
+
+    let chunked = "Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n";
+    let fields: [&[(&str, &str)]; 4] = [
+        &[("content-length", "1")],
+        &[("content-length", "3"), ("transfer-encoding", "chunked")],
+        &[("transfer-encoding", "chunked")],
+        &[("transfer-encoding", "gzip, chunked")],
+    ];
+    for fields in fields {
+        for framed in ["Content-Length: 2\r\n\r\nhi", chunked] {
+            let script = Script::new().read_request().answer(format!("HTTP/1.1 200 OK\r\n{framed}")).repeat();
+            let stage = stage(script, Frames(fields));
+            let mut client = stage.connect();
+            for _ in 0..2 {
+                client.send(format!("POST / HTTP/1.1\r\nHost: h\r\n{framed}")).await;
+                let got = client.read(format!("HTTP/1.1 200 OK\r\n{framed}").len()).await;
+                assert_eq!(String::from_utf8_lossy(&got), format!("HTTP/1.1 200 OK\r\n{framed}"), "{fields:?}");
+            }
+            let sent = format!("POST / HTTP/1.1\r\nHost: h\r\n{framed}").repeat(2);
+            assert_eq!(stage.origin().received(0), sent, "{fields:?}");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_async_transform_waits_without_blocking() {
     let script = Script::new().read_request().answer(ok("hi"));

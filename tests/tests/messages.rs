@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use proxy_core::testing::{Script, ScriptedConnector};
-use proxy_core::{Forwarding, ProxyBuilder};
+use proxy_core::{Context, Flow, Forwarding, ProxyBuilder, Request, Response, filter_fn};
 use tests::{GET, Stage, ok, post};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -460,6 +460,31 @@ async fn a_tunnel_ends_with_either_side() {
     stage.outcome().await;
 }
 
+/// However a tunnel ends, what went through it is known: head and bytes to the client, bytes to the origin.
+#[tokio::test(start_paused = true)]
+async fn a_tunnel_counts_until_its_end() {
+    let switch = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+    let table = [
+        (Script::new().read_head().answer(switch).read(4).answer("pong!"), "shutting_down"),
+        (Script::new().read_head().answer(switch).read(4).answer("pong!").close(), "ok"),
+    ];
+    for (script, code) in table {
+        let stage = plain_stage(script);
+        let mut client = stage.connect_and_send(UPGRADE).await;
+        client.read_head().await;
+        client.send("ping").await;
+        assert_eq!(client.read(5).await, b"pong!");
+        match code {
+            "ok" => client.half_close().await,
+            _ => client.stop_server().await,
+        }
+        let outcome = stage.outcome().await;
+        assert_eq!(stage.code().await, code);
+        assert_eq!((outcome.bytes_received, outcome.status), (4, Some(http::StatusCode::SWITCHING_PROTOCOLS)));
+        assert_eq!(outcome.bytes_sent, client.seen().len() as u64);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_switch_nobody_asked_for_is_502() {
     let switch = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
@@ -469,6 +494,20 @@ async fn a_switch_nobody_asked_for_is_502() {
         let mut client = stage.connect_and_send(&request).await;
         assert_eq!(client.read_response().await.status(), 502, "{request:?}");
         assert_eq!(stage.code().await, "unexpected_upgrade", "{request:?}");
+    }
+}
+
+/// Such a response comes from plugins only. The client would wait for a stream that does not exist.
+#[tokio::test(start_paused = true)]
+async fn a_switch_without_a_stream_is_502() {
+    let connect = "CONNECT h:1 HTTP/1.1\r\nHost: h:1\r\n\r\n";
+    for (request, status) in [(UPGRADE, 101), (GET, 101), (GET, 100), (GET, 103), (connect, 200)] {
+        let status = http::StatusCode::from_u16(status).expect("a status");
+        let answers = filter_fn(move |_: &mut Request, _: &mut Context| Ok(Flow::Respond(Response::status(status))));
+        let stage = Stage::with(ScriptedConnector::always(Script::ok()), |builder| builder.filter(answers));
+        let mut client = stage.connect_and_send(request).await;
+        assert_eq!(client.read_response().await.status(), 502, "{request:?}");
+        assert_eq!(stage.code().await, "no_tunnel", "{request:?}");
     }
 }
 

@@ -6,25 +6,28 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use axum::extract::ws::{self as axum_ws, WebSocketUpgrade};
 use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use http_body_util::BodyExt;
-use proxy_core::testing::{Message, Recorder, Script, ScriptedConnector, TestProxy};
+use proxy_core::testing::{Message as HttpMessage, Recorder, Script, ScriptedConnector, TestProxy};
 use proxy_core::{
     Admission, AsyncTransform, Attempt, AttemptResult, Backend, Body, Candidates, Cluster, Connector, Context, Error,
-    ErrorKind, Filter, Flow, Observer, Outcome, Peer, Pool, Proxy, ProxyBuilder, Request, RequestHead, Response,
-    ResponseHead, Result, Route, SelectionContext, Selector, ServiceUpstream, SharedPool, Transform, Upstream,
-    filter_fn, selector_fn,
+    ErrorKind, Filter, Flow, Limits, Observer, Outcome, Peer, Phase, Pool, Proxy, ProxyBuilder, Request, RequestHead,
+    Response, ResponseHead, Result, Route, SelectionContext, Selector, ServiceUpstream, SharedPool, Transform,
+    Upstream, filter_fn, selector_fn,
 };
-use tests::{GET, Stage, ok, post, status};
+use tests::{Front, GET, Stage, listen, ok, post, status};
 use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::Message;
 use tower::{Service, ServiceBuilder, ServiceExt};
 
 fn stage(script: Script, filter: impl Filter) -> Stage {
     Stage::with(ScriptedConnector::always(script), |builder| builder.filter(filter))
 }
 
-async fn ask(stage: &Stage, request: &str) -> Message {
+async fn ask(stage: &Stage, request: &str) -> HttpMessage {
     stage.connect_and_send(request).await.read_response().await
 }
 
@@ -600,6 +603,61 @@ async fn a_proxy_is_a_routers_fallback() {
     assert!(origin.received(0).ends_with("\r\n\r\nbody"));
 }
 
+/// Every request gets a clone of its own: what holds a `Cell` serves as well.
+#[tokio::test(start_paused = true)]
+async fn a_service_need_not_be_sync() {
+    let count = std::cell::Cell::new(0);
+    let counts = tower::service_fn(move |_: http::Request<Body>| {
+        count.set(count.get() + 1);
+        std::future::ready(Ok::<_, Error>(http::Response::new(count.get().to_string())))
+    });
+    let mut client = TestProxy::over(ServiceUpstream::new(counts)).connect();
+    for _ in 0..2 {
+        client.send(GET).await;
+        assert_eq!(client.read_response().await.text(), "1");
+    }
+}
+
+/// A body that comes in these pieces, a second each.
+fn slow_body(pieces: &[&'static str]) -> Body {
+    let frames = pieces.iter().map(|piece| Ok::<_, Error>(http_body::Frame::data(Bytes::from(*piece))));
+    let frames = futures_util::stream::iter(frames.collect::<Vec<_>>()).then(async |frame| {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        frame
+    });
+    Body::boxed(http_body_util::StreamBody::new(Box::pin(frames)))
+}
+
+fn slow_post(pieces: &[&'static str]) -> http::Request<Body> {
+    http::Request::post("/").header("host", "h").body(slow_body(pieces)).expect("a request")
+}
+
+/// What is not the other server's business holds for a proxy under it, too.
+#[tokio::test(start_paused = true)]
+async fn limits_and_deadlines_hold_for_a_mounted_proxy() {
+    let stalls = Script::new().read_head().answer("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n");
+    let table = [
+        (Script::ok(), slow_post(&["abc", "de"]), Ok(413), "body_too_large", 3),
+        (Script::new().read_request(), slow_post(&["abc"]), Ok(504), "total_timeout", 0),
+        (stalls, slow_post(&["abc"]), Err("the request took longer than its total deadline"), "total_timeout", 3),
+    ];
+    for (script, request, expected, code, received) in table {
+        let (origin, recorder) = (ScriptedConnector::always(script), Recorder::new("r"));
+        let limits = Limits { max_body_bytes: Some(4), ..Limits::default() };
+        let builder = Proxy::builder().filter(recorder.clone()).limits(limits).total_timeout(Duration::from_secs(10));
+        let proxy = builder.upstream("origin", origin.cluster()).route(Route::to("origin")).build();
+        let mut proxy = proxy.expect("the route names the upstream");
+        let started = Instant::now();
+        let response = proxy.call(request).await.expect("a proxy does not fail");
+        let status = response.status().as_u16();
+        let read = response.into_body().collect().await.map(|_| status).map_err(|error| error.to_string());
+        assert_eq!(read.as_ref().map_err(String::as_str), expected.as_ref().map_err(|text| *text), "{code}");
+        let outcome = recorder.outcome().await;
+        assert_eq!((outcome.error.map(ErrorKind::code), outcome.bytes_received), (Some(code), received));
+        assert!(started.elapsed() <= Duration::from_secs(10));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn layers_stand_around_a_proxy() {
     let (proxy, recorder, _) = mounted(Script::ok());
@@ -624,6 +682,62 @@ async fn a_call_that_is_dropped_ends_its_request_once() {
     assert!(tokio::time::timeout(Duration::from_secs(1), call).await.is_err());
     assert_eq!(recorder.outcomes().len(), 1);
     assert!(recorder.outcomes()[0].error.is_some());
+}
+
+// WebSockets, on both paths.
+
+async fn chat(upgrade: WebSocketUpgrade) -> axum::response::Response {
+    upgrade.on_upgrade(async |mut socket| {
+        while let Some(Ok(message)) = socket.recv().await {
+            if matches!(message, axum_ws::Message::Text(_) | axum_ws::Message::Binary(_)) {
+                socket.send(message).await.expect("the client listens");
+            }
+        }
+    })
+}
+
+/// An application with a WebSocket: in this process, or an origin that is connected to.
+fn chat_upstreams() -> [Arc<dyn Upstream>; 2] {
+    let app = axum::Router::new().route("/chat", axum::routing::get(chat));
+    let (dialer, listener) = listen();
+    tokio::spawn(axum::serve(listener, app.clone()).into_future());
+    let cluster = Cluster::builder(selector_fn(|candidates, _| candidates.at(0).cloned()));
+    let cluster = cluster.backend("origin:80".parse().expect("an address"));
+    let origin = cluster.build_with(SharedPool::builder().connector(Arc::new(dialer)).build());
+    [Arc::new(ServiceUpstream::new(app)), Arc::new(origin)]
+}
+
+#[tokio::test(start_paused = true)]
+async fn websockets_pass_on_both_paths() {
+    for (front, upstream) in Front::ALL.into_iter().flat_map(|front| chat_upstreams().map(|back| (front, back))) {
+        let recorder = Recorder::new("r");
+        let builder = Proxy::builder().filter(recorder.clone()).shared_upstream("app", upstream);
+        let proxy = builder.route(Route::to("app")).build().expect("the route names the upstream");
+        let server = front.serve(proxy);
+        let handshake = tokio_tungstenite::client_async("ws://h/chat", server.dial()).await;
+        let (mut socket, response) = handshake.expect("a handshake");
+        assert_eq!(response.status(), 101, "{front:?}");
+        let long = vec![7; 1 << 20];
+        for message in [Message::text("hello"), Message::binary(long)] {
+            socket.send(message.clone()).await.expect("an open socket");
+            assert!(socket.next().await.expect("an echo").expect("a frame") == message, "{front:?}");
+        }
+        assert!(recorder.outcomes().is_empty(), "the request ends with the tunnel");
+        socket.close(None).await.expect("an open socket");
+        assert!(socket.next().await.expect("a close").expect("a frame").is_close());
+        assert!(socket.next().await.is_none());
+        drop(socket);
+        let outcome = recorder.outcome().await;
+        assert_eq!((outcome.error, outcome.phase), (None, Phase::Tunnel), "{front:?}");
+        // Two bytes of head, eight more where the length needs them, and four of a client's mask.
+        assert_eq!(outcome.bytes_received, (2 + 4 + 5) + (2 + 8 + 4 + (1 << 20)) + (2 + 4), "{front:?}");
+        let frames = (2 + 5) + (2 + 8 + (1 << 20)) + 2;
+        match front {
+            Front::Engine => assert!(outcome.bytes_sent > frames, "and the head: {}", outcome.bytes_sent),
+            Front::Tower => assert_eq!(outcome.bytes_sent, frames),
+        }
+        assert_eq!(recorder.outcomes().len(), 1);
+    }
 }
 
 // Trait objects.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use proxy_core::testing::{Script, ScriptedConnector};
 use proxy_core::{
-    Attempt, AttemptResult, Backend, Body, Candidates, Cluster, Context, ErrorKind, Request, RequestHead, RetryPolicy,
-    SelectionContext, Selector, SharedPool, Upstream,
+    Attempt, AttemptResult, Backend, Body, Candidates, Cluster, Context, Eligibility, ErrorKind, Request, RequestHead,
+    RetryPolicy, SelectionContext, Selector, SharedPool, Upstream,
 };
 use tests::{GET, Stage, ok, post, status};
 
@@ -91,6 +91,35 @@ async fn a_backend_that_refused_is_left_alone_for_a_second() {
     lab.check_attempts(&[("a:1", REFUSED), ("b:1", OK), ("b:1", OK), ("a:1", OK)]);
 }
 
+/// `a:1` alone, and the others only where it is not there to be asked about.
+struct FirstOnly;
+
+impl Eligibility for FirstOnly {
+    fn eligible(&self, backends: &[Backend]) -> Vec<Backend> {
+        match backends.iter().find(|backend| backend.id() == "a:1") {
+            Some(first) => vec![first.clone()],
+            None => backends.to_vec(),
+        }
+    }
+}
+
+/// A retry once went to the only candidate again, however many backups there were.
+#[tokio::test(start_paused = true)]
+async fn where_all_candidates_failed_the_next_in_line_serve() {
+    let origin =
+        ScriptedConnector::default().backend_always("a:1", Script::refuse()).backend_always("b:1", Script::ok());
+    let selector = First::default();
+    let builder = Cluster::builder(selector.clone()).eligibility(FirstOnly);
+    let builder = ["a:1", "b:1"].iter().fold(builder, |builder, id| builder.backend(id.parse().expect("an address")));
+    let stage = Stage::to(origin.clone(), builder.build_with(origin.pool()), |builder| builder);
+    for _ in 0..2 {
+        assert_eq!(stage.connect_and_send(GET).await.read_response().await.status(), 200);
+    }
+    let seen = selector.0.lock().expect("no holder panicked").clone();
+    let ids: Vec<_> = seen.iter().map(|(id, _)| id.as_str()).collect();
+    assert_eq!(ids, ["a:1", "b:1", "b:1"], "the second request spares the one that refused");
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_unanswered_request_goes_elsewhere_only_if_that_is_safe() {
     let table = [(GET.to_owned(), 200), (put("body"), 200), (put(&"x".repeat(70_000)), 502), (post("body"), 502)];
@@ -108,6 +137,30 @@ async fn an_unanswered_request_goes_elsewhere_only_if_that_is_safe() {
             assert_eq!(lab.stage.origin().received(1), lab.stage.origin().received(0), "the same request again");
         }
     }
+}
+
+/// A process that hangs, or was stopped: its kernel still accepts.
+#[tokio::test(start_paused = true)]
+async fn a_silent_backend_is_not_waited_for_twice() {
+    let late = AttemptResult::Failed(ErrorKind::ResponseTimeout);
+    for (request, status) in [(GET.to_owned(), 200), (post("body"), 504)] {
+        let origin = ScriptedConnector::default()
+            .backend_always("a:1", Script::new().read_request())
+            .backend_always("b:1", Script::ok());
+        let lab = lab(origin, RetryPolicy::default());
+        assert_eq!(lab.ask(&request).await, status);
+        match status {
+            200 => lab.check_attempts(&[("a:1", late), ("b:1", OK)]),
+            _ => lab.check_attempts(&[("a:1", late)]),
+        }
+    }
+    // When all are silent, each is asked once.
+    let lab = lab(
+        ScriptedConnector::always(Script::new().read_request()),
+        RetryPolicy { attempts: 9, ..RetryPolicy::default() },
+    );
+    assert_eq!(lab.ask(GET).await, 504);
+    lab.check_attempts(&[("a:1", late), ("b:1", late), ("c:1", late)]);
 }
 
 /// An answer that has begun is never asked for again.

@@ -1,11 +1,11 @@
 //! Every strictness rule of HTTP/1, one row each: bytes in; status, reason code and the connection's
-//! end out; and nothing of a refused message on its other side.
+//! end out, the code in one event too; and nothing of a refused message on its other side.
 
 use std::time::Duration;
 
 use proxy_core::testing::{Script, ScriptedConnector, TestClient};
 use proxy_core::{Forwarding, Limits, ProxyBuilder};
-use tests::{GET, Stage, ok, post};
+use tests::{GET, Log, Stage, ok, post};
 
 fn plain(builder: ProxyBuilder) -> ProxyBuilder {
     builder.forwarding(Forwarding::none())
@@ -18,12 +18,13 @@ async fn check(bytes: &[u8], status: u16, code: &str) {
 
 async fn check_with(configure: fn(ProxyBuilder) -> ProxyBuilder, bytes: &[u8], status: u16, code: &str) {
     for step in [bytes.len(), 1] {
-        let row = format!("{} in steps of {step}", bytes.escape_ascii());
+        let (row, log) = (format!("{} in steps of {step}", bytes.escape_ascii()), Log::start());
         let stage = Stage::with(ScriptedConnector::always(Script::ok()), configure);
         let mut client = stage.connect();
         send_in_steps(&mut client, bytes, step).await;
         let response = client.read_response().await;
         assert_eq!((response.status(), stage.code().await), (status, code), "{row}");
+        assert_eq!(log.codes(), [code], "{row}");
         assert_eq!(response.header("connection"), Some("close"), "{row}");
         assert!(client.is_closed().await, "{row}: the connection is still open");
         assert_eq!(stage.origin().connections(), 0, "{row}: {}", stage.origin().received_in_all());
@@ -43,12 +44,13 @@ async fn send_in_steps(client: &mut TestClient, bytes: &[u8], step: usize) {
 /// A good head with a body that turns bad: refused, and the origin gets no complete request.
 async fn check_body(bytes: &str, status: u16, code: &str) {
     for step in [bytes.len(), 1] {
-        let row = format!("{bytes:?} in steps of {step}");
+        let (row, log) = (format!("{bytes:?} in steps of {step}"), Log::start());
         let stage = Stage::new(Script::ok());
         let mut client = stage.connect();
         send_in_steps(&mut client, bytes.as_bytes(), step).await;
         let response = client.read_response().await;
         assert_eq!((response.status(), stage.code().await), (status, code), "{row}");
+        assert_eq!(log.codes(), [code], "{row}");
         assert_eq!(response.header("connection"), Some("close"), "{row}");
         assert!(client.is_closed().await, "{row}: the connection is still open");
         assert!(!stage.origin().received_in_all().ends_with("0\r\n\r\n"), "{row}: the origin got it all");
@@ -165,6 +167,14 @@ async fn rule_2_heads_have_one_spelling() {
         (b"GET /\r\nHost: h\r\n\r\n", "bad_request_line"),
         (b"GET /\r\n\r\n", "bad_request_line"),
         (b"G(T / HTTP/1.1\r\nHost: h\r\n\r\n", "bad_request_line"),
+        (b"G\0T / HTTP/1.1\r\nHost: h\r\n\r\n", "bad_request_line"),
+        (b"GET / HTTP/1.1\rHost: h\r\n\r\n", "bad_request_line"),
+        (b"GET / HTTP/1.1 \r\nHost: h\r\n\r\n", "bad_request_line"),
+        (b"GET /\0 HTTP/1.1\r\nHost: h\r\n\r\n", "bad_target"),
+        (b"GET /a\tb HTTP/1.1\r\nHost: h\r\n\r\n", "bad_target"),
+        (b"GET /\x7f HTTP/1.1\r\nHost: h\r\n\r\n", "bad_target"),
+        (b"GET / HTTP/1.1\r\nHost: h\r\nA: b\r\r\n\r\n", "bad_header"),
+        (b"GET / HTTP/1.1\r\nHost: h\r\nA\xe9: b\r\n\r\n", "bad_header"),
         (b"GET / HTTP/1.10\r\nHost: h\r\n\r\n", "bad_request_line"),
         (b"GET / http/1.1\r\nHost: h\r\n\r\n", "bad_request_line"),
         (b"\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n", "bad_request_line"),
@@ -181,6 +191,9 @@ async fn other_refusals_have_their_own_status() {
     check(b"GET / HTTP/2.0\r\nHost: h\r\n\r\n", 505, "bad_version").await;
     check(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, "bad_version").await;
     check(b"CONNECT h:443 HTTP/1.1\r\nHost: h:443\r\n\r\n", 405, "connect_method").await;
+    // What it says behind it was for the tunnel.
+    let tunnelled = format!("CONNECT h:443 HTTP/1.1\r\nHost: h:443\r\n\r\n{GET}");
+    check(tunnelled.as_bytes(), 405, "connect_method").await;
     for expectation in ["200-ok", "100-continue, x", "x100-continue", "", "100-continue\r\nExpect: x"] {
         let bytes = format!("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nExpect: {expectation}\r\n\r\n");
         check(bytes.as_bytes(), 417, "expectation").await;
@@ -276,6 +289,20 @@ async fn rule_4_fields_for_one_connection_stay_on_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn rule_4_holds_for_responses() {
+    let check = async |fields: &str, relayed: &str| {
+        let head = |fields: &str| format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: 0\r\n\r\n");
+        let stage = Stage::new(Script::new().read_request().answer(head(fields)));
+        let mut client = stage.connect_and_send(GET).await;
+        assert_eq!(client.read_response().await.head(), head(relayed), "{fields:?}");
+    };
+    check("Connection: keep-alive\r\nKeep-Alive: timeout=5\r\n", "").await;
+    check("X-Hop: 1\r\nConnection: close, x-hop\r\nX-End: 2\r\n", "X-End: 2\r\n").await;
+    check("Proxy-Connection: close\r\nProxy-Authenticate: Basic\r\nUpgrade: h2c\r\n", "").await;
+    check("Connection: Set-Cookie, Content-Length\r\nSet-Cookie: a=b\r\n", "Set-Cookie: a=b\r\n").await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn rule_4_what_frames_a_body_cannot_be_nominated_away() {
     let all = |builder: ProxyBuilder| builder.forwarding(Forwarding::default().x_forwarded_host(true));
     let stage = Stage::with(ScriptedConnector::always(Script::ok()), all);
@@ -317,6 +344,103 @@ async fn rule_5_only_trusted_peers_are_believed() {
     assert!(!received.contains("203.0.113.9"), "{received}");
     let trusting = ours.trust(["192.0.2.0/24".parse().expect("a range")]);
     check(trusting, "203.0.113.9, 192.0.2.1", "evil").await;
+}
+
+/// Other names for the same claims, and spellings that CGI and its heirs take for them.
+#[tokio::test(start_paused = true)]
+async fn rule_5_claims_go_whatever_their_name() {
+    let check = async |trusted: &str, fields: &str, forwarded: &str| {
+        let forwarding = Forwarding::none().trust([trusted.parse().expect("a range")]);
+        let stage = Stage::with(ScriptedConnector::always(Script::ok()), |builder| builder.forwarding(forwarding));
+        let mut client = stage.connect_and_send(format!("GET / HTTP/1.1\r\nHost: h\r\n{fields}\r\n")).await;
+        assert_eq!(client.read_response().await.status(), 200, "{fields:?}");
+        assert_eq!(stage.origin().received(0), format!("GET / HTTP/1.1\r\nHost: h\r\n{forwarded}\r\n"), "{fields:?}");
+    };
+    let (peer, another) = ("192.0.2.0/24", "198.51.100.0/24");
+    for name in ["Prefix", "Server", "Ssl", "Port", "Scheme", "Client-Cert", "User"] {
+        let field = format!("X-Forwarded-{name}: 1\r\n");
+        check(another, &field, "").await;
+        check(peer, &field, &field).await;
+    }
+    let spelled = ["X_Forwarded_For", "x-forwarded_proto", "X_Real_IP", "X_Forwarded_Prefix"];
+    for name in spelled.into_iter().chain(["Content_Length", "Transfer_Encoding", "Proxy_Authorization"]) {
+        for trusted in [peer, another] {
+            check(trusted, &format!("{name}: 1\r\nA_b: 2\r\n"), "A_b: 2\r\n").await;
+        }
+    }
+}
+
+/// Without a length there is no body, whatever the method and the version: what follows is a request.
+#[tokio::test(start_paused = true)]
+async fn rule_7_a_request_never_ends_with_the_connection() {
+    for head in ["POST / HTTP/1.1\r\nHost: h\r\n\r\n", "POST / HTTP/1.0\r\nHost: h\r\nConnection: keep-alive\r\n\r\n"] {
+        let stage = Stage::with(ScriptedConnector::always(Script::ok()), plain);
+        let mut client = stage.connect_and_send(format!("{head}body\r\n\r\n")).await;
+        assert_eq!(client.read_response().await.status(), 200, "{head:?}");
+        assert_eq!(client.read_response().await.status(), 400, "{head:?}");
+        assert!(client.is_closed().await);
+        assert_eq!(stage.origin().received_in_all(), "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n");
+    }
+}
+
+/// The end of the client's side is not the end of its request.
+#[tokio::test(start_paused = true)]
+async fn rule_7_a_body_that_breaks_off_is_no_request() {
+    for (framing, part) in [("Content-Length: 9", "part"), ("Transfer-Encoding: chunked", "4\r\npart\r\n")] {
+        for half_close in [false, true] {
+            let origin = ScriptedConnector::always(Script::ok());
+            let (stage, log) = (Stage::with(origin, |builder| builder.half_close(half_close)), Log::start());
+            let request = format!("POST / HTTP/1.1\r\nHost: h\r\n{framing}\r\n\r\n{part}");
+            let mut client = stage.connect_and_send(request).await;
+            client.half_close().await;
+            let response = client.read_response().await;
+            assert_eq!((response.status(), stage.code().await), (400, "body_aborted"), "{framing}");
+            assert_eq!(log.codes(), ["body_aborted"], "{framing}");
+            assert!(client.is_closed().await);
+            assert!(!stage.origin().received_in_all().ends_with("0\r\n\r\n"), "{framing}: the origin got an end");
+        }
+    }
+}
+
+/// A client that leaves within a response leaves the rest of it on the upstream's connection.
+#[tokio::test(start_paused = true)]
+async fn rule_7_a_half_read_connection_is_never_used_again() {
+    for framing in ["Content-Length: 4\r\n\r\nab", "Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n"] {
+        let half = Script::new().read_request().answer(format!("HTTP/1.1 200 OK\r\n{framing}"));
+        let rest = half.wait(Duration::from_secs(1)).answer("2\r\ncd\r\n0\r\n\r\n").read_request().answer(ok("stray"));
+        let stage = Stage::over(ScriptedConnector::in_turn([rest, Script::ok()]));
+        let mut client = stage.connect_and_send(GET).await;
+        client.read_head().await;
+        client.leave().await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let mut other = stage.connect_and_send(GET).await;
+        assert_eq!(other.read_response().await.text(), "ok", "{framing:?}");
+        assert_eq!(stage.origin().connections(), 2, "{framing:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rule_10_sizes_have_limits_by_default() {
+    let x = |count| "x".repeat(count);
+    let table = [
+        (format!("GET / HTTP/1.1\r\nHost: h\r\nA: {}\r\n\r\n", x(32 * 1024)), 431, "head_too_large"),
+        (format!("GET / HTTP/1.1\r\nHost: h\r\n{}\r\n", "A: b\r\n".repeat(100)), 431, "too_many_headers"),
+        (format!("GET /{} HTTP/1.1\r\nHost: h\r\n\r\n", x(8 * 1024)), 414, "target_too_long"),
+    ];
+    for (bytes, status, code) in table {
+        check(bytes.as_bytes(), status, code).await;
+    }
+    let stage = Stage::new(Script::ok());
+    let edges = [
+        format!("GET / HTTP/1.1\r\nHost: h\r\nA: {}\r\n\r\n", x(32 * 1024 - 32)),
+        format!("GET / HTTP/1.1\r\nHost: h\r\n{}\r\n", "A: b\r\n".repeat(99)),
+        format!("GET /{} HTTP/1.1\r\nHost: h\r\n\r\n", x(8 * 1024 - 1)),
+    ];
+    let mut client = stage.connect();
+    for request in edges {
+        client.send(&request).await;
+        assert_eq!(client.read_response().await.status(), 200, "{} bytes", request.len());
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -423,7 +547,7 @@ async fn garbage_behind_a_request_is_refused_after_its_answer() {
 async fn check_response(bytes: &[u8], code: &str) {
     let origin =
         ScriptedConnector::in_turn([Script::new().read_request().answer(bytes.to_vec()).half_close(), Script::ok()]);
-    let stage = Stage::over(origin);
+    let (stage, log) = (Stage::over(origin), Log::start());
     let mut client = stage.connect_and_send(post("x")).await;
     let mut response = client.read_response().await;
     while response.status() < 200 {
@@ -431,6 +555,7 @@ async fn check_response(bytes: &[u8], code: &str) {
     }
     let row = bytes.escape_ascii();
     assert_eq!((response.status(), stage.code().await), (502, code), "{row}");
+    assert_eq!(log.codes(), [code], "{row}");
     client.send(GET).await;
     assert_eq!(client.read_response().await.text(), "ok", "{row}");
     assert_eq!(stage.origin().connections(), 2, "{row}: its connection was used again");

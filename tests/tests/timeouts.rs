@@ -86,6 +86,7 @@ async fn a_silent_tunnel_is_closed() {
     let started = Instant::now();
     assert!(client.is_closed().await);
     assert_took(started, 8 * S, "the deadline");
+    assert_eq!(stage.code().await, "tunnel_idle");
 }
 
 /// A cluster over this origin with short deadlines of its own, and one attempt.

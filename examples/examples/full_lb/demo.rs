@@ -47,7 +47,12 @@ impl Demo {
                     }}
                 }} }},
                 "upstreams": {{
-                    "all": {{ "backends": ["{one}", "{two}", "{three}"] }},
+                    "all": {{
+                        "backends": ["{one}", "{two}", "{three}"],
+                        "health_check": {{ "http": {{ "path": "/healthz" }}, "interval": "1s" }},
+                        "outlier_detection": {{ "consecutive_failures": 5, "eject": "10s" }},
+                        "slow_start": "5s"
+                    }},
                     "canary": {{ "backends": ["{three}"] }}
                 }}
             }}"#
@@ -84,6 +89,10 @@ Try in another terminal:
   curl -s -H 'x-canary: 1' {front}/                    # a route of its own: always `three`
   for i in 1 2 3 4 5; do curl -si {front}/limited; done  # three at once, then 429 and when to come back
   wrk -c64 -d5 {front}/                                # load
+
+The backends are asked for /healthz every second; RUST_LOG=debug says more. To see them killed, stopped and brought back:
+
+  cargo run --release --example lb_lab
 
 Ctrl-C lets running requests finish; a second one ends at once.
 A configuration of your own: cargo run --release --example full_lb -- examples/lb.json

@@ -9,11 +9,13 @@ use crate::values::address::{Address, backend_address};
 pub struct Backend {
     /// `address`
     pub address: Address,
-    /// `weight`: its share; 1 when absent, 0 takes nothing.
+    /// `weight`: its share; 1 when absent, 0 takes nothing but what sticks to it.
     pub weight: u16,
-    /// `zone`: where it stands.
+    /// `zone`: where it stands. Those of the proxy's own zone, `local_zone`, are used first.
     pub zone: Option<String>,
-    /// `backup`: used only when the others are gone.
+    /// `priority`: its tier; 0, the first, when absent. A tier is used when those before it are gone.
+    pub priority: u8,
+    /// `backup`: used only when the others are gone, whatever their tiers.
     pub backup: bool,
 }
 
@@ -33,18 +35,22 @@ pub(super) fn backends(cursor: Cursor<'_>) -> Option<Vec<Backend>> {
 fn backend(cursor: Cursor<'_>) -> Option<Backend> {
     if cursor.is_string() {
         let address = backend_address(cursor)?;
-        return Some(Backend { address, weight: 1, zone: None, backup: false });
+        return Some(Backend { address, weight: 1, zone: None, priority: 0, backup: false });
     }
     cursor.object("an address or an object", |fields| {
         let address = fields.required("address", r#"an address such as "127.0.0.1:9001""#, backend_address);
         let weight = fields.optional("weight", |cursor| cursor.integer(0..=u16::MAX)).unwrap_or(1);
         let zone = fields.optional("zone", zone);
         let backup = fields.flag("backup").unwrap_or(false);
-        Some(Backend { address: address?, weight, zone, backup })
+        let priority = fields.optional("priority", |cursor| match backup {
+            true => cursor.fail("a backup comes after all priorities, and has none"),
+            false => cursor.integer(0..=u8::MAX),
+        });
+        Some(Backend { address: address?, weight, zone, priority: priority.unwrap_or(0), backup })
     })
 }
 
-fn zone(cursor: Cursor<'_>) -> Option<String> {
+pub(super) fn zone(cursor: Cursor<'_>) -> Option<String> {
     match cursor.string("the name of a zone")? {
         "" => cursor.fail("must not be empty"),
         name => Some(name.to_owned()),

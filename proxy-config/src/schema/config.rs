@@ -7,6 +7,7 @@ use std::path::Path as FilePath;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::backend::zone;
 use super::listener::{Listener, listeners};
 use super::names::named;
 use super::operations::{AccessLog, Admin, access_log, admin};
@@ -26,6 +27,8 @@ use crate::values::duration::duration;
 pub struct Config {
     /// `workers`: how many threads serve, 1 to 1024.
     pub workers: Option<usize>,
+    /// `local_zone`: where this proxy stands. Backends of the same `zone` are used first.
+    pub local_zone: Option<String>,
     /// `admin`: the administration interface.
     pub admin: Option<Admin>,
     /// `access_log`: one line per request.
@@ -108,6 +111,7 @@ fn config(cursor: Cursor<'_>) -> Option<Config> {
         // Editors complete a file by the schema that this key names.
         fields.optional("$schema", |cursor| cursor.string("the address of a JSON Schema").map(drop));
         let workers = fields.optional("workers", |cursor| cursor.integer(1..=1024));
+        let local_zone = fields.optional("local_zone", zone);
         let admin = fields.optional("admin", |cursor| admin(cursor, &mut taken));
         let access_log = fields.optional("access_log", access_log);
         let shutdown = fields.optional("shutdown", shutdown).unwrap_or_default();
@@ -117,7 +121,16 @@ fn config(cursor: Cursor<'_>) -> Option<Config> {
             cursor.map("an object with one entry per upstream", |name, value| named(name, value, upstream))
         });
         let upstreams = upstreams.unwrap_or_default();
-        Some(Config { workers, admin, access_log, shutdown, listeners: listeners?, upstreams, unsupported: Vec::new() })
+        Some(Config {
+            workers,
+            local_zone,
+            admin,
+            access_log,
+            shutdown,
+            listeners: listeners?,
+            upstreams,
+            unsupported: Vec::new(),
+        })
     })
 }
 

@@ -1,41 +1,82 @@
 //! How an upstream learns which of its backends work.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::decode::{Cursor, quote};
-use crate::values::count::percent;
+use crate::values::count::{at_least_one, percent};
 use crate::values::duration::positive_duration;
+use crate::values::header::{field_name, field_value, method};
 
 /// `upstreams.<name>.health_check`: asks every backend again and again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HealthCheck {
-    /// `http` or `tcp`: how to ask.
+    /// `http`, `tcp`, `http2` or `grpc`: how to ask.
     pub probe: Probe,
-    /// `interval`: between two questions.
+    /// `interval`: between two questions; 5 s when absent.
     pub interval: Option<Duration>,
-    /// `timeout`: until an answer counts as missing.
+    /// `fast_interval`: the same while a backend is not well, or its last answer was bad; the interval, 1 s at
+    /// most, when absent.
+    pub fast_interval: Option<Duration>,
+    /// `jitter_percent`: by how much intervals differ, by chance; 10 when absent.
+    pub jitter_percent: Option<u8>,
+    /// `timeout`: until an answer counts as missing; 2 s when absent.
     pub timeout: Option<Duration>,
-    /// `rise`: good answers in a row until a backend is used.
+    /// `rise`: good answers in a row until a backend is used; 2 when absent.
     pub rise: Option<u32>,
-    /// `fall`: bad answers in a row until it is not.
+    /// `fall`: bad answers in a row until it is not; 3 when absent.
     pub fall: Option<u32>,
+    /// `start`: what a backend is until it is checked: `"up"`, also when absent, or `"down"`.
+    pub start: Option<Start>,
+    /// `port`: where to ask; the backend's own when absent.
+    pub port: Option<u16>,
 }
 
-/// How a health check asks: exactly one of the keys `http` and `tcp`.
+/// What a backend is until it is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Start {
+    /// `"up"`: it gets requests at once.
+    Up,
+    /// `"down"`: it gets none until its first answer, which decides alone.
+    Down,
+}
+
+/// How a health check asks: exactly one of the keys `http`, `tcp`, `http2` and `grpc`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Probe {
-    /// `http`: by a request.
-    #[non_exhaustive]
-    Http {
-        /// `path`: the request target, which starts with `/`.
-        path: String,
-        /// `status`: the good answers.
-        status: Option<StatusRange>,
-    },
+    /// `http`: by an HTTP/1.1 request.
+    Http(HttpProbe),
     /// `tcp`: by connecting.
     Tcp,
+    /// `http2`: by an HTTP/2 request.
+    Http2(HttpProbe),
+    /// `grpc`: by the gRPC health protocol.
+    #[non_exhaustive]
+    Grpc {
+        /// `service`: whose health is asked for; the server's when absent.
+        service: Option<String>,
+    },
+}
+
+/// A request that a health check sends, and the answers that are good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HttpProbe {
+    /// `path`: the request target, which starts with `/`.
+    pub path: String,
+    /// `method`: `GET` when absent.
+    pub method: Option<String>,
+    /// `host`: the backend's address when absent.
+    pub host: Option<String>,
+    /// `headers`: further fields, by their names in lower case.
+    pub headers: BTreeMap<String, String>,
+    /// `status`: the good answers, one range or an array of them; 200 to 399 when absent.
+    pub status: Vec<StatusRange>,
+    /// `body`: text that must be in the first 64 KiB of the body.
+    pub body: Option<String>,
 }
 
 /// `"200-299"`, `"204"` or `204`: both ends belong to it.
@@ -52,32 +93,89 @@ pub struct StatusRange {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OutlierDetection {
-    /// `consecutive_failures`: in a row until a backend is ejected.
+    /// `consecutive_failures`: in a row until a backend is ejected; 0 for never, 5 when absent.
     pub consecutive_failures: Option<u32>,
-    /// `eject`: for how long.
+    /// `consecutive_gateway_failures`: the same for 502, 503, 504 and no answer; never when absent or 0.
+    pub consecutive_gateway_failures: Option<u32>,
+    /// `success_rate`: compares backends; as with all its defaults when absent, `false` turns it off.
+    pub success_rate: Option<SuccessRate>,
+    /// `latency`: compares backends; not done when absent.
+    pub latency: Option<Latency>,
+    /// `interval`: between two comparisons; 10 s when absent.
+    pub interval: Option<Duration>,
+    /// `eject`: for how long the first time; 30 s when absent. Each time longer by as much.
     pub eject: Option<Duration>,
-    /// `max_ejected_percent`: of the backends at a time.
+    /// `max_eject`: for how long at most; 300 s when absent.
+    pub max_eject: Option<Duration>,
+    /// `max_ejected_percent`: of the backends at a time; 50 when absent.
     pub max_ejected_percent: Option<u8>,
+}
+
+/// How success rates are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SuccessRate {
+    /// `false`: not at all.
+    Off,
+    /// An object.
+    #[non_exhaustive]
+    On {
+        /// `deviations_percent`: who is further below the mean than so many hundredths of a standard deviation
+        /// is ejected; 190 when absent.
+        deviations_percent: Option<u32>,
+        /// `ceiling_percent`: who succeeds at least so often is no outlier; 95 when absent.
+        ceiling_percent: Option<u8>,
+        /// `min_requests`: of a backend in the interval; 100 when absent.
+        min_requests: Option<u64>,
+        /// `min_backends`: that had so many; 5 when absent.
+        min_backends: Option<usize>,
+    },
+}
+
+/// `latency`: how latencies are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Latency {
+    /// `factor`: who takes longer than so many times the median is ejected; 5 when absent.
+    pub factor: Option<u32>,
+    /// `floor`: below it nobody is; 50 ms when absent.
+    pub floor: Option<Duration>,
+    /// `min_requests`: of a backend in the interval; 100 when absent.
+    pub min_requests: Option<u64>,
+    /// `min_backends`: that had so many; 3 when absent.
+    pub min_backends: Option<usize>,
 }
 
 pub(super) fn health_check(cursor: Cursor<'_>) -> Option<HealthCheck> {
     cursor.object("an object", |fields| {
-        let http = fields.optional("http", http_probe);
+        let http = fields.optional("http", http_probe).map(Probe::Http);
         let tcp = fields.optional("tcp", |cursor| cursor.object("an empty object", |_| Some(Probe::Tcp)));
-        fields.exactly_one(&["http", "tcp"]);
+        let http2 = fields.optional("http2", http_probe).map(Probe::Http2);
+        let grpc = fields.optional("grpc", grpc_probe);
+        fields.exactly_one(&["http", "tcp", "http2", "grpc"]);
         let interval = fields.optional("interval", positive_duration);
+        let fast_interval = fields.optional("fast_interval", positive_duration);
+        let jitter_percent = fields.optional("jitter_percent", percent);
         let timeout = fields.optional("timeout", positive_duration);
         let rise = fields.optional("rise", in_a_row);
         let fall = fields.optional("fall", in_a_row);
-        Some(HealthCheck { probe: http.or(tcp)?, interval, timeout, rise, fall })
+        let start = fields.optional("start", start);
+        let port = fields.optional("port", |cursor| cursor.integer(1..=u16::MAX));
+        let probe = http.or(tcp).or(http2).or(grpc)?;
+        Some(HealthCheck { probe, interval, fast_interval, jitter_percent, timeout, rise, fall, start, port })
     })
 }
 
 pub(super) fn outlier_detection(cursor: Cursor<'_>) -> Option<OutlierDetection> {
     cursor.object("an object", |fields| {
         Some(OutlierDetection {
-            consecutive_failures: fields.optional("consecutive_failures", in_a_row),
+            consecutive_failures: fields.optional("consecutive_failures", in_a_row_or_never),
+            consecutive_gateway_failures: fields.optional("consecutive_gateway_failures", in_a_row_or_never),
+            success_rate: fields.optional("success_rate", success_rate),
+            latency: fields.optional("latency", latency),
+            interval: fields.optional("interval", positive_duration),
             eject: fields.optional("eject", positive_duration),
+            max_eject: fields.optional("max_eject", positive_duration),
             max_ejected_percent: fields.optional("max_ejected_percent", percent),
         })
     })
@@ -87,12 +185,87 @@ fn in_a_row(cursor: Cursor<'_>) -> Option<u32> {
     cursor.integer(1..=1_000_000)
 }
 
-fn http_probe(cursor: Cursor<'_>) -> Option<Probe> {
+fn in_a_row_or_never(cursor: Cursor<'_>) -> Option<u32> {
+    cursor.integer(0..=1_000_000)
+}
+
+fn start(cursor: Cursor<'_>) -> Option<Start> {
+    cursor.tagged(
+        "start state",
+        &[("down", |settings| settings.none(Start::Down)), ("up", |settings| settings.none(Start::Up))],
+    )
+}
+
+fn success_rate(cursor: Cursor<'_>) -> Option<SuccessRate> {
+    if cursor.is_false() {
+        return Some(SuccessRate::Off);
+    }
+    cursor.object("false or an object", |fields| {
+        Some(SuccessRate::On {
+            deviations_percent: fields.optional("deviations_percent", |cursor| cursor.integer(1..=10_000)),
+            ceiling_percent: fields.optional("ceiling_percent", percent),
+            min_requests: fields.optional("min_requests", |cursor| cursor.integer(1..=1_000_000_000)),
+            min_backends: fields.optional("min_backends", at_least_one),
+        })
+    })
+}
+
+fn latency(cursor: Cursor<'_>) -> Option<Latency> {
+    cursor.object("an object", |fields| {
+        Some(Latency {
+            factor: fields.optional("factor", |cursor| cursor.integer(2..=1_000)),
+            floor: fields.optional("floor", positive_duration),
+            min_requests: fields.optional("min_requests", |cursor| cursor.integer(1..=1_000_000_000)),
+            min_backends: fields.optional("min_backends", at_least_one),
+        })
+    })
+}
+
+fn grpc_probe(cursor: Cursor<'_>) -> Option<Probe> {
+    cursor.object("an object", |fields| {
+        let service = fields.optional("service", |cursor| cursor.string("the name of a service").map(str::to_owned));
+        Some(Probe::Grpc { service })
+    })
+}
+
+fn http_probe(cursor: Cursor<'_>) -> Option<HttpProbe> {
     cursor.object("an object", |fields| {
         let path = fields.required("path", r#"a path such as "/healthz""#, target);
-        let status = fields.optional("status", status_range);
-        Some(Probe::Http { path: path?, status })
+        let method = fields.optional("method", method);
+        let host = fields.optional("host", field_value);
+        let headers = fields.optional("headers", headers).unwrap_or_default();
+        let status = fields.optional("status", statuses).unwrap_or_default();
+        let body = fields.optional("body", body);
+        Some(HttpProbe { path: path?, method, host, headers, status, body })
     })
+}
+
+/// What the engine writes itself is none of them.
+fn headers(cursor: Cursor<'_>) -> Option<BTreeMap<String, String>> {
+    cursor
+        .map("an object with one entry per field", |name, value| match &*field_name(name).unwrap_or_default() {
+            "" => value.fail(format!("{} is not a legal field name", quote(name))),
+            "host" => value.fail("has a key of its own: host"),
+            "connection" | "content-length" | "transfer-encoding" | "expect" | "upgrade" => {
+                value.fail("is written by the proxy itself")
+            }
+            _ => field_value(value),
+        })
+        .map(|headers| headers.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect())
+}
+
+fn body(cursor: Cursor<'_>) -> Option<String> {
+    match cursor.string("text")? {
+        "" => cursor.fail("must not be empty"),
+        text => Some(text.to_owned()),
+    }
+}
+
+fn statuses(cursor: Cursor<'_>) -> Option<Vec<StatusRange>> {
+    match cursor.is_list() {
+        true => cursor.non_empty_list("an array of statuses", status_range),
+        false => status_range(cursor).map(|range| vec![range]),
+    }
 }
 
 fn target(cursor: Cursor<'_>) -> Option<String> {

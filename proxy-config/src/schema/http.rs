@@ -1,5 +1,6 @@
 //! HTTP listeners.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use super::filter::{Filter, filters};
@@ -47,9 +48,13 @@ pub struct Limits {
     pub max_connections: Option<usize>,
     /// `max_connections_per_client`: of one address; at least 1.
     pub max_connections_per_client: Option<usize>,
+    /// `max_requests_per_connection`: after so many a connection is closed; at least 1.
+    pub max_requests_per_connection: Option<NonZeroU64>,
+    /// `max_drain_bytes`: read and thrown away of a request body nobody wants, before its connection is closed instead.
+    pub max_drain_bytes: Option<u64>,
 }
 
-/// `listeners.<name>.http.timeouts`: each longer than zero.
+/// `listeners.<name>.http.timeouts`: each duration longer than zero.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HttpTimeouts {
@@ -59,6 +64,10 @@ pub struct HttpTimeouts {
     pub keep_alive: Option<Duration>,
     /// `body_idle`: without a byte of body read or written.
     pub body_idle: Option<Duration>,
+    /// `min_body_rate`: what a request body must bring, in bytes per second; 0 turns it off.
+    pub min_body_rate: Option<u64>,
+    /// `tunnel_idle`: without a byte through a tunnel (WebSocket).
+    pub tunnel_idle: Option<Duration>,
     /// `total`: for a whole request.
     pub total: Option<Duration>,
 }
@@ -67,7 +76,8 @@ pub struct HttpTimeouts {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Forwarded {
-    /// `x_forwarded`: `X-Forwarded-For`, `-Proto` and `-Host`.
+    /// `x_forwarded`: `X-Forwarded-For`, `-Proto` and `-Host`. When absent, without `-Host`: `Host` itself is
+    /// forwarded as it came.
     pub x_forwarded: Option<bool>,
     /// `forwarded`: `Forwarded` (RFC 7239).
     pub forwarded: Option<bool>,
@@ -108,6 +118,9 @@ fn limits(cursor: Cursor<'_>) -> Option<Limits> {
             max_body_bytes: fields.optional("max_body_bytes", size),
             max_connections: fields.optional("max_connections", at_least_one),
             max_connections_per_client: fields.optional("max_connections_per_client", at_least_one),
+            max_requests_per_connection: fields
+                .optional("max_requests_per_connection", |c| c.integer(NonZeroU64::MIN..=NonZeroU64::MAX)),
+            max_drain_bytes: fields.optional("max_drain_bytes", size),
         })
     })
 }
@@ -125,6 +138,8 @@ fn timeouts(cursor: Cursor<'_>) -> Option<HttpTimeouts> {
             head: fields.optional("head", positive_duration),
             keep_alive: fields.optional("keep_alive", positive_duration),
             body_idle: fields.optional("body_idle", positive_duration),
+            min_body_rate: fields.optional("min_body_rate", size),
+            tunnel_idle: fields.optional("tunnel_idle", positive_duration),
             total: fields.optional("total", positive_duration),
         })
     })

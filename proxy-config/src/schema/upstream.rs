@@ -4,9 +4,12 @@ use std::num::NonZeroU64;
 use std::time::Duration;
 
 use super::backend::{Backend, backends};
+use super::breaker::{CircuitBreaker, SlowStart, circuit_breaker, slow_start};
+use super::discovery::{Discovery, discovery};
 use super::health::{HealthCheck, OutlierDetection, health_check, outlier_detection};
 use super::selector::{Selector, selector};
-use crate::decode::Cursor;
+use super::sticky::{Sticky, sticky};
+use crate::decode::{Cursor, Fields};
 use crate::values::count::{at_least_one, count, percent};
 use crate::values::duration::positive_duration;
 
@@ -16,18 +19,40 @@ use crate::values::duration::positive_duration;
 pub struct Upstream {
     /// `selector`: which backend takes a request.
     pub selector: Selector,
-    /// `backends`. Never empty, no address twice, and at least one weight is not 0.
+    /// `sticky`: keeps a client with its backend.
+    pub sticky: Option<Sticky>,
+    /// `subset`: uses only some of the backends.
+    pub subset: Option<Subset>,
+    /// `backends`. Never empty without `discovery`, no address twice, and at least one weight is not 0.
     pub backends: Vec<Backend>,
     /// `health_check`: asks backends how they are.
     pub health_check: Option<HealthCheck>,
     /// `outlier_detection`: sees from traffic how they are.
     pub outlier_detection: Option<OutlierDetection>,
+    /// `circuit_breaker`: how much a backend may have to do.
+    pub circuit_breaker: Option<CircuitBreaker>,
+    /// `slow_start`: how a backend that returns gets its share.
+    pub slow_start: Option<SlowStart>,
+    /// `discovery`: where backends come from.
+    pub discovery: Option<Discovery>,
+    /// `panic_percent`: with fewer healthy backends than this all are used; 0 for never, 10 when absent.
+    pub panic_percent: Option<u8>,
     /// `retry`
     pub retry: Retry,
     /// `timeouts`
     pub timeouts: Timeouts,
     /// `pool`
     pub pool: Pool,
+}
+
+/// `upstreams.<name>.subset`: for many proxies before many backends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Subset {
+    /// `size`: how many of the healthy backends are used; at least 1.
+    pub size: usize,
+    /// `proxy`: this proxy's own name, by which it gets others than its neighbours.
+    pub proxy: String,
 }
 
 /// `upstreams.<name>.retry`
@@ -77,14 +102,56 @@ pub struct Pool {
 pub(super) fn upstream(cursor: Cursor<'_>) -> Option<Upstream> {
     cursor.object("an object", |fields| {
         let selector = fields.optional("selector", selector).unwrap_or_default();
-        let backends = fields.required("backends", "an array of backends", backends);
-        let health_check = fields.optional("health_check", health_check);
-        let outlier_detection = fields.optional("outlier_detection", outlier_detection);
-        let retry = fields.optional("retry", retry).unwrap_or_default();
-        let timeouts = fields.optional("timeouts", timeouts).unwrap_or_default();
+        let backends = match fields.has("discovery") {
+            true => fields.optional("backends", backends).or(Some(Vec::new())),
+            false => fields.required("backends", "an array of backends", backends),
+        };
+        let circuit_breaker = fields.optional("circuit_breaker", circuit_breaker);
         let pool = fields.optional("pool", pool).unwrap_or_default();
-        Some(Upstream { selector, backends: backends?, health_check, outlier_detection, retry, timeouts, pool })
+        said_once(fields, circuit_breaker.as_ref(), &pool);
+        Some(Upstream {
+            selector,
+            sticky: fields.optional("sticky", sticky),
+            subset: fields.optional("subset", subset),
+            health_check: fields.optional("health_check", health_check),
+            outlier_detection: fields.optional("outlier_detection", outlier_detection),
+            slow_start: fields.optional("slow_start", slow_start),
+            discovery: fields.optional("discovery", discovery),
+            panic_percent: fields.optional("panic_percent", percent),
+            retry: fields.optional("retry", retry).unwrap_or_default(),
+            timeouts: fields.optional("timeouts", timeouts).unwrap_or_default(),
+            circuit_breaker,
+            pool,
+            backends: backends?,
+        })
     })
+}
+
+fn subset(cursor: Cursor<'_>) -> Option<Subset> {
+    cursor.object("an object", |fields| {
+        let size = fields.required("size", "a number of backends", at_least_one);
+        let proxy = fields.required("proxy", "the name of this proxy", |cursor| match cursor.string("a name")? {
+            "" => cursor.fail("must not be empty"),
+            name => Some(name.to_owned()),
+        });
+        Some(Subset { size: size?, proxy: proxy? })
+    })
+}
+
+/// Two keys have two names each, for those who come from either side.
+fn said_once(fields: &Fields<'_>, breaker: Option<&CircuitBreaker>, pool: &Pool) {
+    let Some(breaker) = breaker else { return };
+    let twice = |key, other| {
+        fields.object().revisit_key("circuit_breaker", |cursor| {
+            cursor.fail::<()>(format!("{key} and pool.{other} are the same limit; give one of them"));
+        });
+    };
+    if breaker.max_connections.is_some() && pool.max_open_per_backend.is_some() {
+        twice("max_connections", "max_open_per_backend");
+    }
+    if breaker.max_pending.is_some() && pool.max_pending.is_some() {
+        twice("max_pending", "max_pending");
+    }
 }
 
 fn retry(cursor: Cursor<'_>) -> Option<Retry> {

@@ -1,5 +1,8 @@
 //! HTTP listeners: a proxy each.
 
+use std::num::NonZero;
+use std::sync::Arc;
+
 use proxy_core::{Cidr, Forwarding, Limits, Proxy, ProxyBuilder, Timeouts};
 
 use super::kept_limits::KeptLimits;
@@ -35,7 +38,7 @@ pub(super) fn proxy(
 fn with_upstreams(proxy: ProxyBuilder, http: &Http, upstreams: &Upstreams) -> ProxyBuilder {
     let names = http.routes.iter().flat_map(|route| route.target.upstreams());
     names.fold(proxy, |proxy, name| match upstreams.get(name) {
-        Some(upstream) => proxy.shared_upstream(name, upstream.clone()),
+        Some(built) => proxy.shared_upstream(name, Arc::clone(&built.upstream)),
         None => proxy,
     })
 }
@@ -49,6 +52,9 @@ fn limits(config: &crate::Limits) -> Limits {
     set(&mut limits.max_connections, config.max_connections);
     let per_client = config.max_connections_per_client;
     set(&mut limits.max_connections_per_client, per_client.map(Some));
+    let requests = config.max_requests_per_connection.map(NonZero::get);
+    set(&mut limits.max_requests_per_connection, requests.map(Some));
+    set(&mut limits.max_drain_bytes, config.max_drain_bytes);
     limits
 }
 
@@ -58,6 +64,8 @@ fn timeouts(config: &crate::HttpTimeouts) -> Timeouts {
     set(&mut timeouts.keep_alive, config.keep_alive);
     set(&mut timeouts.body_idle, config.body_idle);
     set(&mut timeouts.write_idle, config.body_idle);
+    set(&mut timeouts.min_body_rate, config.min_body_rate);
+    set(&mut timeouts.tunnel_idle, config.tunnel_idle);
     set(&mut timeouts.total, config.total.map(Some));
     timeouts
 }
@@ -68,11 +76,11 @@ fn forwarding(path: &Path<'_>, http: &Http) -> Result<Forwarding, ServerError> {
     let trusted: Vec<_> = trusted
         .collect::<Result<_, _>>()
         .map_err(|error| ServerError::cannot_build(Path::Key(path, "trusted_proxies").to_string(), error))?;
-    let x_forwarded = http.forwarded.x_forwarded.unwrap_or(true);
-    Ok(Forwarding::default()
-        .x_forwarded_for(x_forwarded)
-        .x_forwarded_proto(x_forwarded)
-        .x_forwarded_host(x_forwarded)
+    let forwarding = match http.forwarded.x_forwarded {
+        Some(on) => Forwarding::default().x_forwarded_for(on).x_forwarded_proto(on).x_forwarded_host(on),
+        None => Forwarding::default(),
+    };
+    Ok(forwarding
         .forwarded(http.forwarded.forwarded.unwrap_or(false))
         .via(http.forwarded.via.unwrap_or(true))
         .trust(trusted))

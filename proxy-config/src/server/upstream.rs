@@ -4,45 +4,82 @@ use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::sync::Arc;
 
-use proxy_core::{Address, Backend, Cluster, PoolSettings, RetryPolicy, Selector, SharedPool, UpstreamTimeouts};
-use proxy_lb::RoundRobin;
+use proxy_core::{
+    Address, Backend, BackendSet, BackendState, Cluster, ClusterBuilder, PoolSettings, RetryPolicy, Selector,
+    SharedPool, UpstreamTimeouts,
+};
+use proxy_lb::PanicThreshold;
 
-use crate::{Config, Pool, Retry, Timeouts, Upstream};
+use super::ServerError;
+use super::eligibility::{eligibility, labelled};
+use super::health::{Guards, Task, start_state};
+use super::selector::selector;
+use super::sticky::sticky;
+use crate::path::Path;
+use crate::{Config, Retry, Timeouts, Upstream};
 
 /// The upstreams by name, shared by all listeners.
-pub(super) type Upstreams = BTreeMap<String, Arc<Cluster<Box<dyn Selector>>>>;
+pub(super) type Upstreams = BTreeMap<String, Built>;
 
-pub(super) fn upstreams(config: &Config) -> Upstreams {
-    let upstreams = config.upstreams.iter();
-    upstreams.map(|(name, upstream)| (name.clone(), Arc::new(cluster(upstream)))).collect()
+/// An upstream and the backends it goes to.
+pub(super) struct Built {
+    pub(super) upstream: Arc<dyn proxy_core::Upstream>,
+    pub(super) backends: BackendSet,
 }
 
-fn cluster(upstream: &Upstream) -> Cluster<Box<dyn Selector>> {
-    let builder = Cluster::builder(selector(&upstream.selector))
+/// The upstreams, and what runs beside them.
+pub(super) fn upstreams(config: &Config) -> Result<(Upstreams, Vec<Task>), ServerError> {
+    let (mut upstreams, mut tasks) = (BTreeMap::new(), Vec::new());
+    let path = Path::Key(&Path::Root, "upstreams");
+    for (name, upstream) in &config.upstreams {
+        let (path, guards) = (Path::Key(&path, name), Guards::of(upstream));
+        let built = build(&path, cluster(config, upstream, &guards), upstream)?;
+        tasks.extend(guards.tasks(&path, upstream, &built.backends)?);
+        upstreams.insert(name.clone(), built);
+    }
+    Ok((upstreams, tasks))
+}
+
+fn build(
+    path: &Path<'_>,
+    cluster: ClusterBuilder<Box<dyn Selector>>,
+    upstream: &Upstream,
+) -> Result<Built, ServerError> {
+    let pool = pool(upstream);
+    let Some(sticky_config) = &upstream.sticky else {
+        let cluster = cluster.build_with(pool);
+        return Ok(Built { backends: cluster.backends().clone(), upstream: Arc::new(cluster) });
+    };
+    let at = |error| ServerError::cannot_build(Path::Key(path, "sticky").to_string(), error);
+    let sticky = sticky(sticky_config).map_err(at)?.build_with(cluster, pool);
+    Ok(Built { backends: sticky.inner().backends().clone(), upstream: Arc::new(sticky) })
+}
+
+fn cluster(config: &Config, upstream: &Upstream, guards: &Guards) -> ClusterBuilder<Box<dyn Selector>> {
+    let selector = selector(&upstream.selector);
+    let selector: Box<dyn Selector> = match &guards.outliers {
+        Some(detector) => Box::new(detector.around(selector)),
+        None => selector,
+    };
+    let eligibility = eligibility(config.local_zone.as_deref(), upstream);
+    let builder = Cluster::builder(selector)
+        .eligibility(PanicThreshold::new(guards.panic_percent, eligibility))
         .retry(retry(&upstream.retry))
         .timeouts(timeouts(&upstream.timeouts));
-    let backends = backends(&upstream.backends);
-    let builder = backends.fold(builder, |builder, config| builder.with(backend(config)));
-    builder.build_with(pool(&upstream.pool, &upstream.timeouts))
+    let builder = match &guards.breaker {
+        Some(breaker) => builder.breaker(breaker.clone()),
+        None => builder,
+    };
+    let start = start_state(upstream);
+    upstream.backends.iter().map(|config| backend(config, start)).fold(builder, ClusterBuilder::with)
 }
 
-/// The only one there is stands in for the others, which [`Config::unsupported`] lists.
-fn selector(_: &crate::Selector) -> Box<dyn Selector> {
-    Box::new(RoundRobin::new())
-}
-
-/// Without the backups, which would otherwise take part all the time, unless nobody else is left.
-fn backends(configured: &[crate::Backend]) -> impl Iterator<Item = &crate::Backend> {
-    let is_main = |backend: &crate::Backend| !backend.backup && backend.weight > 0;
-    let has_main = configured.iter().any(is_main);
-    let kept = configured.iter();
-    kept.filter(move |backend| !(has_main && backend.backup))
-}
-
-fn backend(config: &crate::Backend) -> Backend {
+/// `start` is the state it begins in, if it is not healthy.
+pub(super) fn backend(config: &crate::Backend, start: Option<BackendState>) -> Backend {
     let builder = Backend::builder(address(&config.address)).weight(config.weight.into());
-    match &config.zone {
-        Some(zone) => builder.label("zone", zone).build(),
+    let builder = labelled(builder, config);
+    match start {
+        Some(state) => builder.start(state, "not checked yet").build(),
         None => builder.build(),
     }
 }
@@ -71,7 +108,8 @@ fn timeouts(config: &Timeouts) -> UpstreamTimeouts {
     timeouts
 }
 
-fn pool(config: &Pool, timeouts: &Timeouts) -> SharedPool {
+fn pool(upstream: &Upstream) -> SharedPool {
+    let (config, timeouts) = (&upstream.pool, &upstream.timeouts);
     let mut settings = PoolSettings::default();
     let per_backend = config.max_idle_per_backend;
     set(&mut settings.max_idle_per_backend, per_backend);
@@ -86,6 +124,10 @@ fn pool(config: &Pool, timeouts: &Timeouts) -> SharedPool {
     let requests = config.max_requests.map(NonZero::get);
     set(&mut settings.max_requests, requests.map(Some));
     set(&mut settings.connect_timeout, timeouts.connect);
+    if let Some(breaker) = &upstream.circuit_breaker {
+        set(&mut settings.max_open_per_backend, breaker.max_connections.map(Some));
+        set(&mut settings.max_pending, breaker.max_pending);
+    }
     SharedPool::builder().settings(settings).build()
 }
 

@@ -162,12 +162,8 @@ impl RawBody {
         let before = pump.moved() + pump.in_flight() as u64;
         let moved = pump.moved();
         let Some(from) = self.source.reader().map(|reader| reader.stream.clone()) else { return Poll::Ready(Ok(())) };
-        let polled = from.with(|from| {
-            to.with(|to| match (from.as_tcp(), to.as_tcp()) {
-                (Some(from), Some(to)) => pump.poll_pump(cx, from, to),
-                _ => Poll::Ready(Ok(Ended::Eof)),
-            })
-        });
+        let polled = from.with_tcp(|from| to.with_tcp(|to| pump.poll_pump(cx, from, to)));
+        let polled = polled.flatten().unwrap_or(Poll::Ready(Ok(Ended::Eof)));
         let taken = pump.moved() - moved;
         self.allowance -= taken;
         self.decoder.consume_many(taken);

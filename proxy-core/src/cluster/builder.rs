@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicU64;
 use super::{Cluster, Core, Quarantine, RetryBudget, RetryPolicy, UpstreamTimeouts};
 use crate::http1::client::Rules;
 use crate::pool::{Pool, SharedPool};
-use crate::{Address, Backend, BackendSet, Limits, Observer, Selector};
+use crate::{Address, Backend, BackendSet, Breaker, Eligibility, Limits, Observer, Selector, SetEvent, Usable};
 
 /// Retries a cluster may make before requests have paid for any.
 const RESERVE: u32 = 10;
@@ -21,7 +21,9 @@ pub struct ClusterBuilder<S> {
     timeouts: UpstreamTimeouts,
     limits: Limits,
     observer: Option<Arc<dyn Observer>>,
+    breaker: Option<Box<dyn Breaker>>,
     seed: Option<u64>,
+    eligibility: Box<dyn Eligibility>,
 }
 
 impl<S: Selector> ClusterBuilder<S> {
@@ -33,7 +35,9 @@ impl<S: Selector> ClusterBuilder<S> {
             timeouts: UpstreamTimeouts::default(),
             limits: Limits::default(),
             observer: None,
+            breaker: None,
             seed: None,
+            eligibility: Box::new(Usable),
         }
     }
 
@@ -47,6 +51,29 @@ impl<S: Selector> ClusterBuilder<S> {
     #[must_use]
     pub fn with(mut self, backend: Backend) -> Self {
         self.backends.push(backend);
+        self
+    }
+
+    /// Puts a selector around the present one.
+    #[must_use]
+    pub fn map_selector<T: Selector>(self, wrap: impl FnOnce(S) -> T) -> ClusterBuilder<T> {
+        ClusterBuilder {
+            selector: wrap(self.selector),
+            backends: self.backends,
+            policy: self.policy,
+            timeouts: self.timeouts,
+            limits: self.limits,
+            observer: self.observer,
+            breaker: self.breaker,
+            seed: self.seed,
+            eligibility: self.eligibility,
+        }
+    }
+
+    /// Which backends are candidates. Default: those that are [`Usable`].
+    #[must_use]
+    pub fn eligibility(mut self, eligibility: impl Eligibility) -> Self {
+        self.eligibility = Box::new(eligibility);
         self
     }
 
@@ -78,6 +105,13 @@ impl<S: Selector> ClusterBuilder<S> {
         self
     }
 
+    /// Decides whether an attempt may begin at the backend that was chosen. Default: always, at no cost.
+    #[must_use]
+    pub fn breaker(mut self, breaker: impl Breaker) -> Self {
+        self.breaker = Some(Box::new(breaker));
+        self
+    }
+
     /// Makes the jitter of retries repeatable.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
@@ -85,14 +119,18 @@ impl<S: Selector> ClusterBuilder<S> {
         self
     }
 
-    /// The cluster, with a pool of its own.
+    /// The cluster, with a pool of its own: under the same observer and connect timeout.
     pub fn build(self) -> Cluster<S> {
-        self.build_with(SharedPool::default())
+        let pool = SharedPool::builder().connect_timeout(self.timeouts.connect);
+        let pool = match &self.observer {
+            Some(observer) => pool.observer(Arc::clone(observer)),
+            None => pool,
+        };
+        self.build_with(pool.build())
     }
 
     /// The cluster over this pool: one with other settings, or one of your own.
     pub fn build_with<P: Pool>(self, pool: P) -> Cluster<S, P> {
-        self.selector.on_change(&self.backends);
         let rules = Rules {
             limits: self.limits,
             response: self.timeouts.response,
@@ -101,8 +139,9 @@ impl<S: Selector> ClusterBuilder<S> {
         };
         let core = Core {
             selector: self.selector,
-            set: BackendSet::new(self.backends),
+            set: BackendSet::with_eligibility(self.backends, self.eligibility),
             observer: self.observer,
+            breaker: self.breaker,
             budget: RetryBudget::new(self.policy.budget_percent, RESERVE),
             policy: self.policy,
             quarantine: Quarantine::default(),
@@ -110,7 +149,19 @@ impl<S: Selector> ClusterBuilder<S> {
             rules,
             random: AtomicU64::new(self.seed.unwrap_or_else(|| RandomState::new().hash_one(0))),
         };
-        Cluster { core: Arc::new(core), pool }
+        let (core, pool) = (Arc::new(core), Arc::new(pool));
+        let owners = (Arc::downgrade(&core), Arc::downgrade(&pool));
+        core.set.listen(move |candidates, events| {
+            if let Some(core) = owners.0.upgrade() {
+                core.set_changed(candidates, events);
+            }
+            for event in events {
+                if let (SetEvent::Left(gone), Some(pool)) = (event, owners.1.upgrade()) {
+                    pool.evict(gone);
+                }
+            }
+        });
+        Cluster { core, pool }
     }
 }
 

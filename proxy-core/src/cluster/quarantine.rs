@@ -1,5 +1,6 @@
 //! Backends that could not be connected to, left alone for a moment.
 
+use std::error::Error as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -45,7 +46,10 @@ impl Quarantine {
                 entry.term = (entry.term * 2).min(LONGEST);
                 entry.until = now + entry.term;
             }
-            None => confined.push(Confined { backend: backend.clone(), until: now + FIRST, term: FIRST }),
+            None => {
+                tracing::warn!(backend = backend.id(), reason = error.code(), cause = cause(error), "backend confined");
+                confined.push(Confined { backend: backend.clone(), until: now + FIRST, term: FIRST });
+            }
         }
         self.active.store(true, Ordering::Relaxed);
     }
@@ -54,7 +58,11 @@ impl Quarantine {
     pub(super) fn release(&self, backend: &Backend) {
         if self.is_active() {
             let mut confined = self.lock();
+            let before = confined.len();
             confined.retain(|entry| entry.backend != *backend);
+            if confined.len() < before {
+                tracing::info!(backend = backend.id(), "backend answers again");
+            }
             self.active.store(!confined.is_empty(), Ordering::Relaxed);
         }
     }
@@ -72,6 +80,10 @@ impl Quarantine {
     fn lock(&self) -> MutexGuard<'_, Vec<Confined>> {
         self.confined.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn cause(error: &Error) -> Option<impl tracing::Value> {
+    error.source().map(tracing::field::display)
 }
 
 #[cfg(test)]

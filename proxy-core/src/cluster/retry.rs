@@ -69,25 +69,31 @@ impl<'a> Retries<'a> {
         self.next(backend)
     }
 
-    /// An exchange failed. Returns the error and, where it may be tried again, the body for that.
+    /// An exchange failed. Returns the error and, where it may be tried again, the body for that. A backend
+    /// that was silent for too long is not asked twice: it takes another that was not tried, `elsewhere`.
     pub(super) fn after_exchange(
         &mut self,
-        backend: &Backend,
+        backend: Option<&Backend>,
         failure: Failure,
         idempotent: bool,
+        elsewhere: bool,
     ) -> (Error, Option<Body>) {
         let Failure { error, unanswered, reused, body } = failure;
         let broke = matches!(error.kind(), ErrorKind::UpstreamGone | ErrorKind::UpstreamIo);
-        if !(broke && unanswered && idempotent) {
+        let silent = elsewhere && error.kind() == ErrorKind::ResponseTimeout;
+        if !((broke || silent) && unanswered && idempotent) {
             return (error, None);
         }
-        let again = match reused && self.stale < STALE {
+        let again = match broke && reused && self.stale < STALE {
             true => {
                 self.stale += 1;
                 self.at_once = true;
                 true
             }
-            false => self.spent < self.policy.attempts && self.budget.withdraw() && self.next(backend),
+            false => {
+                let may = self.spent < self.policy.attempts && self.budget.withdraw();
+                may && backend.is_some_and(|backend| self.next(backend))
+            }
         };
         (error, body.filter(|_| again))
     }

@@ -64,7 +64,6 @@ kinds! {
     ChunkedInHttp10, "chunked_in_http10", BAD_REQUEST, Client, "Transfer-Encoding in an HTTP/1.0 message";
     Expectation, "expectation", EXPECTATION_FAILED, Client, "Expect is not 100-continue";
     ConnectRefusedHere, "connect_method", METHOD_NOT_ALLOWED, Client, "CONNECT where no tunnels are served";
-    Untrusted, "connection_refused", FORBIDDEN, Client, "a filter refused the connection";
     // The request body.
     BodyTooLarge, "body_too_large", PAYLOAD_TOO_LARGE, Client, "the request body is larger than the limit";
     BadChunk, "bad_chunk", BAD_REQUEST, Client, "the chunked coding of the request body is malformed";
@@ -74,6 +73,7 @@ kinds! {
     HeadTimeout, "head_timeout", REQUEST_TIMEOUT, Client, "the request head took longer than its deadline";
     BodyTimeout, "body_timeout", REQUEST_TIMEOUT, Client, "the request body stalled, or came slower than the minimum rate";
     WriteTimeout, "write_timeout", REQUEST_TIMEOUT, Client, "the client stopped reading the response";
+    TunnelIdle, "tunnel_idle", REQUEST_TIMEOUT, Client, "nothing moved through the tunnel for too long";
     ClientGone, "client_gone", BAD_REQUEST, Client, "the client left before the response was complete";
     // Routing and plugins.
     NoRoute, "no_route", NOT_FOUND, Proxy, "no route matches";
@@ -85,6 +85,7 @@ kinds! {
     Unsupported, "unsupported", NOT_IMPLEMENTED, Proxy, "the upstream cannot do what was asked";
     // The upstream.
     NoBackend, "no_backend", SERVICE_UNAVAILABLE, Upstream, "no backend is available";
+    CircuitOpen, "circuit_open", SERVICE_UNAVAILABLE, Upstream, "every backend that could be tried has as many requests as its breaker lets through";
     PoolFull, "pool_full", SERVICE_UNAVAILABLE, Upstream, "every connection is in use and the wait queue is full";
     PoolTimeout, "pool_timeout", GATEWAY_TIMEOUT, Upstream, "waited too long for a free connection";
     ConnectRefused, "connect_refused", BAD_GATEWAY, Upstream, "the backend could not be connected to";
@@ -95,7 +96,29 @@ kinds! {
     BadResponse, "bad_response", BAD_GATEWAY, Upstream, "the backend's response head is malformed";
     BadResponseBody, "bad_response_body", BAD_GATEWAY, Upstream, "the backend's response body is malformed";
     UnexpectedUpgrade, "unexpected_upgrade", BAD_GATEWAY, Upstream, "the backend switched protocols without being asked";
+    NoTunnel, "no_tunnel", BAD_GATEWAY, Upstream, "the response opens a tunnel, and the upstream has none to give";
     ResponseTimeout, "response_timeout", GATEWAY_TIMEOUT, Upstream, "the backend did not answer in time";
     ResponseStalled, "response_stalled", GATEWAY_TIMEOUT, Upstream, "the backend's response stopped moving";
     ServiceFailed, "service_failed", BAD_GATEWAY, Upstream, "the tower service behind the upstream returned an error";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_words_and_statuses_say_whose_fault_it_was() {
+        let mut codes: Vec<_> = ErrorKind::ALL.iter().map(|kind| kind.code()).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), ErrorKind::ALL.len(), "two kinds have the same code");
+        for kind in ErrorKind::ALL {
+            let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+            assert!(kind.code().bytes().all(legal), "{kind:?}");
+            let of_client = kind.status().is_client_error() || kind.status() == StatusCode::HTTP_VERSION_NOT_SUPPORTED;
+            // Where nothing matches, it is the proxy that has no place for the request.
+            let expected = kind.fault() == Fault::Client || *kind == ErrorKind::NoRoute;
+            assert_eq!(of_client, expected, "{kind:?}");
+        }
+    }
 }

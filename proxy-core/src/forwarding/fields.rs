@@ -9,12 +9,17 @@ use super::{Forwarding, hop};
 use crate::head::{Known, KnownSet};
 use crate::{Headers, RequestHead};
 
+/// What nobody has a say in: an origin may take it for one of the others.
+const NOBODYS: [Known; 1] = [Known::Underscored];
+
 /// What an untrusted peer has no say in.
-const CLAIMS: [Known; 6] = [
+const CLAIMS: [Known; 8] = [
+    Known::Underscored,
     Known::XForwardedFor,
     Known::XForwardedProto,
     Known::XForwardedHost,
     Known::XForwardedPort,
+    Known::XForwarded,
     Known::XRealIp,
     Known::Forwarded,
 ];
@@ -26,11 +31,14 @@ pub(super) struct Hop<'a> {
     pub(super) port: Option<u16>,
 }
 
-/// Removes every claim.
-pub(super) fn remove_all(headers: &mut Headers) {
-    const SET: KnownSet = KnownSet::of(&CLAIMS);
-    if headers.raw().known.intersects(SET) || headers.is_edited() {
-        hop::remove(headers, &CLAIMS);
+/// Removes what the peer has no say in.
+pub(super) fn remove_claims(headers: &mut Headers, trusted: bool) {
+    let (claims, set) = match trusted {
+        true => (&NOBODYS[..], const { KnownSet::of(&NOBODYS) }),
+        false => (&CLAIMS[..], const { KnownSet::of(&CLAIMS) }),
+    };
+    if headers.raw().known.intersects(set) || headers.is_edited() {
+        hop::remove(headers, claims);
     }
 }
 
@@ -53,7 +61,7 @@ pub(super) fn write(settings: &Forwarding, head: &mut RequestHead, hop: &Hop<'_>
         append(headers, Known::XForwardedFor, b"X-Forwarded-For", Text::of(address).as_bytes());
     }
     if settings.x_forwarded_proto {
-        set(headers, Known::XForwardedProto, b"X-Forwarded-Proto", hop.scheme.as_bytes());
+        set_proto(headers, hop.scheme);
     }
     if settings.x_forwarded_host
         && let Some(authority) = authority
@@ -69,7 +77,7 @@ pub(super) fn write(settings: &Forwarding, head: &mut RequestHead, hop: &Hop<'_>
         append(headers, Known::Forwarded, b"Forwarded", &forwarded(hop, authority));
     }
     if settings.via {
-        headers.add_known(Known::Via, b"Via", via);
+        headers.add_line(Known::Via, b"Via".len(), via);
     }
 }
 
@@ -87,6 +95,17 @@ fn copy_authority<'a>(head: &RequestHead, buffer: &'a mut [u8; MAX_AUTHORITY]) -
 fn set(headers: &mut Headers, known: Known, name: &[u8], value: &[u8]) {
     if !headers.has(known) {
         headers.add_known(known, name, value);
+    }
+}
+
+fn set_proto(headers: &mut Headers, scheme: &str) {
+    if headers.has(Known::XForwardedProto) {
+        return;
+    }
+    match scheme {
+        "http" => headers.add_line(Known::XForwardedProto, 17, b"X-Forwarded-Proto: http\r\n"),
+        "https" => headers.add_line(Known::XForwardedProto, 17, b"X-Forwarded-Proto: https\r\n"),
+        other => headers.add_known(Known::XForwardedProto, b"X-Forwarded-Proto", other.as_bytes()),
     }
 }
 
@@ -141,9 +160,9 @@ fn push_value(out: &mut Vec<u8>, value: &[u8]) {
 /// The version the request came in (RFC 9110 §7.6.3), and us.
 fn via(version: Version) -> &'static [u8] {
     match version {
-        Version::HTTP_10 => b"1.0 proxy",
-        Version::HTTP_2 => b"2 proxy",
-        Version::HTTP_3 => b"3 proxy",
-        _ => b"1.1 proxy",
+        Version::HTTP_10 => b"Via: 1.0 proxy\r\n",
+        Version::HTTP_2 => b"Via: 2 proxy\r\n",
+        Version::HTTP_3 => b"Via: 3 proxy\r\n",
+        _ => b"Via: 1.1 proxy\r\n",
     }
 }

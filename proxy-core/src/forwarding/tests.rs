@@ -98,6 +98,24 @@ fn untrusted_claims_are_overwritten() {
 }
 
 #[test]
+fn claims_of_every_name_and_spelling_are_removed() {
+    let fields = "X-Forwarded-Prefix: /a\r\nx-forwarded-ssl: on\r\nX-Forwarded: 1\r\n";
+    let spelled = "X_Forwarded_For: 9\r\nX-Forwarded_Proto: https\r\nx_real_ip: 9\r\nX_FORWARDED_SERVER: s\r\n\
+                   Content_Length: 5\r\nTransfer_Encoding: chunked\r\nKeep_Alive: 5\r\nProxy_Authorization: x\r\n";
+    let others = "X_Request_Id: 1\r\nX-Forward: 2\r\n";
+    let all = format!("{fields}{spelled}{others}");
+    check(&trusting(), "1.2.3.4", &all, &others.replace("\r\n", "\n"));
+    check(&trusting(), "10.0.0.1", &all, &format!("{fields}{others}").replace("\r\n", "\n"));
+    // Nominating them changes nothing, and neither does a hop-by-hop field beside them.
+    check(
+        &trusting(),
+        "1.2.3.4",
+        &format!("Connection: close, x_forwarded_for\r\n{all}"),
+        &others.replace("\r\n", "\n"),
+    );
+}
+
+#[test]
 fn trusted_claims_are_kept_and_continued() {
     let check = |settings: Forwarding, fields: &str, expected: &str| check(&settings, "10.0.0.1", fields, expected);
     let all = || trusting().x_forwarded_for(true);

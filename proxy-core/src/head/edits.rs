@@ -86,6 +86,15 @@ impl Edits {
         self.added.push(Added { name, value, known, removed: false });
     }
 
+    /// The same with a line that is ready: `name: value`, its end included.
+    pub(crate) fn add_line(&mut self, known: Known, name: usize, line: &[u8]) {
+        self.known.insert(known);
+        let start = self.text.len();
+        self.text.extend_from_slice(line);
+        let (name, value) = (Span::new(start, start + name), Span::new(start + name + 2, self.text.len() - 2));
+        self.added.push(Added { name, value, known, removed: false });
+    }
+
     /// The values of the added fields of a known name.
     pub(crate) fn all(&self, known: Known) -> impl Iterator<Item = &[u8]> {
         let live = self.added.iter().filter(move |added| added.known == known && !added.removed);

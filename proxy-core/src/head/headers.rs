@@ -146,6 +146,11 @@ impl Headers {
         self.edits.get_mut().add_known(known, name, value);
     }
 
+    /// The same for a line that is ready, its end included; the name is so long.
+    pub(crate) fn add_line(&mut self, known: Known, name: usize, line: &[u8]) {
+        self.edits.get_mut().add_line(known, name, line);
+    }
+
     pub(crate) fn remove_known(&mut self, known: Known) {
         if self.has(known) {
             self.edits.get_mut().remove_where(self.raw.raw(), |name| Known::of(name) == known);

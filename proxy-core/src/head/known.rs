@@ -21,14 +21,18 @@ pub(crate) enum Known {
     XForwardedProto,
     XForwardedHost,
     XForwardedPort,
+    /// Any other that begins with `X-Forwarded`.
+    XForwarded,
     XRealIp,
     Forwarded,
     Via,
     Date,
+    /// One of those with a dash, spelled with an underscore: CGI and its heirs see no difference.
+    Underscored,
 }
 
 /// How many there are, `Other` included.
-pub(crate) const COUNT: usize = Known::Date as usize + 1;
+pub(crate) const COUNT: usize = Known::Underscored as usize + 1;
 
 /// Names of eight bytes and more, by their first and last eight.
 const LONG: [Long; 13] = [
@@ -73,7 +77,18 @@ const fn word(bytes: &[u8], at: usize) -> u64 {
 
 impl Known {
     /// Recognises a name, whatever its case.
+    #[inline(never)] // the one place where it counts asks `of_usual` first
     pub(crate) fn of(name: &[u8]) -> Known {
+        match Known::of_usual(name) {
+            Known::Other if name.contains(&b'_') => Known::of_underscored(name),
+            Known::Other if begins_with(name, b"x-forwarded") => Known::XForwarded,
+            known => known,
+        }
+    }
+
+    /// The same for names without an underscore that do not begin with an x: nearly all, and no search.
+    #[inline(always)]
+    pub(crate) fn of_usual(name: &[u8]) -> Known {
         let candidates = match name.len() {
             2..=7 => return Known::of_short(name),
             9 => &LONG[0..2],
@@ -93,6 +108,20 @@ impl Known {
         candidates.iter().find(same).map_or(Known::Other, |long| long.known)
     }
 
+    /// The longest name has nineteen bytes; of a longer one only the beginning counts.
+    #[cold]
+    fn of_underscored(name: &[u8]) -> Known {
+        let (mut dashed, length) = ([0; 32], name.len().min(32));
+        for (to, from) in dashed.iter_mut().zip(name) {
+            *to = if *from == b'_' { b'-' } else { *from };
+        }
+        match Known::of(&dashed[..length]) {
+            Known::Other => Known::Other,
+            _ => Known::Underscored,
+        }
+    }
+
+    #[inline(always)]
     fn of_short(name: &[u8]) -> Known {
         let mut word = [0; 8];
         word[..name.len()].copy_from_slice(name);
@@ -107,6 +136,10 @@ impl Known {
             _ => Known::Other,
         }
     }
+}
+
+fn begins_with(name: &[u8], start: &[u8]) -> bool {
+    name.get(..start.len()).is_some_and(|name| name.eq_ignore_ascii_case(start))
 }
 
 /// Which known fields a head has.
@@ -149,6 +182,26 @@ mod tests {
         assert_eq!(Known::of(b"X-FORWARDED-FOR"), Known::XForwardedFor);
         assert_eq!(Known::of(b"transfer-Xncoding"), Known::Other);
         assert_eq!(Known::of(b"Date"), Known::Date);
+    }
+
+    #[test]
+    fn recognises_claims_and_what_an_origin_may_take_for_them() {
+        let check = |names: &[&str], known| {
+            for name in names {
+                assert_eq!(Known::of(name.as_bytes()), known, "{name}");
+            }
+        };
+        check(&["X-Forwarded-Prefix", "x-forwarded-ssl", "X-FORWARDED", "X-Forwarded-Client-Cert"], Known::XForwarded);
+        check(&["X_Forwarded_For", "x-forwarded_for", "X_FORWARDED_PROTO", "X_Real-IP"], Known::Underscored);
+        check(&["X_Forwarded_Prefix", "X-Forwarded-Client_Cert", "X_Forwarded"], Known::Underscored);
+        check(&["x_forwarded_what_has_a_long_name_indeed", "Content_Length", "TRANSFER_ENCODING"], Known::Underscored);
+        check(&["Keep_Alive", "Proxy_Authorization"], Known::Underscored);
+        check(&["X_Forwardee_For", "X_Forwarde", "X-Real_IQ", "Content_Lengti", "c_ntent-length"], Known::Other);
+        check(&["Content-Type", "Content_Type", "Transfer_Xncoding", "X_Request_Id", "_", "________"], Known::Other);
+        check(
+            &["x-forwarde", "x", "x-", "Y-Forwarded-For", "a_name_that_is_longer_than_any_that_is_known"],
+            Known::Other,
+        );
     }
 
     #[test]

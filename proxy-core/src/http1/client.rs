@@ -65,7 +65,7 @@ pub(crate) struct Exchange<'a> {
 }
 
 impl<'a> Exchange<'a> {
-    pub(crate) fn new(mut lease: Lease, head: &RequestHead, body: Body, rules: &'a Rules) -> Self {
+    pub(crate) fn new(mut lease: Lease, head: &mut RequestHead, body: Body, rules: &'a Rules) -> Self {
         let chunked = body.exact_length().is_none();
         let mut bytes = crate::scratch::take();
         write_head(head, &body, &mut bytes);
@@ -97,10 +97,7 @@ impl<'a> Exchange<'a> {
                 }
                 continue;
             }
-            let reader = self.lease.connection().reader();
-            // The answer to what was written just now is not there yet.
-            let polled = if self.progress.is_none() { reader.poll_await(cx) } else { reader.poll_fill(cx) };
-            match polled {
+            match self.lease.connection().reader().poll_fill(cx) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(self.gone(None))),
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(self.gone(Some(error)))),
@@ -147,7 +144,7 @@ impl<'a> Exchange<'a> {
         }
         let is_continue = parsed.head.status() == StatusCode::CONTINUE;
         let wanted = !is_continue || self.upload.body_mut().owes_continue();
-        if ctx.interim.is_some() && wanted {
+        if ctx.interim().is_some() && wanted {
             let mut head = parsed.head.clone();
             forwarding::strip_response(head.headers_mut(), false);
             let out = self.interim.get_or_insert_default();
@@ -163,7 +160,7 @@ impl<'a> Exchange<'a> {
     }
 
     fn poll_interim(&mut self, cx: &mut Task<'_>, ctx: &Context) -> Poll<Result<(), Error>> {
-        let (Some(stream), Some(out)) = (&ctx.interim, &mut self.interim) else { return Poll::Ready(Ok(())) };
+        let (Some(stream), Some(out)) = (ctx.interim(), &mut self.interim) else { return Poll::Ready(Ok(())) };
         ready!(stream.poll_write_all(cx, out)).map_err(|error| Error::new(ErrorKind::ClientGone).with_source(error))?;
         self.interim = None;
         Poll::Ready(Ok(()))
@@ -209,27 +206,30 @@ impl<'a> Exchange<'a> {
         let failed = |error| Failure { error, unanswered: false, reused: false, body: None };
         match result {
             Ok(parsed) => self.finish(parsed, method, ctx).map_err(failed),
-            Err(error) => Err(Failure {
-                error,
-                unanswered: !self.answered,
-                reused: self.lease.is_reused(),
-                body: self.upload.into_body(),
-            }),
+            Err(error) => {
+                ctx.received = self.upload.sent();
+                Err(Failure {
+                    error,
+                    unanswered: !self.answered,
+                    reused: self.lease.is_reused(),
+                    body: self.upload.into_body(),
+                })
+            }
         }
     }
 
     fn finish(self, parsed: ParsedResponse, method: &Method, ctx: &mut Context) -> Result<Response, Error> {
         let (lease, status) = (self.lease, parsed.head.status());
         let finished = self.uploaded && self.broken.is_none();
+        let now = Instant::now();
+        ctx.clocks.first_byte = Some(now);
+        ctx.received = self.upload.sent();
         if opens_tunnel(method, status) {
             return match ctx.upgrade_requested && finished {
                 true => Ok(Response::new(parsed.head, Body::empty()).with_tunnel(lease)),
                 false => Err(ErrorKind::UnexpectedUpgrade.into()),
             };
         }
-        let now = Instant::now();
-        ctx.clocks.first_byte = Some(now);
-        ctx.received = self.upload.sent();
         let reusable = parsed.options.keep_alive && self.broken.is_none();
         if self.uploaded {
             crate::scratch::give(self.upload.into_head());
@@ -267,14 +267,17 @@ fn response_body(mut lease: Lease, length: Length, reusable: bool, idle: Duratio
     }
 }
 
-fn opens_tunnel(method: &Method, status: StatusCode) -> bool {
+/// A switch of protocols, or a 2xx to CONNECT.
+pub(crate) fn opens_tunnel(method: &Method, status: StatusCode) -> bool {
     status == StatusCode::SWITCHING_PROTOCOLS || (*method == Method::CONNECT && status.is_success())
 }
 
 /// The head as it goes to an origin: framing fields are ours, in agreement with the body.
-fn write_head(head: &RequestHead, body: &Body, out: &mut Vec<u8>) {
+fn write_head(head: &mut RequestHead, body: &Body, out: &mut Vec<u8>) {
+    let length = body.exact_length();
+    super::encode::keep_length(head.headers_mut(), length);
     head.write_to(out);
-    match body.exact_length() {
+    match length {
         None => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
         Some(length) if !head.headers().has(Known::ContentLength) && (length > 0 || wants_length(head.method())) => {
             super::encode::write_length(length, out);

@@ -3,8 +3,8 @@
 use http::{Method, StatusCode, Version};
 
 use super::framing;
-use crate::Response;
 use crate::head::Known;
+use crate::{Headers, Response};
 
 /// The framing of a response on its way to the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,21 +58,34 @@ fn decide(response: &Response, to: &Answering<'_>) -> Framing {
     }
 }
 
-/// Removes a `Content-Length` that the framing contradicts. One on the answer to HEAD, and on a 304,
-/// tells of a body elsewhere and stays.
+/// Removes framing fields that the framing contradicts. A `Content-Length` on the answer to HEAD, and on
+/// a 304, tells of a body elsewhere and stays.
 fn declare(response: &mut Response, to: &Answering<'_>, framing: Framing) {
     let status = response.head().status();
     let tells = *to.method == Method::HEAD || status == StatusCode::NOT_MODIFIED;
     let headers = response.head_mut().headers_mut();
-    let wrong = match framing {
-        Framing::None => !tells && headers.has(Known::ContentLength),
-        Framing::Exact(length) => {
-            headers.first(Known::ContentLength).is_some_and(|value| framing::parse_length(value) != Ok(length))
-        }
-        Framing::Chunked | Framing::UntilClose => headers.has(Known::ContentLength),
-    };
-    if wrong {
+    match framing {
+        Framing::None if tells => headers.remove_known(Known::TransferEncoding),
+        Framing::Exact(length) => keep_length(headers, Some(length)),
+        Framing::None | Framing::Chunked | Framing::UntilClose => keep_length(headers, None),
+    }
+}
+
+/// Removes framing fields that are none of ours: a plugin may have set them, and whoever reads the
+/// message believes them. One `Content-Length` that says this length stays as it was spelled.
+pub(crate) fn keep_length(headers: &mut Headers, length: Option<u64>) {
+    headers.remove_known(Known::TransferEncoding);
+    if headers.may_have(Known::ContentLength) && !says_at_most(headers, length) {
         headers.remove_known(Known::ContentLength);
+    }
+}
+
+/// Whether there is no `Content-Length`, or one that says this.
+fn says_at_most(headers: &Headers, length: Option<u64>) -> bool {
+    let mut declared = headers.all(Known::ContentLength);
+    match (declared.next(), declared.next()) {
+        (Some(value), None) => length.is_some_and(|length| framing::parse_length(value) == Ok(length)),
+        (first, _) => first.is_none(),
     }
 }
 

@@ -45,16 +45,6 @@ impl Reader {
         self.owed.len() == CONTINUE.len()
     }
 
-    /// Reads what comes next, where it is not expected to be there yet.
-    pub(crate) fn poll_await(&mut self, cx: &mut Task<'_>) -> Poll<io::Result<usize>> {
-        if !self.owed.is_empty() || self.eof {
-            return self.poll_fill(cx);
-        }
-        let count = ready!(self.stream.poll_await(cx, &mut self.buffer))?;
-        self.eof = count == 0;
-        Poll::Ready(Ok(count))
-    }
-
     /// Reads more; `Ok(0)` is the end of the stream.
     pub(crate) fn poll_fill(&mut self, cx: &mut Task<'_>) -> Poll<io::Result<usize>> {
         while !self.owed.is_empty() {

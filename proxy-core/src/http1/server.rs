@@ -21,10 +21,11 @@ use super::timer::Timer;
 use super::tunnel::Tunnel;
 use crate::body::{Pace, RawBody, Source};
 use crate::clock::Instant;
+use crate::context::Link;
 use crate::message::Upgraded;
-use crate::proxy::{Exchange, Shared};
+use crate::proxy::{Exchange, Shared, tunnel};
 use crate::serve::Draining;
-use crate::{Body, Context, ErrorKind, Io, Peer, Phase, Request, Response, Result};
+use crate::{Body, Context, ErrorKind, Io, Peer, Request, Response, Result};
 
 /// What a client may send ahead while its request waits for an answer.
 const AHEAD: usize = BLOCK / 2;
@@ -32,8 +33,10 @@ const AHEAD: usize = BLOCK / 2;
 const LINGER: Duration = Duration::from_secs(2);
 
 /// Serves one client until either side has had enough. Returns how many requests there were.
-pub(crate) async fn serve(io: Box<dyn Io>, peer: Arc<Peer>, shared: Arc<Shared>, draining: Draining) -> u64 {
-    let mut connection = Connection::new(io, peer, shared, draining);
+pub(crate) async fn serve(io: Box<dyn Io>, peer: Peer, shared: Arc<Shared>, draining: Draining) -> u64 {
+    let stream = Stream::new(io);
+    let link = Arc::new(Link { peer, proxy: Some(Arc::clone(&shared)), client: Some(stream.clone()) });
+    let mut connection = Connection::new(stream, &link, &shared, draining);
     loop {
         let next = match connection.read_head().await {
             Heads::Request(parsed) => connection.exchange(parsed).await,
@@ -73,16 +76,14 @@ struct HeadWait {
     started: Option<Instant>,
     /// What of the buffer is known not to hold a whole head.
     parsed_to: usize,
-    /// Nothing was read since the last response.
-    fresh: bool,
 }
 
-struct Connection {
+struct Connection<'a> {
     stream: Stream,
     /// `None` while a request body has it.
     reader: Option<Reader>,
-    peer: Arc<Peer>,
-    shared: Arc<Shared>,
+    link: &'a Arc<Link>,
+    shared: &'a Shared,
     draining: Draining,
     timer: Timer,
     idle_since: Instant,
@@ -91,14 +92,13 @@ struct Connection {
     unread: bool,
 }
 
-impl Connection {
-    fn new(io: Box<dyn Io>, peer: Arc<Peer>, shared: Arc<Shared>, draining: Draining) -> Self {
-        let stream = Stream::new(io);
+impl<'a> Connection<'a> {
+    fn new(stream: Stream, link: &'a Arc<Link>, shared: &'a Shared, draining: Draining) -> Self {
         let reader = Some(Reader::new(stream.clone()));
         Connection {
             stream,
             reader,
-            peer,
+            link,
             shared,
             draining,
             timer: Timer::default(),
@@ -109,7 +109,7 @@ impl Connection {
     }
 
     async fn read_head(&mut self) -> Heads {
-        let mut wait = HeadWait { fresh: self.requests > 0, ..HeadWait::default() };
+        let mut wait = HeadWait::default();
         poll_fn(|cx| self.poll_head(cx, &mut wait)).await
     }
 
@@ -132,9 +132,7 @@ impl Connection {
                 }
             }
             let partial = !reader.buffer.is_empty();
-            // Right after a response the next request is rarely there.
-            let polled = if std::mem::take(&mut wait.fresh) { reader.poll_await(cx) } else { reader.poll_fill(cx) };
-            match polled {
+            match reader.poll_fill(cx) {
                 Poll::Ready(Ok(1..)) => continue,
                 Poll::Ready(_) => return Poll::Ready(Heads::Closed),
                 // Only now: a request that is here already is answered, not reset.
@@ -196,14 +194,14 @@ impl Connection {
         }
     }
 
-    fn begin(&mut self, parsed: &ParsedRequest) -> Exchange {
+    fn begin(&mut self, parsed: &ParsedRequest) -> Exchange<&'a Shared> {
         let now = Instant::now();
-        let mut ctx = crate::context::take(&self.peer, now);
+        let mut ctx = crate::context::take(self.link, now);
         ctx.set_request(parsed.head.pristine());
-        ctx.interim = (parsed.head.version() == Version::HTTP_11).then(|| self.stream.clone());
+        ctx.takes_interim = parsed.head.version() == Version::HTTP_11;
         ctx.timer = std::mem::take(&mut self.timer);
         ctx.clocks.deadline = self.shared.timeouts.total.map(|total| now + total);
-        Exchange::new(Arc::clone(&self.shared), ctx)
+        Exchange::new(self.shared, ctx)
     }
 
     /// The request's body; the reader goes with it where there is one.
@@ -227,7 +225,7 @@ impl Connection {
     /// Runs the request through filters and upstream, and watches the client meanwhile.
     async fn run(
         &mut self,
-        exchange: &mut Exchange,
+        exchange: &mut Exchange<&'a Shared>,
         request: &mut Option<Request>,
         options: Options,
     ) -> Result<Response, ErrorKind> {
@@ -256,7 +254,7 @@ impl Connection {
         self.take_home();
         let Some(reader) = &mut self.reader else { return false };
         while reader.buffer.len() < AHEAD && !reader.eof {
-            match reader.poll_await(cx) {
+            match reader.poll_fill(cx) {
                 Poll::Ready(Ok(0)) => return !self.shared.half_close,
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(_)) => return true,
@@ -280,8 +278,7 @@ impl Connection {
 
     /// Answers a head that cannot be served.
     async fn refuse(&mut self, kind: ErrorKind) -> Next {
-        let ctx = crate::context::take(&self.peer, Instant::now());
-        let mut exchange = Exchange::new(Arc::clone(&self.shared), ctx);
+        let mut exchange = Exchange::new(self.shared, crate::context::take(self.link, Instant::now()));
         let response = exchange.refuse(&kind.into());
         let asked = Asked { method: Method::GET, version: Version::HTTP_11 };
         self.answer(exchange, response, asked, false).await
@@ -290,7 +287,7 @@ impl Connection {
     /// Writes the response, beside what is left of the request body.
     async fn answer(
         &mut self,
-        mut exchange: Exchange,
+        mut exchange: Exchange<&'a Shared>,
         mut response: Response,
         asked: Asked,
         mut keep_alive: bool,
@@ -343,7 +340,7 @@ impl Connection {
         too_much || (reader.owes_continue() && !decoder.is_end())
     }
 
-    async fn relay(&mut self, exchange: &mut Exchange, relay: &mut Relay) -> Result<(), ErrorKind> {
+    async fn relay(&mut self, exchange: &mut Exchange<&'a Shared>, relay: &mut Relay) -> Result<(), ErrorKind> {
         let mut upload = exchange.ctx().take_upload();
         let deadline = exchange.ctx().clocks.deadline;
         let mut stall: Option<(u64, Instant)> = None;
@@ -402,7 +399,7 @@ impl Connection {
     }
 
     /// The response is written: what becomes of the connection?
-    async fn conclude(&mut self, exchange: Exchange, keep_alive: bool) -> Next {
+    async fn conclude(&mut self, exchange: Exchange<&'a Shared>, keep_alive: bool) -> Next {
         let now = Instant::now();
         if let Some(ctx) = exchange.finish(now) {
             crate::context::give(ctx);
@@ -462,30 +459,21 @@ impl Connection {
         .await;
     }
 
-    async fn tunnel(&mut self, mut exchange: Exchange, upgraded: Upgraded) -> Next {
-        exchange.ctx().phase = Phase::Tunnel;
-        let Some(reader) = self.reader.take() else {
-            exchange.finish(Instant::now());
-            return Next::Close;
-        };
-        let mut client = Tunnel::new(reader);
-        let mut upstream = upgraded.into_tunnel();
-        let options = proxy_zerocopy::Options::default().idle_timeout(self.shared.timeouts.tunnel_idle);
-        let moved = match proxy_zerocopy::copy_bidirectional(&mut client, &mut upstream, &options).await {
-            Ok(moved) => moved,
-            Err(error) => {
-                exchange.fail(ErrorKind::ClientGone);
-                error.transferred()
+    async fn tunnel(&mut self, mut exchange: Exchange<&'a Shared>, upgraded: Upgraded) -> Next {
+        match self.reader.take() {
+            Some(reader) => {
+                tunnel::run(exchange, Tunnel::new(reader), upgraded, self.shared.timeouts.tunnel_idle).await;
             }
-        };
-        exchange.ctx().received += moved.a_to_b;
-        exchange.sent(moved.b_to_a);
-        exchange.finish(Instant::now());
+            None => {
+                exchange.fail(ErrorKind::UnexpectedUpgrade);
+                exchange.finish(Instant::now());
+            }
+        }
         Next::Close
     }
 }
 
-impl Drop for Connection {
+impl Drop for Connection<'_> {
     fn drop(&mut self) {
         self.stream.abandon();
     }

@@ -1,5 +1,6 @@
 //! One connection shared by its two halves.
 
+use std::any::Any;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,64 +8,99 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context as Task, Poll, ready};
 
 use tokio::io::ReadBuf;
+use tokio::net::TcpStream;
 
 use super::buffer::Buffer;
 use super::reader::Parked;
+use super::socket;
 use crate::Io;
 
-/// A connection that a reader and a writer hold together. The lock is never contended on the engine
-/// path, where one task drives both, and no call under it waits.
+/// A connection that a reader and a writer hold together.
 #[derive(Clone)]
 pub(crate) struct Stream(Arc<Inner>);
 
 struct Inner {
-    io: Mutex<Box<dyn Io>>,
+    channel: Channel,
     /// The read half, given home by a request body that was dropped.
     parked: Mutex<Option<Parked>>,
     /// Nobody is at home any more.
     abandoned: AtomicBool,
     /// A request body is still being written.
     uploading: AtomicBool,
-    /// TCP keeps nothing back: there is nothing to flush.
-    unbuffered: bool,
+}
+
+enum Channel {
+    /// A socket is read and written by shared reference: the common case takes no lock.
+    Tcp(TcpStream),
+    /// The lock is never contended on the engine path, where one task drives both halves, and no call
+    /// under it waits.
+    Other { io: Mutex<Box<dyn Io>>, is_tcp: bool },
+}
+
+impl Channel {
+    fn new(io: Box<dyn Io>) -> Self {
+        let is_socket = (&*io as &dyn Any).is::<TcpStream>();
+        if !is_socket {
+            return Channel::Other { is_tcp: io.as_tcp().is_some(), io: Mutex::new(io) };
+        }
+        let any: Box<dyn Any> = io;
+        match any.downcast() {
+            Ok(socket) => Channel::Tcp(*socket),
+            Err(_) => unreachable!("it was just seen to be a socket"),
+        }
+    }
 }
 
 impl Stream {
     pub(crate) fn new(io: Box<dyn Io>) -> Self {
-        let unbuffered = io.as_tcp().is_some();
         Stream(Arc::new(Inner {
-            unbuffered,
-            io: Mutex::new(io),
+            channel: Channel::new(io),
             parked: Mutex::new(None),
             abandoned: AtomicBool::new(false),
             uploading: AtomicBool::new(false),
         }))
     }
 
-    fn io(&self) -> MutexGuard<'_, Box<dyn Io>> {
-        self.0.io.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Reads into the buffer's room. A buffer that stays empty keeps no memory.
+    /// Reads into the buffer's room. A buffer that stays empty keeps no memory, and takes none from a
+    /// socket that has nothing.
     pub(crate) fn poll_fill(&self, cx: &mut Task<'_>, buffer: &mut Buffer) -> Poll<io::Result<usize>> {
-        let mut room = ReadBuf::new(buffer.spare());
-        let result = Pin::new(&mut **self.io()).poll_read(cx, &mut room);
-        let count = room.filled().len();
-        buffer.fill(count);
-        buffer.release_if_empty();
-        result.map_ok(|()| count)
+        match &self.0.channel {
+            Channel::Tcp(socket) => {
+                let polled = socket::poll_read(socket, cx, || buffer.spare());
+                if let Poll::Ready(Ok(count)) = polled {
+                    buffer.fill(count);
+                }
+                buffer.release_if_empty();
+                polled
+            }
+            Channel::Other { io, .. } => {
+                let mut room = ReadBuf::new(buffer.spare());
+                let result = Pin::new(&mut **lock(io)).poll_read(cx, &mut room);
+                let count = room.filled().len();
+                buffer.fill(count);
+                buffer.release_if_empty();
+                result.map_ok(|()| count)
+            }
+        }
     }
 
-    /// The same where nothing is expected to be there yet: then it costs no buffer.
-    pub(crate) fn poll_await(&self, cx: &mut Task<'_>, buffer: &mut Buffer) -> Poll<io::Result<usize>> {
-        if self.0.unbuffered {
-            ready!(self.io().as_tcp().map_or(Poll::Ready(Ok(())), |tcp| tcp.poll_read_ready(cx)))?;
+    /// Whether the other side said nothing and closed nothing. No system call in the common case: the
+    /// runtime knows.
+    pub(crate) fn is_quiet(&self) -> bool {
+        match &self.0.channel {
+            Channel::Tcp(socket) => socket::is_quiet(socket),
+            Channel::Other { io, .. } => {
+                let (mut byte, mut task) = ([0], Task::from_waker(std::task::Waker::noop()));
+                Pin::new(&mut **lock(io)).poll_read(&mut task, &mut ReadBuf::new(&mut byte)).is_pending()
+            }
         }
-        self.poll_fill(cx, buffer)
     }
 
     pub(crate) fn poll_write(&self, cx: &mut Task<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        nonzero(Pin::new(&mut **self.io()).poll_write(cx, bytes))
+        nonzero(match &self.0.channel {
+            Channel::Tcp(socket) => socket::poll_write(socket, cx, bytes),
+            Channel::Other { io, .. } => Pin::new(&mut **lock(io)).poll_write(cx, bytes),
+        })
     }
 
     /// Writes `first`, then `second`, in one call.
@@ -72,18 +108,26 @@ impl Stream {
         if first.is_empty() {
             return self.poll_write(cx, second);
         }
-        nonzero(Pin::new(&mut **self.io()).poll_write_vectored(cx, &[IoSlice::new(first), IoSlice::new(second)]))
+        let both = [IoSlice::new(first), IoSlice::new(second)];
+        nonzero(match &self.0.channel {
+            Channel::Tcp(socket) => socket::poll_write_vectored(socket, cx, &both),
+            Channel::Other { io, .. } => Pin::new(&mut **lock(io)).poll_write_vectored(cx, &both),
+        })
     }
 
     pub(crate) fn poll_flush(&self, cx: &mut Task<'_>) -> Poll<io::Result<()>> {
-        if self.0.unbuffered {
-            return Poll::Ready(Ok(()));
+        match &self.0.channel {
+            // TCP keeps nothing back.
+            Channel::Tcp(_) => Poll::Ready(Ok(())),
+            Channel::Other { io, .. } => Pin::new(&mut **lock(io)).poll_flush(cx),
         }
-        Pin::new(&mut **self.io()).poll_flush(cx)
     }
 
     pub(crate) fn poll_shutdown(&self, cx: &mut Task<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut **self.io()).poll_shutdown(cx)
+        match &self.0.channel {
+            Channel::Tcp(socket) => Poll::Ready(socket::shutdown(socket)),
+            Channel::Other { io, .. } => Pin::new(&mut **lock(io)).poll_shutdown(cx),
+        }
     }
 
     /// Writes everything in `out`, which is left empty.
@@ -130,13 +174,26 @@ impl Stream {
 
     /// Whether the bytes are those of a TCP socket.
     pub(crate) fn is_tcp(&self) -> bool {
-        self.0.unbuffered
+        matches!(self.0.channel, Channel::Tcp(_) | Channel::Other { is_tcp: true, .. })
     }
 
-    /// Runs `f` with the connection, for what only its type can do.
-    pub(crate) fn with<T>(&self, f: impl FnOnce(&mut Box<dyn Io>) -> T) -> T {
-        f(&mut self.io())
+    /// Runs `f` with the socket whose bytes these are, if they are a socket's.
+    pub(crate) fn with_tcp<T>(&self, f: impl FnOnce(&TcpStream) -> T) -> Option<T> {
+        match &self.0.channel {
+            Channel::Tcp(socket) => Some(f(socket)),
+            Channel::Other { io, .. } => lock(io).as_tcp().map(f),
+        }
     }
+
+    /// Unequal for connections that are open at the same time.
+    #[cfg(test)]
+    pub(crate) fn id(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
+    }
+}
+
+fn lock(io: &Mutex<Box<dyn Io>>) -> MutexGuard<'_, Box<dyn Io>> {
+    io.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl std::fmt::Debug for Stream {

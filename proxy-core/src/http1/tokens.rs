@@ -115,25 +115,40 @@ pub(crate) fn status_line(bytes: &[u8]) -> Result<Option<(u8, u16, usize)>, Erro
 /// included; `None` where it is not complete.
 pub(crate) fn fields(bytes: &[u8], mut at: usize, max: usize, raw: &mut RawHead) -> Line {
     loop {
-        match bytes[at..] {
-            [b'\r', b'\n', ..] => return Ok(Some(at + 2)),
-            [] | [b'\r'] => return Ok(None),
-            [b'\n', ..] => return Err(ErrorKind::BareLineEnd),
-            _ if raw.fields.len() == max => return Err(ErrorKind::TooManyHeaders),
-            _ => {}
+        match bytes.get(at) {
+            Some(b'!'..) if raw.fields.len() < max => {}
+            _ => return end_of_fields(&bytes[at..], raw.fields.len() < max).map(|taken| Some(at + taken?)),
         }
-        let colon = name_end(bytes, at);
+        let mut unusual = matches!(bytes[at], b'x' | b'X');
+        let colon = name_end(bytes, at, &mut unusual);
         match bytes.get(colon) {
             None => return Ok(None),
             Some(b':') if colon > at => {}
             Some(_) => return Err(ErrorKind::BadHeader),
         }
-        let Some(end) = line_end(bytes, colon + 1)? else { return Ok(None) };
+        // Nearly always there is one space.
+        let start = colon + 1 + usize::from(bytes.get(colon + 1) == Some(&b' '));
+        let Some(end) = line_end(bytes, start)? else { return Ok(None) };
         let name = Span::new(at, colon);
-        let value = trim(bytes, colon + 1, end - 2);
-        let known = Known::of(name.of(bytes));
+        let value = trim(bytes, start, end - 2);
+        let mut known = Known::of_usual(name.of(bytes));
+        if unusual {
+            known = Known::of(name.of(bytes));
+        }
         raw.index_field(Field { name, value, end: end as u32, known });
         at = end;
+    }
+}
+
+/// What is there instead of another field: how long the empty line is that ends the head.
+#[cold]
+fn end_of_fields(bytes: &[u8], has_room: bool) -> Line {
+    match bytes {
+        [b'\r', b'\n', ..] => Ok(Some(2)),
+        [] | [b'\r'] => Ok(None),
+        [b'\n', ..] => Err(ErrorKind::BareLineEnd),
+        _ if !has_room => Err(ErrorKind::TooManyHeaders),
+        _ => Err(ErrorKind::BadHeader),
     }
 }
 
@@ -146,20 +161,23 @@ fn run(bytes: &[u8], start: usize, table: &[bool; 256]) -> usize {
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGHS: u64 = ONES << 7;
 
-/// Where a field name ends. Letters and dashes are taken eight at a time; the rest has its table.
-fn name_end(bytes: &[u8], mut at: usize) -> usize {
-    while let Some(Ok(eight)) = bytes.get(at..at + 8).map(<[u8; 8]>::try_from) {
-        let others = !letters_and_dashes(u64::from_le_bytes(eight)) & HIGHS;
+/// Where a field name ends. Letters and dashes are taken eight at a time; the rest has its table, and
+/// is `unusual`.
+fn name_end(bytes: &[u8], mut at: usize, unusual: &mut bool) -> usize {
+    while let Some(eight) = bytes[at..].first_chunk() {
+        let others = !letters_and_dashes(u64::from_le_bytes(*eight)) & HIGHS;
         if others == 0 {
             at += 8;
             continue;
         }
         at += others.trailing_zeros() as usize / 8;
-        if !TOKEN[usize::from(bytes[at])] {
+        if bytes[at] == b':' || !TOKEN[usize::from(bytes[at])] {
             return at;
         }
+        *unusual = true;
         at += 1;
     }
+    *unusual = true;
     run(bytes, at, &TOKEN)
 }
 
@@ -189,8 +207,9 @@ fn line_end(bytes: &[u8], mut at: usize) -> Line {
 
 /// Where the next control byte is, or the end. Eight bytes at a time.
 fn skip_text(bytes: &[u8], mut at: usize) -> usize {
-    while let Some(Ok(eight)) = bytes.get(at..at + 8).map(<[u8; 8]>::try_from) {
-        let word = u64::from_le_bytes(eight);
+    let (words, rest) = bytes[at..].as_chunks();
+    for eight in words {
+        let word = u64::from_le_bytes(*eight);
         let below_space = word.wrapping_sub(ONES * 0x20) & !word;
         let deletes = word ^ (ONES * 0x7f);
         // A borrow can only mark bytes above the first that is one: the lowest mark is right.
@@ -200,19 +219,21 @@ fn skip_text(bytes: &[u8], mut at: usize) -> usize {
         }
         at += 8;
     }
-    let rest = bytes[at..].iter();
-    at + rest.take_while(|byte| **byte >= 0x20 && **byte != 0x7f).count()
+    at + rest.iter().take_while(|byte| **byte >= 0x20 && **byte != 0x7f).count()
 }
 
 /// The value without the spaces and tabs around it.
-fn trim(bytes: &[u8], mut start: usize, mut end: usize) -> Span {
-    while start < end && matches!(bytes[start], b' ' | b'\t') {
-        start += 1;
+fn trim(bytes: &[u8], start: usize, end: usize) -> Span {
+    let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    match &bytes[start..end] {
+        [] => Span::new(start, end),
+        [first, .., last] if !blank(first) && !blank(last) => Span::new(start, end),
+        value => {
+            let before = value.iter().take_while(|byte| blank(byte)).count();
+            let behind = value[before..].iter().rev().take_while(|byte| blank(byte)).count();
+            Span::new(start + before, end - behind)
+        }
     }
-    while start < end && matches!(bytes[end - 1], b' ' | b'\t') {
-        end -= 1;
-    }
-    Span::new(start, end)
 }
 
 #[cfg(test)]
@@ -235,6 +256,7 @@ mod tests {
         let mut raw = RawHead::default();
         let end = fields(bytes, 0, 16, &mut raw).ok()??;
         assert_eq!(end, bytes.len());
+        assert!(raw.fields.iter().all(|field| field.known == Known::of(field.name.of(bytes))), "the shortcut is none");
         Some(raw.fields.iter().map(|field| (field.name.of(bytes).into(), field.value.of(bytes).into())).collect())
     }
 
@@ -249,7 +271,10 @@ mod tests {
 
         #[test]
         fn names_end_where_tokens_end(bytes in prop::collection::vec(prop_oneof![prop::sample::select(b"abzAZ-,.:`{@[_0".to_vec()), any::<u8>()], 0..40)) {
-            prop_assert_eq!(name_end(&bytes, 0), run(&bytes, 0, &TOKEN));
+            let mut unusual = false;
+            let end = name_end(&bytes, 0, &mut unusual);
+            prop_assert_eq!(end, run(&bytes, 0, &TOKEN));
+            prop_assert!(unusual || bytes[..end].iter().all(|byte| byte.is_ascii_alphabetic() || *byte == b'-'));
         }
 
         #[test]

@@ -1,10 +1,6 @@
 //! One connection to an upstream.
 
 use std::fmt;
-use std::pin::Pin;
-use std::task::{Context as Task, Waker};
-
-use tokio::io::ReadBuf;
 
 use crate::Io;
 use crate::clock::Instant;
@@ -52,13 +48,8 @@ impl Connection {
     /// Whether it can carry another request: the other side has neither closed it nor said anything
     /// unasked. Without a system call in the common case: the runtime already knows.
     pub fn is_alive(&mut self) -> bool {
-        if self.0.reader.eof || !self.0.reader.buffer.is_empty() {
-            return false;
-        }
-        let mut byte = [0];
-        let mut room = ReadBuf::new(&mut byte);
-        let mut task = Task::from_waker(Waker::noop());
-        self.0.reader.stream.with(|io| Pin::new(&mut **io).poll_read(&mut task, &mut room)).is_pending()
+        let reader = &self.0.reader;
+        !reader.eof && reader.buffer.is_empty() && reader.stream.is_quiet()
     }
 
     pub(crate) fn reader(&mut self) -> &mut Reader {

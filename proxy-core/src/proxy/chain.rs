@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as Task, Poll};
 
-use super::{Route, Shared};
+use super::{Named, Route, Shared};
 use crate::guard::guarded;
 use crate::{Backend, Context, Error, ErrorKind, Filter, Flow, Outcome, Request, RequestHead, Response, Result};
 
@@ -12,10 +12,11 @@ use crate::{Backend, Context, Error, ErrorKind, Filter, Flow, Outcome, Request, 
 pub(crate) type Filters = Box<[Arc<dyn Filter>]>;
 
 impl Shared {
-    /// The filters of this request: the listener's, then its route's, once it has one.
+    /// The filters of this request: the listener's, then its route's and its upstream's, once it has them.
     pub(crate) fn chain<'a>(&'a self, ctx: &Context) -> impl DoubleEndedIterator<Item = &'a Arc<dyn Filter>> + use<'a> {
         let of_route = ctx.route.and_then(|index| self.route_at(index)).map_or(&[][..], Route::filters);
-        self.filters.iter().chain(of_route)
+        let of_upstream = ctx.upstream.and_then(|index| self.upstream_at(index)).map_or(&[][..], Named::filters);
+        self.filters.iter().chain(of_route).chain(of_upstream)
     }
 
     pub(crate) fn has_filters(&self, ctx: &Context) -> bool {

@@ -1,24 +1,31 @@
 //! One request's life, from its head to `on_done`.
 
-use std::borrow::Cow;
+use std::error::Error as StdError;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use http::{HeaderValue, Method, StatusCode, Version, header};
 
 use super::chain::{CatchPanic, run_on_request};
-use super::{Named, Route, Shared};
+use super::{Route, Shared};
 use crate::clock::Instant;
 use crate::forwarding;
 use crate::head::Known;
 use crate::http1::framing::Options;
 use crate::{
-    AttemptResult, Context, Error, ErrorKind, Fault, Flow, Outcome, Phase, Request, Response, Result, Timings,
+    AttemptResult, Backend, Context, Error, ErrorKind, Fault, Flow, Outcome, Phase, Request, Response, Result, Timings,
 };
+
+/// A way to hold a proxy.
+pub(crate) trait Proxied: Deref<Target = Shared> + Clone {}
+
+impl<S: Deref<Target = Shared> + Clone> Proxied for S {}
 
 /// Owns the context and the chain of a request, and fires `on_done` exactly once: when it is
 /// finished, or when it is dropped because the client left or the server stopped.
-pub(crate) struct Exchange {
-    shared: Arc<Shared>,
+pub(crate) struct Exchange<S: Proxied = Arc<Shared>> {
+    /// The proxy: borrowed by the engine, shared where a response body owns the exchange.
+    shared: S,
     ctx: Option<Box<Context>>,
     /// Filters whose `on_request` ran.
     ran: usize,
@@ -27,9 +34,8 @@ pub(crate) struct Exchange {
     sent: u64,
 }
 
-impl Exchange {
-    pub(crate) fn new(shared: Arc<Shared>, mut ctx: Box<Context>) -> Self {
-        ctx.proxy = Some(Arc::clone(&shared));
+impl<S: Proxied> Exchange<S> {
+    pub(crate) fn new(shared: S, ctx: Box<Context>) -> Self {
         Exchange { shared, ctx: Some(ctx), ran: 0, status: None, error: None, sent: 0 }
     }
 
@@ -42,11 +48,12 @@ impl Exchange {
     /// The request stays in the caller's slot until it is sent: each function that took it by value
     /// would keep room for it in the connection's task.
     pub(crate) async fn run(&mut self, slot: &mut Option<Request>, options: Options) -> Response {
-        let shared = Arc::clone(&self.shared);
         if let Some(request) = slot {
             self.prepare(request, options);
         }
+        let shared = self.shared.clone();
         match self.send(&shared, slot).await {
+            Ok(response) if self.lacks_tunnel(&response) => self.refuse(&ErrorKind::NoTunnel.into()),
             Ok(response) => self.respond(response),
             Err(error) => self.refuse(&error),
         }
@@ -54,7 +61,7 @@ impl Exchange {
 
     /// Hop-by-hop fields go first, ours come after: a client cannot nominate ours away.
     fn prepare(&mut self, request: &mut Request, options: Options) {
-        let shared = Arc::clone(&self.shared);
+        let shared = self.shared.clone();
         // HTTP/1.0 knows no expectations (RFC 9110 §10.1.1); forwarded as HTTP/1.1 it would be one.
         if request.head().version() == Version::HTTP_10 {
             request.head_mut().headers_mut().remove_known(Known::Expect);
@@ -71,9 +78,8 @@ impl Exchange {
 
     /// The answer to a request that failed before or within the proxy.
     pub(crate) fn refuse(&mut self, error: &Error) -> Response {
-        self.error.get_or_insert(error.kind());
-        let shared = Arc::clone(&self.shared);
-        tracing::debug!(code = error.code(), status = error.status().as_u16(), %error, "request failed");
+        self.blame(error.kind(), error.source());
+        let shared = self.shared.clone();
         let ctx = self.ctx();
         let mut response = shared.run_on_error(error, ctx);
         if error.status() == StatusCode::METHOD_NOT_ALLOWED && !response.head().headers().contains(header::ALLOW) {
@@ -84,9 +90,11 @@ impl Exchange {
     }
 
     fn respond(&mut self, mut response: Response) -> Response {
-        let (shared, ran) = (Arc::clone(&self.shared), self.ran);
+        let (shared, ran) = (self.shared.clone(), self.ran);
         let failed = shared.run_on_response(ran, &mut response, self.ctx());
-        self.error = self.error.or(failed);
+        if let Some(kind) = failed {
+            self.blame(kind, None);
+        }
         self.status = Some(response.head().status());
         self.ctx().phase = Phase::Relay;
         response
@@ -107,16 +115,29 @@ impl Exchange {
             }
         }
         // A filter of the route may have chosen another upstream.
-        let overridden = self.overridden(shared)?;
-        let named = overridden.as_ref().or(routed.as_deref()).ok_or(ErrorKind::NoRoute)?;
+        let chosen = self.overridden(shared)?.or(routed).ok_or(ErrorKind::NoRoute)?;
+        self.ctx().upstream = Some(chosen);
+        let named = shared.upstream_at(chosen).ok_or(ErrorKind::NoUpstream)?;
+        for filter in named.filters() {
+            if let Flow::Respond(response) = self.filter(filter, request).await? {
+                return Ok(response);
+            }
+        }
         let ctx = self.ctx();
-        ctx.set_upstream(&named.name);
         ctx.phase = Phase::Connect;
         let keeps_upgrade = ctx.upgrade_requested;
         let mut response = CatchPanic(named.upstream.send(slot.take().ok_or(ErrorKind::ClientGone)?, ctx)).await?;
         let keep = keeps_upgrade && response.has_tunnel();
         forwarding::strip_response(response.head_mut().headers_mut(), keep);
         Ok(response)
+    }
+
+    /// A client that got such a response would wait for a stream that does not exist.
+    fn lacks_tunnel(&mut self, response: &Response) -> bool {
+        let (status, ctx) = (response.head().status(), self.ctx());
+        let connects = || ctx.request().is_some_and(|head| *head.method() == Method::CONNECT);
+        let opens = status.is_informational() || (ctx.upgrade_requested && status.is_success() && connects());
+        opens && !response.has_tunnel()
     }
 
     async fn filter(&mut self, filter: &Arc<dyn crate::Filter>, request: &mut Request) -> Result<Flow> {
@@ -127,24 +148,42 @@ impl Exchange {
     }
 
     /// Finds the route and where it goes. Where a filter of the listener chose an upstream, that.
-    fn route<'a>(&mut self, shared: &'a Shared, request: &Request) -> Result<Option<Cow<'a, Named>>> {
+    fn route(&mut self, shared: &Shared, request: &Request) -> Result<Option<usize>> {
         let found = shared.find_route(request.head());
         self.ctx().route = found;
-        match self.overridden(shared)? {
-            Some(named) => Ok(Some(Cow::Owned(named))),
-            None => Ok(found.and_then(|index| shared.pick(index))),
-        }
+        let overridden = self.overridden(shared)?;
+        Ok(overridden.or_else(|| found.and_then(|index| shared.pick(index))))
     }
 
     /// The upstream a filter asked for since the last call.
-    fn overridden(&mut self, shared: &Shared) -> Result<Option<Named>> {
+    fn overridden(&mut self, shared: &Shared) -> Result<Option<usize>> {
         let Some(name) = self.ctx().route_override.take() else { return Ok(None) };
         shared.find_upstream(&name).map(Some).ok_or_else(|| ErrorKind::NoUpstream.into())
     }
 
     /// Something ended the request early; the first reason stands.
     pub(crate) fn fail(&mut self, kind: ErrorKind) {
-        self.error.get_or_insert(kind);
+        self.blame(kind, None);
+    }
+
+    /// Keeps the first reason, and logs it: one event for each request that does not go well.
+    fn blame(&mut self, kind: ErrorKind, cause: Option<&(dyn StdError + 'static)>) {
+        if self.error.is_some() {
+            return;
+        }
+        self.error = Some(kind);
+        let ctx = self.ctx();
+        tracing::debug!(
+            code = kind.code(),
+            fault = kind.fault().as_str(),
+            phase = ctx.phase.as_str(),
+            client = ctx.client().map(tracing::field::display),
+            upstream = ctx.upstream(),
+            backend = ctx.backend().map(Backend::id),
+            error = kind.text(),
+            cause = cause.map(tracing::field::display),
+            "request failed",
+        );
     }
 
     /// The client broke a rule, or a plugin left nobody knows what behind.
@@ -155,6 +194,12 @@ impl Exchange {
     /// Bytes written to the client.
     pub(crate) fn sent(&mut self, bytes: u64) {
         self.sent = bytes;
+    }
+
+    /// Bytes that went through the tunnel which the response opened.
+    pub(crate) fn tunnelled(&mut self, up: u64, down: u64) {
+        self.ctx().received += up;
+        self.sent += down;
     }
 
     /// The client got none of the answer.
@@ -169,7 +214,7 @@ impl Exchange {
 
     fn end(&mut self, now: Instant) -> Option<Box<Context>> {
         let mut ctx = self.ctx.take()?;
-        if let Some(attempt) = ctx.attempt.take() {
+        if let Some(attempt) = &mut ctx.attempt {
             attempt.end(self.attempt_result(), now);
         }
         if self.shared.has_filters(&ctx) {
@@ -206,10 +251,10 @@ impl Exchange {
     }
 }
 
-impl Drop for Exchange {
+impl<S: Proxied> Drop for Exchange<S> {
     fn drop(&mut self) {
         if self.ctx.is_some() {
-            self.error.get_or_insert(ErrorKind::ShuttingDown);
+            self.fail(ErrorKind::ShuttingDown);
             self.end(Instant::now());
         }
     }

@@ -125,10 +125,18 @@ impl ScriptedConnector {
     /// # Panics
     /// If there was no such connection.
     pub fn received(&self, connection: usize) -> String {
+        String::from_utf8_lossy(&self.received_bytes(connection)).into_owned()
+    }
+
+    /// The same byte for byte, for what is no text.
+    ///
+    /// # Panics
+    /// If there was no such connection.
+    pub fn received_bytes(&self, connection: usize) -> Vec<u8> {
         let state = self.lock();
         let record = state.connections.get(connection);
         let record = record.unwrap_or_else(|| panic!("no connection {connection}, of {}", state.connections.len()));
-        record.received.text()
+        record.received.bytes()
     }
 
     /// What origins have read so far on all connections.

@@ -79,7 +79,7 @@ impl TestProxy {
     pub fn pair(&self) -> (TestClient, impl Future<Output = u64> + Send + use<>) {
         let (client, server) = tokio::io::duplex(self.room);
         let shared = Arc::clone(&self.proxy.0);
-        let connection = http1::server::serve(Box::new(server), Arc::new(self.peer.clone()), shared, Draining::never());
+        let connection = http1::server::serve(Box::new(server), self.peer.clone(), shared, Draining::never());
         (TestClient::new(client), connection)
     }
 }

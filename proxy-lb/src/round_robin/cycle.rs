@@ -2,28 +2,33 @@
 
 use proxy_core::{Backend, Candidates};
 
-use super::spread::{greatest_common_divisor, spread};
+use super::spread::{Circle, spread};
+use crate::shares::reduced;
 
 /// Longer tables are not made: 64 KiB of memory, and a few ms to fill for a hundred backends.
-const LONGEST: i64 = 16 * 1024;
+const LONGEST: u64 = 16 * 1024;
 
-/// One round of a weighted set.
+/// One round of the candidates of the last change.
 #[derive(Debug, Default)]
 pub(super) struct Cycle {
-    /// Those that have a weight: the candidates while all of them are well.
     backends: Box<[Backend]>,
-    /// Positions in `backends`. Empty where all weights are equal, or where the table would be too long.
-    order: Box<[u32]>,
-    weighted: bool,
+    turns: Turns,
+}
+
+#[derive(Debug, Default)]
+enum Turns {
+    /// All shares are equal.
+    #[default]
+    Equal,
+    /// Positions in `backends`.
+    Order(Box<[u32]>),
+    /// The order would be too long.
+    Circle(Circle),
 }
 
 impl Cycle {
     pub(super) fn new(backends: &[Backend]) -> Self {
-        let backends: Box<[Backend]> = backends.iter().filter(|backend| backend.weight() > 0).cloned().collect();
-        let weights: Vec<_> = backends.iter().map(|backend| u64::from(backend.weight())).collect();
-        let weighted = weights.windows(2).any(|pair| pair[0] != pair[1]);
-        let order = if weighted { order(&weights) } else { Box::default() };
-        Cycle { backends, order, weighted }
+        Cycle { backends: backends.into(), turns: turns(&reduced(backends)) }
     }
 
     /// How many backends take part.
@@ -32,32 +37,43 @@ impl Cycle {
     }
 
     pub(super) fn is_weighted(&self) -> bool {
-        self.weighted
+        !matches!(self.turns, Turns::Equal)
     }
 
-    /// Whether these candidates are the whole set.
+    /// Whether these candidates are all of them.
     pub(super) fn is_for(&self, candidates: &Candidates<'_>) -> bool {
         self.backends.len() == candidates.len()
     }
 
     /// The backend whose turn it is.
     pub(super) fn at<'a>(&self, turn: usize, candidates: &Candidates<'a>) -> Option<&'a Backend> {
-        let position = turn.checked_rem(self.order.len()).map(|at| self.order[at] as usize);
+        let position = match &self.turns {
+            Turns::Equal => turn.checked_rem(self.backends.len()),
+            Turns::Order(order) => turn.checked_rem(order.len()).map(|at| order[at] as usize),
+            Turns::Circle(circle) => circle.at(turn),
+        };
         // A set that is just being replaced has other backends at the same positions.
         let listed = position.and_then(|at| candidates.at(at).filter(|backend| **backend == self.backends[at]));
         listed.or_else(|| spread(candidates, turn))
     }
 }
 
+fn turns(wages: &[u64]) -> Turns {
+    let all = wages.iter().sum::<u64>();
+    if wages.windows(2).all(|pair| pair[0] == pair[1]) {
+        Turns::Equal
+    } else if all > LONGEST {
+        Turns::Circle(Circle::new(wages))
+    } else {
+        Turns::Order(order(wages))
+    }
+}
+
 /// nginx's smooth weighted round robin (`ngx_http_upstream_round_robin.c`): each time everyone earns
 /// their weight, the richest is chosen and pays what all together earned.
-fn order(weights: &[u64]) -> Box<[u32]> {
-    let common = weights.iter().copied().fold(0, greatest_common_divisor).max(1);
-    let wages: Vec<_> = weights.iter().map(|weight| (weight / common).cast_signed()).collect();
+fn order(wages: &[u64]) -> Box<[u32]> {
+    let wages: Vec<_> = wages.iter().map(|wage| wage.cast_signed()).collect();
     let all = wages.iter().sum();
-    if all > LONGEST {
-        return Box::default();
-    }
     let mut purses = vec![0; wages.len()];
     (0..all).map(|_| pay(&mut purses, &wages, all)).collect()
 }
@@ -80,11 +96,17 @@ mod tests {
 
     #[test]
     fn the_order_is_that_of_nginx() {
-        let check = |weights: &[u64], expected: &[u32]| assert_eq!(*order(weights), *expected, "{weights:?}");
+        let check = |wages: &[u64], expected: &[u32]| assert_eq!(*order(wages), *expected, "{wages:?}");
         check(&[5, 1, 1], &[0, 0, 1, 0, 2, 0, 0]);
         check(&[1, 2], &[1, 0, 1]);
-        check(&[100, 200], &[1, 0, 1]);
-        check(&[3, 3, 3], &[0, 1, 2]);
-        check(&[65_535, 65_534], &[]);
+        check(&[3, 3, 3], &[0, 1, 2, 0, 1, 2, 0, 1, 2]);
+        check(&[4, 3, 2, 1], &[0, 1, 2, 0, 1, 3, 0, 2, 1, 0]);
+    }
+
+    #[test]
+    fn no_table_is_longer_than_it_may_be() {
+        assert!(matches!(turns(&[65_535, 65_534]), Turns::Circle(_)));
+        assert!(matches!(turns(&[10_000, 6384]), Turns::Order(_)));
+        assert!(matches!(turns(&[1; 100_000]), Turns::Equal));
     }
 }

@@ -1,0 +1,71 @@
+//! A tunnel and the request that opened it.
+
+use std::future::poll_fn;
+use std::time::Duration;
+
+use proxy_zerocopy::{Options, Relay, Side};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::exchange::{Exchange, Proxied};
+use crate::clock::Instant;
+use crate::message::Upgraded;
+use crate::{ErrorKind, Phase};
+
+/// Moves bytes both ways until both sides have ended, one fails, or none moves for `idle`. The
+/// request ends with the tunnel.
+///
+/// # Cancel safety
+/// Dropping the future closes both sides; the request ends there, with what was moved.
+pub(crate) async fn run<C, S>(exchange: Exchange<S>, mut client: C, upgraded: Upgraded, idle: Duration)
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    S: Proxied,
+{
+    let mut upstream = upgraded.into_stream();
+    let mut tunnel = Tunnel::new(exchange, idle);
+    let moved = poll_fn(|cx| tunnel.relay.poll_relay(cx, &mut client, &mut upstream)).await;
+    tunnel.end(moved.err().map(|error| reason(&error)));
+}
+
+fn reason(error: &proxy_zerocopy::Error) -> ErrorKind {
+    match error.side() {
+        None => ErrorKind::TunnelIdle,
+        Some(Side::A) => ErrorKind::ClientGone,
+        Some(Side::B) => ErrorKind::UpstreamIo,
+    }
+}
+
+/// Counts what was moved, also where it is dropped.
+struct Tunnel<S: Proxied> {
+    relay: Relay,
+    exchange: Option<Exchange<S>>,
+}
+
+impl<S: Proxied> Tunnel<S> {
+    fn new(mut exchange: Exchange<S>, idle: Duration) -> Self {
+        exchange.ctx().phase = Phase::Tunnel;
+        Tunnel { relay: Relay::new(&Options::default().idle_timeout(idle)), exchange: Some(exchange) }
+    }
+
+    fn end(mut self, error: Option<ErrorKind>) {
+        let Some(mut exchange) = self.take() else { return };
+        if let Some(kind) = error {
+            exchange.fail(kind);
+        }
+        exchange.finish(Instant::now());
+    }
+
+    /// The exchange, with the counts.
+    fn take(&mut self) -> Option<Exchange<S>> {
+        let mut exchange = self.exchange.take()?;
+        let moved = self.relay.transferred();
+        exchange.tunnelled(moved.a_to_b, moved.b_to_a);
+        Some(exchange)
+    }
+}
+
+impl<S: Proxied> Drop for Tunnel<S> {
+    fn drop(&mut self) {
+        drop(self.take());
+    }
+}

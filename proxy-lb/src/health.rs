@@ -1,0 +1,15 @@
+//! Active health checks: every backend is asked again and again.
+
+mod check;
+mod checker;
+mod http;
+mod pace;
+mod settings;
+mod streak;
+mod tcp;
+
+pub use check::{Check, CheckFailure};
+pub use checker::HealthChecker;
+pub use http::HttpCheck;
+pub use settings::{HealthSettings, StartState};
+pub use tcp::TcpCheck;

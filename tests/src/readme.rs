@@ -1,0 +1,1 @@
+//! The programs of the README, which have to compile.
