@@ -13,7 +13,7 @@ use crate::http1::timer::Timer;
 use crate::http1::upload::Upload;
 use crate::proxy::Shared;
 use crate::recycle::FreeList;
-use crate::{Backend, Peer, Phase, RequestHead, Result};
+use crate::{Backend, Io, Peer, Phase, RequestHead, Result};
 
 /// What is known about a request while it lives.
 ///
@@ -60,6 +60,13 @@ pub(crate) struct Link {
     pub(crate) proxy: Option<Arc<Shared>>,
     /// The client's connection, on the engine path: interim responses go there.
     pub(crate) client: Option<Stream>,
+}
+
+impl Link {
+    /// A client's connection to this proxy.
+    pub(crate) fn new(io: Box<dyn Io>, peer: Peer, proxy: Arc<Shared>) -> Arc<Self> {
+        Arc::new(Link { peer, proxy: Some(proxy), client: Some(Stream::new(io)) })
+    }
 }
 
 static NO_LINK: Link = Link { peer: Peer { address: None, local: None, listener: None }, proxy: None, client: None };

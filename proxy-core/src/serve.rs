@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::sync::futures::OwnedNotified;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
+use crate::context::Link;
 use crate::guard::guarded;
 use crate::proxy::Shared;
 use crate::{Admission, Filter, Io, Listener, Peer, Proxy, http1};
@@ -130,11 +131,12 @@ impl Server {
         };
         let Some(held) = hold(&self.shared, &peer) else { return };
         let guard = ConnectionGuard::new(&self.drain);
-        let shared = Arc::clone(&self.shared);
         let draining = Draining(Arc::clone(&self.drain));
+        // Out of the task: what lies in it by value, an idle connection pays for.
+        let link = Link::new(io, peer, Arc::clone(&self.shared));
         let kept = (place, client, held, guard);
         tokio::spawn(async move {
-            serve_connection(io, peer, shared, draining).await;
+            serve_connection(link, draining).await;
             drop(kept);
         });
     }
@@ -154,21 +156,21 @@ impl Server {
 }
 
 /// Serves one connection until its end, or until the drain's deadline.
-async fn serve_connection(io: Box<dyn Io>, peer: Peer, shared: Arc<Shared>, draining: Draining) {
-    let observer = shared.observer.clone().map(|observer| (observer, peer.clone()));
-    if let Some((observer, peer)) = &observer {
-        observer.on_connection_opened(peer);
+async fn serve_connection(link: Arc<Link>, draining: Draining) {
+    let observer = link.proxy.as_ref().and_then(|proxy| proxy.observer.as_ref());
+    if let Some(observer) = observer {
+        observer.on_connection_opened(&link.peer);
     }
     let drain = Arc::clone(&draining.0);
-    let mut connection = pin!(http1::server::serve(io, peer, shared, draining));
+    let mut connection = pin!(http1::server::serve(&link, draining));
     let mut notice = pin!(Notice::new(drain));
     let requests = poll_fn(|cx| match notice.as_mut().poll(cx) {
         Poll::Ready(()) => Poll::Ready(0),
         Poll::Pending => connection.as_mut().poll(cx),
     })
     .await;
-    if let Some((observer, peer)) = &observer {
-        observer.on_connection_closed(peer, requests);
+    if let Some(observer) = observer {
+        observer.on_connection_closed(&link.peer, requests);
     }
 }
 

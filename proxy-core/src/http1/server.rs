@@ -25,7 +25,7 @@ use crate::context::Link;
 use crate::message::Upgraded;
 use crate::proxy::{Exchange, Shared, tunnel};
 use crate::serve::Draining;
-use crate::{Body, Context, ErrorKind, Io, Peer, Request, Response, Result};
+use crate::{Body, Context, ErrorKind, Request, Response, Result};
 
 /// What a client may send ahead while its request waits for an answer.
 const AHEAD: usize = BLOCK / 2;
@@ -33,10 +33,9 @@ const AHEAD: usize = BLOCK / 2;
 const LINGER: Duration = Duration::from_secs(2);
 
 /// Serves one client until either side has had enough. Returns how many requests there were.
-pub(crate) async fn serve(io: Box<dyn Io>, peer: Peer, shared: Arc<Shared>, draining: Draining) -> u64 {
-    let stream = Stream::new(io);
-    let link = Arc::new(Link { peer, proxy: Some(Arc::clone(&shared)), client: Some(stream.clone()) });
-    let mut connection = Connection::new(stream, &link, &shared, draining);
+pub(crate) async fn serve(link: &Arc<Link>, draining: Draining) -> u64 {
+    let (Some(stream), Some(proxy)) = (&link.client, &link.proxy) else { return 0 };
+    let mut connection = Connection::new(stream.clone(), link, proxy, draining);
     loop {
         let next = match connection.read_head().await {
             Heads::Request(parsed) => connection.exchange(parsed).await,

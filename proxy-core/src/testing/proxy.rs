@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::{ROOM, Script, ScriptedConnector, TestClient};
+use crate::context::Link;
 use crate::serve::Draining;
 use crate::{Filter, Peer, Proxy, Route, Upstream, http1};
 
@@ -78,8 +79,8 @@ impl TestProxy {
     /// many requests there were.
     pub fn pair(&self) -> (TestClient, impl Future<Output = u64> + Send + use<>) {
         let (client, server) = tokio::io::duplex(self.room);
-        let shared = Arc::clone(&self.proxy.0);
-        let connection = http1::server::serve(Box::new(server), self.peer.clone(), shared, Draining::never());
+        let link = Link::new(Box::new(server), self.peer.clone(), Arc::clone(&self.proxy.0));
+        let connection = async move { http1::server::serve(&link, Draining::never()).await };
         (TestClient::new(client), connection)
     }
 }
