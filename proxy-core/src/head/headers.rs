@@ -152,8 +152,8 @@ impl Headers {
     }
 
     pub(crate) fn remove_known(&mut self, known: Known) {
-        if self.has(known) {
-            self.edits.get_mut().remove_where(self.raw.raw(), |name| Known::of(name) == known);
+        if self.may_have(known) {
+            self.edits.get_mut().remove_known(self.raw.raw(), known);
         }
     }
 
