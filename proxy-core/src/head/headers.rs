@@ -252,4 +252,13 @@ mod tests {
         head.headers_mut().remove_known(Known::Via);
         assert!(!head.headers().has(Known::Via));
     }
+
+    #[test]
+    fn removing_a_known_field_removes_all_of_its_name() {
+        let mut head = head("GET / HTTP/1.1\r\nVia: 1.1 a\r\nHost: h\r\nvia: 1.1 b\r\n\r\n");
+        head.headers_mut().append(header::VIA, HeaderValue::from_static("1.1 c"));
+        head.headers_mut().append(header::ACCEPT, HeaderValue::from_static("*/*"));
+        head.headers_mut().remove_known(Known::Via);
+        assert_eq!(lines(head.headers()), "Host: h\r\naccept: */*\r\n");
+    }
 }
