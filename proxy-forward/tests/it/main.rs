@@ -1,0 +1,6 @@
+//! Forward proxies in memory: scripted origins, answers from a table, paused time.
+
+mod egress;
+mod forward;
+mod refusals;
+mod stage;
