@@ -21,28 +21,35 @@
 //! |---|---|
 //! | to reach an address inside | [`ForwardBuilder::allow_private`]; by default it reaches the public internet alone: [`EgressGuard`] |
 //! | to say who may go where, and when | [`Policy`] of [`Rule`]s, [`DomainFile`] for long lists |
+//! | names and passwords | [`BasicAuth`] with a [`PasswordFile`], or [`Credentials`] of your own |
+//! | clients that speak SOCKS | [`SocksListener`] around any listener |
 //! | other ports than those of the web | [`Ports`] |
 //! | origins not to know who asks | [`Anonymity`] |
 //! | names from elsewhere than the system | [`Resolver`] over a [`Lookup`] of your own |
 //! | tests without sockets | a [`Dial`] of your own |
 
 mod anonymity;
+mod auth;
 mod destination;
 mod dialler;
 mod egress;
+mod flights;
 mod origins;
 mod policy;
 mod refusal;
 mod resolver;
+mod socks;
 mod upstream;
 mod user;
 
 pub use anonymity::Anonymity;
+pub use auth::{BasicAuth, Credentials, Login, PasswordFile, PasswordFileError};
 pub use destination::{Destination, DestinationError, Host};
 pub use dialler::{Dial, TcpDial};
 pub use egress::{AddressClass, Checked, EgressGuard};
 pub use policy::{Action, DomainFile, DomainList, ParseWindowError, Policy, Rule, RuleError, Window};
 pub use refusal::Refusal;
 pub use resolver::{Answer, Lookup, ResolveError, Resolver, ResolverSettings, SystemLookup};
+pub use socks::{SocksListener, SocksStream};
 pub use upstream::{ForwardBuilder, ForwardUpstream, Ports};
 pub use user::User;

@@ -1,14 +1,11 @@
 //! From names to addresses.
 
-use std::convert::Infallible;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use proxy_core::Instant;
-use quick_cache::sync::Cache;
-use tokio::sync::OnceCell;
+use crate::flights::Flights;
 
 mod lookup;
 
@@ -77,29 +74,13 @@ struct Inner {
     lookup: Box<dyn Lookup>,
     settings: ResolverSettings,
     /// The least used names leave: clients choose them.
-    known: Cache<String, Arc<Entry>>,
-}
-
-/// A name that is looked up, or was. Whoever asks meanwhile waits for the same answer; if the one who asked
-/// first leaves, the next one asks.
-#[derive(Default)]
-struct Entry(OnceCell<Known>);
-
-struct Known {
-    result: Result<Arc<[IpAddr]>, ResolveError>,
-    until: Instant,
-}
-
-impl Entry {
-    fn is_stale(&self, now: Instant) -> bool {
-        self.0.get().is_some_and(|known| known.until <= now)
-    }
+    known: Flights<String, Result<Arc<[IpAddr]>, ResolveError>>,
 }
 
 impl Resolver {
     /// A resolver over this look-up.
     pub fn new(lookup: impl Lookup, settings: ResolverSettings) -> Self {
-        let known = Cache::new(settings.capacity.max(1));
+        let known = Flights::new(settings.capacity);
         Resolver(Arc::new(Inner { lookup: Box::new(lookup), settings, known }))
     }
 
@@ -111,35 +92,16 @@ impl Resolver {
     /// # Cancel safety
     /// Nothing is lost: others who wait for the name go on.
     pub async fn resolve(&self, name: &str) -> Result<Arc<[IpAddr]>, ResolveError> {
-        let entry = self.0.entry(name);
-        if let Some(known) = entry.0.get() {
-            return known.result.clone();
-        }
-        let answer = entry.0.get_or_init(|| self.0.look_up(name));
+        let answer = self.0.known.get(name, || self.0.look_up(name));
         match tokio::time::timeout(self.0.settings.deadline, answer).await {
-            Ok(known) => known.result.clone(),
+            Ok(result) => result,
             Err(_) => Err(ResolveError::Timeout),
         }
     }
 }
 
 impl Inner {
-    fn entry(&self, name: &str) -> Arc<Entry> {
-        let now = Instant::now();
-        if let Some(entry) = self.known.get(name) {
-            if !entry.is_stale(now) {
-                return entry;
-            }
-            // Not one that somebody else has just put in its place.
-            self.known.remove_if(name, |entry| entry.is_stale(now));
-        }
-        match self.known.get_or_insert_with(name, || Ok::<_, Infallible>(Arc::default())) {
-            Ok(entry) => entry,
-            Err(never) => match never {},
-        }
-    }
-
-    async fn look_up(&self, name: &str) -> Known {
+    async fn look_up(&self, name: &str) -> (Result<Arc<[IpAddr]>, ResolveError>, Duration) {
         let settings = &self.settings;
         let answer = tokio::time::timeout(settings.deadline, self.lookup.lookup(name)).await;
         let (result, ttl) = match answer {
@@ -155,7 +117,7 @@ impl Inner {
             }
         };
         tracing::trace!(name, ok = result.is_ok(), ttl = ttl.as_secs(), "resolved");
-        Known { result, until: Instant::now() + ttl }
+        (result, ttl)
     }
 }
 
@@ -180,6 +142,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use async_trait::async_trait;
+    use proxy_core::Instant;
 
     use super::*;
 
@@ -277,8 +240,11 @@ mod tests {
     async fn names_are_remembered_up_to_a_bound() {
         let (resolver, _) = resolver();
         for number in 0..1000 {
-            let entry = resolver.0.entry(&format!("name-{number}"));
-            drop(entry);
+            let _ = resolver
+                .0
+                .known
+                .get(&*format!("name-{number}"), async || (Err(ResolveError::NotFound), Duration::MAX / 4))
+                .await;
         }
         assert!(resolver.0.known.len() <= 100, "{}", resolver.0.known.len());
     }

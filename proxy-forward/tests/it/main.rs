@@ -3,4 +3,5 @@
 mod egress;
 mod forward;
 mod refusals;
+mod socks;
 mod stage;
