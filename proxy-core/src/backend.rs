@@ -1,6 +1,5 @@
 //! A place where requests can go, and the set of them.
 
-use std::any::Any;
 use std::fmt;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -52,16 +51,12 @@ struct Inner {
     verdicts: Mutex<Verdicts>,
     in_flight: AtomicUsize,
     latency_nanos: AtomicU64,
-    attached: Option<Attached>,
 }
-
-/// What its maker attached to a backend.
-type Attached = Arc<dyn Any + Send + Sync>;
 
 impl Backend {
     /// Starts a backend at this address. Its id is the address, its weight 1.
     pub fn builder(address: Address) -> BackendBuilder {
-        BackendBuilder { id: None, address, weight: 1, labels: Vec::new(), start: None, attached: None }
+        BackendBuilder { id: None, address, weight: 1, labels: Vec::new(), start: None }
     }
 
     /// A backend at this address with weight 1.
@@ -127,11 +122,6 @@ impl Backend {
     /// All its labels, as they were given.
     pub fn labels(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.labels.iter().map(|(name, value)| (&**name, &**value))
-    }
-
-    /// What [`BackendBuilder::attach`] was given, if it is of this type.
-    pub fn attached<T: Send + Sync + 'static>(&self) -> Option<&T> {
-        self.0.attached.as_deref()?.downcast_ref()
     }
 
     /// Whether it gets requests.
@@ -226,7 +216,6 @@ pub struct BackendBuilder {
     weight: u32,
     labels: Vec<(Box<str>, Box<str>)>,
     start: Option<Verdict>,
-    attached: Option<Attached>,
 }
 
 impl BackendBuilder {
@@ -248,14 +237,6 @@ impl BackendBuilder {
     #[must_use]
     pub fn label(mut self, name: &str, value: &str) -> Self {
         self.labels.push((name.into(), value.into()));
-        self
-    }
-
-    /// Attaches a value that lives as long as the backend does, for a [`Connector`](crate::Connector) or a
-    /// selector of one's own. There is one; a second takes its place.
-    #[must_use]
-    pub fn attach<T: Send + Sync + 'static>(mut self, value: T) -> Self {
-        self.attached = Some(Arc::new(value));
         self
     }
 
@@ -283,7 +264,6 @@ impl BackendBuilder {
             verdicts: Mutex::new(Verdicts::new(now)),
             in_flight: AtomicUsize::new(0),
             latency_nanos: AtomicU64::new(0),
-            attached: self.attached,
         };
         let backend = Backend(Arc::new(inner), 65_536);
         if let Some(start) = self.start {

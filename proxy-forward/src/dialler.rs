@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use proxy_core::{Connector, Io, Target};
 use tokio::net::TcpStream;
 
-use crate::egress::Checked;
+use crate::origins::Directory;
 
 mod eyeballs;
 
@@ -43,20 +43,20 @@ impl Dial for TcpDial {
 /// What the pool connects with: to the addresses that were checked for a backend, and to nothing else.
 pub(crate) struct Dialler {
     dial: Arc<dyn Dial>,
+    directory: Directory,
 }
 
 impl Dialler {
-    pub(crate) fn new(dial: Arc<dyn Dial>) -> Self {
-        Dialler { dial }
+    pub(crate) fn new(dial: Arc<dyn Dial>, directory: Directory) -> Self {
+        Dialler { dial, directory }
     }
 }
 
 #[async_trait]
 impl Connector for Dialler {
     async fn connect(&self, target: &Target) -> io::Result<Box<dyn Io>> {
-        let checked = target.backend().attached::<Checked>();
-        // No backend comes here but those of `Origins`, which have them.
-        let checked = checked.ok_or(io::ErrorKind::PermissionDenied)?;
+        // No backend comes here but those of origins, which are in it while a request uses them.
+        let checked = self.directory.checked(target.backend()).ok_or(io::ErrorKind::PermissionDenied)?;
         eyeballs::race(&*self.dial, checked.addresses()).await
     }
 }

@@ -1,6 +1,7 @@
 //! The origins that clients go to: one backend each, with its connections.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use proxy_core::{Address, Backend, Pool, SharedPool};
 use quick_cache::sync::Cache;
@@ -12,6 +13,7 @@ use crate::egress::Checked;
 pub(crate) struct Origins {
     known: Cache<Key, Arc<Origin>>,
     pool: SharedPool,
+    directory: Directory,
 }
 
 /// A destination and the addresses that were checked for it. A connection is kept for who may go to the
@@ -22,11 +24,28 @@ type Key = (Destination, Checked);
 pub(crate) struct Origin {
     backend: Backend,
     pool: SharedPool,
+    directory: Directory,
+}
+
+/// Which addresses were checked for the backends of origins that are in use: all that is ever dialled. A cheap
+/// handle.
+#[derive(Clone, Default)]
+pub(crate) struct Directory(Arc<Mutex<HashMap<Backend, Checked>>>);
+
+impl Directory {
+    pub(crate) fn checked(&self, backend: &Backend) -> Option<Checked> {
+        self.lock().get(backend).cloned()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Backend, Checked>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Origins {
-    pub(crate) fn new(capacity: usize, pool: SharedPool) -> Self {
-        Origins { known: Cache::new(capacity.max(1)), pool }
+    /// The pool dials what it finds in the directory.
+    pub(crate) fn new(capacity: usize, pool: SharedPool, directory: Directory) -> Self {
+        Origins { known: Cache::new(capacity.max(1)), pool, directory }
     }
 
     pub(crate) fn get(&self, destination: Destination, checked: Checked) -> Arc<Origin> {
@@ -34,8 +53,9 @@ impl Origins {
         if let Some(origin) = self.known.get(&key) {
             return origin;
         }
-        let backend = Backend::builder(address(&key.0)).attach(key.1.clone()).build();
-        let origin = Arc::new(Origin { backend, pool: self.pool.clone() });
+        let backend = Backend::new(address(&key.0));
+        self.directory.lock().insert(backend.clone(), key.1.clone());
+        let origin = Arc::new(Origin { backend, pool: self.pool.clone(), directory: self.directory.clone() });
         // Of two made at once the later one stays; the other ends with its request.
         self.known.insert(key, Arc::clone(&origin));
         origin
@@ -54,6 +74,7 @@ impl Origin {
 
 impl Drop for Origin {
     fn drop(&mut self) {
+        self.directory.lock().remove(&self.backend);
         self.pool.evict(&self.backend);
     }
 }

@@ -14,7 +14,7 @@ use super::{ForwardUpstream, NoChoice, Ports};
 use crate::anonymity::{Anonymity, Trace};
 use crate::dialler::{Dial, Dialler, TcpDial};
 use crate::egress::EgressGuard;
-use crate::origins::Origins;
+use crate::origins::{Directory, Origins};
 use crate::policy::Policy;
 use crate::resolver::Resolver;
 
@@ -174,7 +174,8 @@ impl ForwardBuilder {
 
     /// The upstream.
     pub fn build(self) -> ForwardUpstream {
-        let pool = self.shared_pool();
+        let directory = Directory::default();
+        let pool = self.shared_pool(&directory);
         let none: fn(&Candidates<'_>, &SelectionContext<'_>) -> Option<Backend> = |_, _| None;
         let cluster = Cluster::<NoChoice>::builder(selector_fn(none))
             .retry(self.retry)
@@ -186,7 +187,7 @@ impl ForwardBuilder {
         };
         ForwardUpstream {
             cluster: cluster.build_with(pool.clone()),
-            origins: Origins::new(self.origins, pool),
+            origins: Origins::new(self.origins, pool, directory),
             resolver: self.resolver,
             guard: self.guard,
             policy: self.policy,
@@ -196,8 +197,8 @@ impl ForwardBuilder {
         }
     }
 
-    fn shared_pool(&self) -> SharedPool {
-        let dialler = Arc::new(Dialler::new(Arc::clone(&self.dial)));
+    fn shared_pool(&self, directory: &Directory) -> SharedPool {
+        let dialler = Arc::new(Dialler::new(Arc::clone(&self.dial), directory.clone()));
         let pool: PoolBuilder = SharedPool::builder().settings(self.pool.clone()).connector(dialler);
         let pool = pool.connect_timeout(self.timeouts.connect);
         match &self.observer {
