@@ -109,11 +109,7 @@ async fn idle_connections_let_go_of_the_old_proxy() {
 
 #[tokio::test(start_paused = true)]
 async fn a_raised_limit_lets_waiting_connections_in() {
-    let limits = |max: usize| {
-        let mut limits = Limits::default();
-        limits.max_connections = max;
-        limits
-    };
+    let limits = |max_connections| Limits { max_connections, ..Limits::default() };
     let live = LiveProxy::new(answering("old", |script| script, limits(1)).0);
     let dialer = served(&live);
     let (mut first, mut second) = (dialer.dial().expect("it listens"), dialer.dial().expect("it listens"));
