@@ -121,7 +121,7 @@ impl Running {
                 let origin = listener.local_addr().expect("a bound socket has an address");
                 let app = Router::new().route("/", get(async || "ok"));
                 tokio::spawn(axum::serve(listener, app).into_future());
-                let server = Server::bind(&config(&filters, origin)).expect("the configuration can be served");
+                let server = Server::start(&config(&filters, origin)).expect("the configuration can be served");
                 tell.send(server.addresses()[0].1).expect("the test waits for it");
                 server.run(async { drop(stopped.await) }).await;
             });
@@ -403,7 +403,7 @@ fn who_needs_redis_does_not_start_without_it() {
         let redis = format!(r#", "redis": {{ "url": "redis://{nobody}", "on_failure": "{policy}" }}"#);
         let config = config(&token_bucket(&redis), nobody);
         let runtime = Runtime::new().expect("a runtime");
-        runtime.block_on(async { Server::bind(&config).map(drop).map_err(|error| error.to_string()) })
+        runtime.block_on(async { Server::start(&config).map(drop).map_err(|error| error.to_string()) })
     };
     let refused = format!("listeners.web.http.filters[0]: Redis at {nobody} does not answer");
     assert_eq!(bind("closed"), Err(refused));

@@ -90,7 +90,7 @@ fn serve(origins: &[Origin]) -> (SocketAddr, tokio::sync::oneshot::Sender<()>, s
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
         runtime.block_on(async {
-            let server = Server::bind(&config).expect("port 0 is free");
+            let server = Server::start(&config).expect("port 0 is free");
             tell.send(server.addresses()[0].1).expect("the test waits for it");
             server.run(async { drop(stopped.await) }).await;
         });

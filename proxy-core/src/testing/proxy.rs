@@ -1,12 +1,12 @@
 //! A proxy without a listener.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use super::{ROOM, Script, ScriptedConnector, TestClient};
 use crate::context::Link;
+use crate::http1::server::Served;
 use crate::serve::Draining;
-use crate::{Filter, Peer, Proxy, Route, Upstream, http1};
+use crate::{Filter, LiveProxy, Peer, Proxy, Route, Upstream, http1};
 
 /// A [`Proxy`] that serves in-memory connections.
 ///
@@ -79,8 +79,15 @@ impl TestProxy {
     /// many requests there were.
     pub fn pair(&self) -> (TestClient, impl Future<Output = u64> + Send + use<>) {
         let (client, server) = tokio::io::duplex(self.room);
-        let link = Link::new(Box::new(server), self.peer.clone(), Arc::clone(&self.proxy.0));
-        let connection = async move { http1::server::serve(&link, Draining::never()).await };
+        let live = LiveProxy::new(self.proxy.clone());
+        let link = Link::new(Box::new(server), self.peer.clone(), live.current());
+        let connection = async move {
+            match http1::server::serve(&link, &Draining::never(live), None).await {
+                Served::All(requests) => requests,
+                // Nobody has this proxy but the connection.
+                Served::Renewed(_) => 0,
+            }
+        };
         (TestClient::new(client), connection)
     }
 }
