@@ -78,12 +78,8 @@ impl<A: Algorithm> Limiter<A> {
     #[inline(always)]
     fn check_hash(&self, hash: u64, now: Time, cost: u64) -> Decision {
         let algorithm = &self.algorithm;
-        self.store.with(
-            hash,
-            || algorithm.fresh(now),
-            |state| algorithm.debt(state, now),
-            |state| algorithm.decide_with(state, now, cost, || self.check_global(now, cost)),
-        )
+        let mut lent = self.store.lend(hash, || algorithm.fresh(now), |state| algorithm.debt(state, now));
+        algorithm.decide_with(lent.state(), now, cost, || self.check_global(now, cost))
     }
 
     #[inline]

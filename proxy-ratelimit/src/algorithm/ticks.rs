@@ -71,12 +71,18 @@ impl Ticks {
         u64::try_from(ticks).unwrap_or(LONGEST).min(LONGEST)
     }
 
-    /// The whole cost that so many ticks are worth.
+    /// The whole cost that so many ticks are worth, and how many more ticks the next one takes.
     #[inline]
-    pub(crate) fn worth(&self, ticks: u64) -> u64 {
+    pub(crate) fn worth(&self, ticks: u64) -> (u64, u64) {
         match self.shift {
-            0 => self.divided(ticks),
-            shift => ((u128::from(ticks) << shift) / u128::from(self.per_cost)) as u64,
+            0 => {
+                let worth = self.divided(ticks);
+                (worth, self.per_cost - (ticks - worth * self.per_cost))
+            }
+            shift => {
+                let worth = ((u128::from(ticks) << shift) / u128::from(self.per_cost)) as u64;
+                (worth, self.round_up(worth.saturating_add(1)).saturating_sub(ticks))
+            }
         }
     }
 
