@@ -89,14 +89,13 @@ impl Ticks {
     /// `ticks / per_cost`. A division takes longer, and there is one for each decision.
     #[inline]
     fn divided(&self, ticks: u64) -> u64 {
-        let mut quotient = ((u128::from(ticks) * u128::from(self.reciprocal)) >> 64) as u64;
-        let mut rest = ticks - quotient * self.per_cost;
-        // The estimate is at most two too small: the reciprocal lacks less than one, and the shift drops less than one.
-        while rest >= self.per_cost {
-            quotient += 1;
-            rest -= self.per_cost;
-        }
-        quotient
+        let quotient = ((u128::from(ticks) * u128::from(self.reciprocal)) >> 64) as u64;
+        // The estimate is at most two too small: the reciprocal lacks less than one, and the shift drops less than
+        // one. No loop: what nobody asks for could not be left out then.
+        let rest = ticks - quotient * self.per_cost;
+        let (quotient, rest) =
+            if rest >= self.per_cost { (quotient + 1, rest - self.per_cost) } else { (quotient, rest) };
+        if rest >= self.per_cost { quotient + 1 } else { quotient }
     }
 
     #[inline]
