@@ -59,17 +59,28 @@ pub(crate) struct Link {
     pub(crate) proxy: Option<Arc<Shared>>,
     /// The client's connection, on the engine path: interim responses go there.
     pub(crate) client: Option<Stream>,
+    /// The number of the proxy among those that replaced each other.
+    pub(crate) generation: usize,
 }
 
 impl Link {
     /// A client's connection to this proxy.
-    pub(crate) fn new(io: Box<dyn Io>, peer: Peer, proxy: Arc<Shared>) -> Arc<Self> {
-        Arc::new(Link { peer, proxy: Some(proxy), client: Some(Stream::new(io)) })
+    pub(crate) fn new(io: Box<dyn Io>, peer: Peer, (proxy, generation): (Arc<Shared>, usize)) -> Arc<Self> {
+        Arc::new(Link { peer, proxy: Some(proxy), client: Some(Stream::new(io)), generation })
+    }
+
+    /// The same connection to the proxy's successor.
+    pub(crate) fn renewed(&self, (proxy, generation): (Arc<Shared>, usize)) -> Arc<Self> {
+        Arc::new(Link { peer: self.peer.clone(), proxy: Some(proxy), client: self.client.clone(), generation })
     }
 }
 
-static NO_LINK: Link =
-    Link { peer: Peer { address: None, local: None, listener: None, tls: None }, proxy: None, client: None };
+static NO_LINK: Link = Link {
+    peer: Peer { address: None, local: None, listener: None, tls: None },
+    proxy: None,
+    client: None,
+    generation: 0,
+};
 
 /// When things happened.
 #[derive(Clone, Copy, Debug)]

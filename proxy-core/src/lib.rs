@@ -151,7 +151,7 @@ pub use message::{Request, Response};
 pub use observer::{Observer, PoolEvent};
 pub use outcome::{Outcome, Timings};
 pub use pool::{Connection, Home, Lease, Pool, PoolBuilder, PoolSettings, PoolStats, Protocol, SharedPool, Target};
-pub use proxy::{BuildError, Proxy, ProxyBuilder, ResponseFuture, Route, RouteError};
+pub use proxy::{BuildError, LiveProxy, Proxy, ProxyBuilder, ResponseFuture, Route, RouteError};
 pub use selector::{Attempt, AttemptResult, SelectionContext, Selector, SelectorFn, selector_fn};
 pub use serve::{Serve, serve};
 pub use upstream::{ServiceUpstream, Upstream};

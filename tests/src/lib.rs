@@ -1,5 +1,6 @@
 //! Helpers shared by the tests.
 
+mod authority;
 mod bytes;
 mod front;
 mod listener;
@@ -9,6 +10,7 @@ mod log;
 mod readme;
 mod stage;
 
+pub use authority::Authority;
 pub use bytes::{GET, ok, post, status};
 pub use front::{Front, Served};
 pub use listener::{Dialer, MemoryListener, listen};
