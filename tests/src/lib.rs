@@ -3,8 +3,10 @@
 mod authority;
 mod bytes;
 mod front;
+mod full_lb;
 mod listener;
 mod log;
+mod peers;
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 mod readme;
@@ -13,6 +15,8 @@ mod stage;
 pub use authority::Authority;
 pub use bytes::{GET, ok, post, status};
 pub use front::{Front, Served};
+pub use full_lb::FullLb;
 pub use listener::{Dialer, MemoryListener, listen};
 pub use log::Log;
+pub use peers::{free_address, have};
 pub use stage::Stage;
