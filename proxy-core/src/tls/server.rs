@@ -78,7 +78,7 @@ impl ServerTls {
         ServerTlsBuilder {
             certificates,
             unknown: UnknownName::default(),
-            alpn: vec![b"http/1.1".to_vec()],
+            alpn: vec![b"http/1.1".to_vec(), b"http/1.0".to_vec()],
             oldest: TlsVersion::default(),
             client_auth: None,
             tickets: None,
@@ -163,7 +163,7 @@ impl ServerTlsBuilder {
         self
     }
 
-    /// The protocols to offer, most wanted first. Default `http/1.1`.
+    /// The protocols to offer, most wanted first. Default `http/1.1` and `http/1.0`.
     #[must_use]
     pub fn alpn<P: Into<Vec<u8>>>(mut self, protocols: impl IntoIterator<Item = P>) -> Self {
         self.alpn = protocols.into_iter().map(Into::into).collect();
