@@ -32,7 +32,6 @@ pub struct Context {
     /// `None` where there is no connection: in a request that a plugin makes, and while nothing uses it.
     link: Option<Arc<Link>>,
     client: Option<IpAddr>,
-    scheme: &'static str,
     request: Option<RequestHead>,
     /// Places in the proxy's lists.
     pub(crate) route: Option<usize>,
@@ -76,8 +75,12 @@ impl Link {
     }
 }
 
-static NO_LINK: Link =
-    Link { peer: Peer { address: None, local: None, listener: None }, proxy: None, client: None, generation: 0 };
+static NO_LINK: Link = Link {
+    peer: Peer { address: None, local: None, listener: None, tls: None },
+    proxy: None,
+    client: None,
+    generation: 0,
+};
 
 /// When things happened.
 #[derive(Clone, Copy, Debug)]
@@ -106,7 +109,6 @@ impl Context {
         Context {
             client: link.as_ref().and_then(|link| link.peer.client()),
             link,
-            scheme: "http",
             request: None,
             route: None,
             upstream: None,
@@ -177,7 +179,10 @@ impl Context {
 
     /// `http` or `https`, as the client connected.
     pub fn scheme(&self) -> &'static str {
-        self.scheme
+        match &self.peer().tls {
+            Some(_) => "https",
+            None => "http",
+        }
     }
 
     /// The request head as the client sent it. `None` where none could be read.

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::future::{IntoFuture, poll_fn};
+use std::io;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -16,7 +17,7 @@ use crate::context::Link;
 use crate::guard::guarded;
 use crate::http1::server::Served;
 use crate::proxy::{self, Shared};
-use crate::{Admission, Filter, Io, Listener, LiveProxy, Peer, http1};
+use crate::{Admission, Filter, Io, Listener, LiveProxy, Peer, ServerHandshake, http1};
 
 /// Serves every connection of `listener` through `proxy`, in the caller's runtime, until it is told
 /// to stop. The proxy is a [`Proxy`](crate::Proxy), or a [`LiveProxy`] that is replaced while it serves.
@@ -38,7 +39,7 @@ use crate::{Admission, Filter, Io, Listener, LiveProxy, Peer, http1};
 /// # Cancel safety
 /// Dropping the future stops accepting; connections go on until they end, or the runtime does.
 pub fn serve<L: Listener>(listener: L, proxy: impl Into<LiveProxy>) -> Serve<L> {
-    Serve { listener, proxy: proxy.into(), signal: None, deadline: Deadline::After(Duration::from_secs(30)) }
+    Serve { listener, proxy: proxy.into(), tls: None, signal: None, deadline: Deadline::After(Duration::from_secs(30)) }
 }
 
 type Signal = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -48,6 +49,7 @@ type Signal = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub struct Serve<L> {
     listener: L,
     proxy: LiveProxy,
+    tls: Option<Arc<dyn ServerHandshake>>,
     signal: Option<Signal>,
     deadline: Deadline,
 }
@@ -63,6 +65,12 @@ impl<L: Listener> Serve<L> {
     /// with a request finish it and say `Connection: close`.
     pub fn with_graceful_shutdown(mut self, signal: impl Future<Output = ()> + Send + 'static) -> Self {
         self.signal = Some(Box::pin(signal));
+        self
+    }
+
+    /// Speaks TLS with the clients. Default: plain.
+    pub fn tls(mut self, handshake: impl ServerHandshake) -> Self {
+        self.tls = Some(Arc::new(handshake));
         self
     }
 
@@ -96,8 +104,8 @@ impl<L> std::fmt::Debug for Serve<L> {
 }
 
 async fn run<L: Listener>(serve: Serve<L>) {
-    let Serve { mut listener, proxy, signal, deadline } = serve;
-    let server = Server::new(proxy);
+    let Serve { mut listener, proxy, tls, signal, deadline } = serve;
+    let server = Server::new(proxy, tls);
     let mut signal = signal.unwrap_or_else(|| Box::pin(std::future::pending()));
     loop {
         let accept = async {
@@ -118,11 +126,12 @@ async fn run<L: Listener>(serve: Serve<L>) {
 struct Server {
     clients: Arc<Clients>,
     drain: Arc<Drain>,
+    tls: Option<Arc<dyn ServerHandshake>>,
 }
 
 impl Server {
-    fn new(live: LiveProxy) -> Self {
-        Server { clients: Arc::default(), drain: Drain::new(live) }
+    fn new(live: LiveProxy, tls: Option<Arc<dyn ServerHandshake>>) -> Self {
+        Server { clients: Arc::default(), drain: Drain::new(live), tls }
     }
 
     /// Waits while all the connections that may be open are.
@@ -141,14 +150,25 @@ impl Server {
         let Some(held) = hold(&shared, &peer) else { return };
         let guard = ConnectionGuard::new(&self.drain);
         let draining = Draining(Arc::clone(&self.drain));
-        // Out of the task: what lies in it by value, an idle connection pays for.
-        let link = Link::new(io, peer, (shared, generation));
         let kept = (client, held, guard);
         // In a box: a task moves its future half a dozen times from here to its end, and this one is large.
-        tokio::spawn(Box::pin(async move {
-            serve_connection(link, draining).await;
-            drop(kept);
-        }));
+        match &self.tls {
+            None => {
+                // Out of the task: what lies in it by value, an idle connection pays for.
+                let link = Link::new(io, peer, (shared, generation));
+                tokio::spawn(Box::pin(async move {
+                    serve_connection(link, draining).await;
+                    drop(kept);
+                }));
+            }
+            Some(tls) => {
+                let tls = Arc::clone(tls);
+                tokio::spawn(Box::pin(async move {
+                    serve_secured(tls, io, peer, draining).await;
+                    drop(kept);
+                }));
+            }
+        }
     }
 
     async fn drain(self, deadline: Deadline) {
@@ -168,6 +188,23 @@ impl Server {
                 drain.wait().await;
             }
         }
+    }
+}
+
+/// Shakes hands first.
+async fn serve_secured(tls: Arc<dyn ServerHandshake>, io: Box<dyn Io>, mut peer: Peer, draining: Draining) {
+    let shaken = {
+        let mut handshake = tls.perform(io, &mut peer);
+        let mut notice = pin!(Notice::new(Arc::clone(&draining.0)));
+        poll_fn(|cx| match notice.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
+            Poll::Pending => handshake.as_mut().poll(cx),
+        })
+        .await
+    };
+    match shaken {
+        Ok(io) => serve_connection(Link::new(io, peer, draining.0.live.current()), draining).await,
+        Err(error) => tracing::debug!(client = ?peer.address, %error, "TLS handshake failed"),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Helpers shared by the tests.
 
+mod authority;
 mod bytes;
 mod front;
 mod full_lb;
@@ -11,6 +12,7 @@ mod peers;
 mod readme;
 mod stage;
 
+pub use authority::Authority;
 pub use bytes::{GET, ok, post, status};
 pub use front::{Front, Served};
 pub use full_lb::FullLb;

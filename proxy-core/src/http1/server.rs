@@ -56,6 +56,7 @@ pub(crate) async fn serve(link: &Arc<Link>, draining: &Draining, kept: Option<Bo
             }
         }
     }
+    poll_fn(|cx| Poll::Ready(connection.close(cx))).await;
     Served::All(connection.requests)
 }
 
@@ -146,6 +147,14 @@ impl<'a> Connection<'a> {
         self.stream.adopt();
         (self.reader, self.timer, self.idle_since) = (reader, timer, idle_since);
         (self.requests, self.unread) = (requests, unread);
+    }
+
+    /// Says that nothing more comes, where the stream has a word for it (TLS): without it the client
+    /// cannot tell an end from a cut. A client that takes nothing in is not waited for.
+    fn close(&self, cx: &mut Task<'_>) {
+        if !self.stream.is_tcp() {
+            let _ = self.stream.poll_shutdown(cx);
+        }
     }
 
     async fn read_head(&mut self) -> Heads {

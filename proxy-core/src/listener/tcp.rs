@@ -106,7 +106,7 @@ impl Listener for TcpListener {
                         tracing::debug!(%error, %address, "connection gone before it was served");
                         continue;
                     }
-                    let peer = Peer { address: Some(address), local: Some(self.local), listener: self.name.clone() };
+                    let peer = Peer { local: Some(self.local), listener: self.name.clone(), ..Peer::new(address) };
                     return (stream, peer);
                 }
                 Err(error) if is_of_connection(&error) => {}

@@ -50,6 +50,9 @@ impl<S: Proxied> Exchange<S> {
     pub(crate) async fn run(&mut self, slot: &mut Option<Request>, options: Options) -> Response {
         if let Some(request) = slot {
             self.prepare(request, options);
+            if self.is_misdirected(request) {
+                return self.refuse(&ErrorKind::Misdirected.into());
+            }
         }
         let shared = self.shared.clone();
         match self.send(&shared, slot).await {
@@ -74,6 +77,13 @@ impl<S: Proxied> Exchange<S> {
             let client = ctx.request().map(|head| shared.forwarding.client_addr(head, address.ip()));
             ctx.set_client(client);
         }
+    }
+
+    /// Whether the client asked for another host than it shook hands for (RFC 9110 §15.5.20): what was
+    /// demanded of it there (a certificate) may not be what that host demands.
+    fn is_misdirected(&mut self, request: &Request) -> bool {
+        let tls = self.ctx().peer().tls.as_ref();
+        tls.is_some_and(|tls| request.head().authority().is_some_and(|host| !tls.covers(host)))
     }
 
     /// The answer to a request that failed before or within the proxy.

@@ -1,12 +1,13 @@
 //! A proxy without a listener.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::{ROOM, Script, ScriptedConnector, TestClient};
 use crate::context::Link;
 use crate::http1::server::Served;
 use crate::serve::Draining;
-use crate::{Filter, LiveProxy, Peer, Proxy, Route, Upstream, http1};
+use crate::{Filter, LiveProxy, Peer, Proxy, Route, TlsInfo, Upstream, http1};
 
 /// A [`Proxy`] that serves in-memory connections.
 ///
@@ -49,6 +50,13 @@ impl TestProxy {
         let builder = Proxy::builder().filter(filter).upstream("ok", origin.cluster());
         let built = builder.route(Route::to("ok")).build();
         TestProxy::new(built.unwrap_or_else(|error| unreachable!("the one route names the one upstream: {error}")))
+    }
+
+    /// As if over TLS.
+    #[must_use]
+    pub fn over_tls(mut self, tls: TlsInfo) -> Self {
+        self.peer.tls = Some(Arc::new(tls));
+        self
     }
 
     /// Lets clients come from this address.
