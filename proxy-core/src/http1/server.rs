@@ -56,7 +56,7 @@ pub(crate) async fn serve(link: &Arc<Link>, draining: &Draining, kept: Option<Bo
             }
         }
     }
-    poll_fn(|cx| Poll::Ready(connection.close(cx))).await;
+    poll_fn(|cx| connection.poll_close(cx)).await;
     Served::All(connection.requests)
 }
 
@@ -151,10 +151,11 @@ impl<'a> Connection<'a> {
 
     /// Says that nothing more comes, where the stream has a word for it (TLS): without it the client
     /// cannot tell an end from a cut. A client that takes nothing in is not waited for.
-    fn close(&self, cx: &mut Task<'_>) {
+    fn poll_close(&self, cx: &mut Task<'_>) -> Poll<()> {
         if !self.stream.is_tcp() {
             let _ = self.stream.poll_shutdown(cx);
         }
+        Poll::Ready(())
     }
 
     async fn read_head(&mut self) -> Heads {

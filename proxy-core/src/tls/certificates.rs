@@ -47,7 +47,7 @@ impl Certificates {
     /// # Errors
     /// If there is none.
     pub fn new(certificates: impl IntoIterator<Item = Certificate>) -> Result<Self, TlsError> {
-        let table = Table::new(certificates.into_iter().collect())?;
+        let table = Table::new(&certificates.into_iter().collect::<Vec<_>>())?;
         Ok(Certificates { table: Arc::new(ArcSwap::from_pointee(table)) })
     }
 
@@ -56,7 +56,7 @@ impl Certificates {
     /// # Errors
     /// If there is none: the present ones stay.
     pub fn replace(&self, certificates: impl IntoIterator<Item = Certificate>) -> Result<(), TlsError> {
-        self.table.store(Arc::new(Table::new(certificates.into_iter().collect())?));
+        self.table.store(Arc::new(Table::new(&certificates.into_iter().collect::<Vec<_>>())?));
         Ok(())
     }
 
@@ -67,7 +67,7 @@ impl Certificates {
 }
 
 impl Table {
-    fn new(certificates: Vec<Certificate>) -> Result<Self, TlsError> {
+    fn new(certificates: &[Certificate]) -> Result<Self, TlsError> {
         let Some(first) = certificates.first().cloned() else {
             return Err(TlsError::new(TlsErrorKind::NoCertificate, "no certificate"));
         };
@@ -75,7 +75,7 @@ impl Table {
         // The first one's siblings, for clients that cannot verify it.
         let siblings = certificates[1..].iter().filter(|other| first.names().eq(other.names()));
         table.first.extend(siblings.cloned());
-        for certificate in &certificates {
+        for certificate in certificates {
             for name in certificate.names() {
                 let (names, key) = match name.strip_prefix('*') {
                     Some(suffix) => (&mut table.wildcard, suffix),

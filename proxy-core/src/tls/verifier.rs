@@ -16,7 +16,7 @@ pub(super) fn sha256(bytes: &[u8]) -> String {
     let suites = &provider().cipher_suites;
     let suite = suites
         .iter()
-        .filter_map(|suite| suite.tls13())
+        .filter_map(rustls::SupportedCipherSuite::tls13)
         .find(|suite| suite.common.suite == CipherSuite::TLS13_AES_128_GCM_SHA256);
     let hash =
         suite.expect("the provider has the suite every TLS 1.3 server must have").common.hash_provider.hash(bytes);
