@@ -10,6 +10,7 @@ use super::chain::{CatchPanic, run_on_request};
 use super::{Route, Shared};
 use crate::clock::Instant;
 use crate::forwarding;
+use crate::guard::guarded;
 use crate::head::Known;
 use crate::http1::framing::Options;
 use crate::{
@@ -36,6 +37,12 @@ pub(crate) struct Exchange<S: Proxied = Arc<Shared>> {
 
 impl<S: Proxied> Exchange<S> {
     pub(crate) fn new(shared: S, ctx: Box<Context>) -> Self {
+        if let Some(observer) = &shared.observer {
+            let _ = guarded(|| {
+                observer.on_request_started(ctx.peer());
+                Ok(())
+            });
+        }
         Exchange { shared, ctx: Some(ctx), ran: 0, status: None, error: None, sent: 0 }
     }
 
@@ -217,7 +224,7 @@ impl<S: Proxied> Exchange<S> {
         if let Some(attempt) = &mut ctx.attempt {
             attempt.end(self.attempt_result(), now);
         }
-        if self.shared.has_filters(&ctx) {
+        if self.shared.observer.is_some() || self.shared.has_filters(&ctx) {
             let outcome = self.outcome(&ctx, now);
             self.shared.run_on_done(&outcome, &ctx);
         }
