@@ -32,6 +32,8 @@ pub(crate) struct Exchange<S: Proxied = Arc<Shared>> {
     ran: usize,
     status: Option<StatusCode>,
     error: Option<ErrorKind>,
+    /// The phase the error belongs to: answering it is a later one.
+    failed_in: Option<Phase>,
     sent: u64,
 }
 
@@ -43,7 +45,7 @@ impl<S: Proxied> Exchange<S> {
                 Ok(())
             });
         }
-        Exchange { shared, ctx: Some(ctx), ran: 0, status: None, error: None, sent: 0 }
+        Exchange { shared, ctx: Some(ctx), ran: 0, status: None, error: None, failed_in: None, sent: 0 }
     }
 
     pub(crate) fn ctx(&mut self) -> &mut Context {
@@ -179,6 +181,7 @@ impl<S: Proxied> Exchange<S> {
             return;
         }
         self.error = Some(kind);
+        self.failed_in = Some(self.ctx().phase);
         let ctx = self.ctx();
         tracing::debug!(
             code = kind.code(),
@@ -244,7 +247,7 @@ impl<S: Proxied> Exchange<S> {
         Outcome {
             status: self.status,
             error: self.error,
-            phase: ctx.phase,
+            phase: self.failed_in.unwrap_or(ctx.phase),
             timings: Timings {
                 queue: clocks.connecting.map(|at| at - clocks.started),
                 connect: clocks.connected.zip(clocks.connecting).map(|(to, from)| to.saturating_duration_since(from)),
