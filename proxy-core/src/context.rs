@@ -199,9 +199,20 @@ impl Context {
         Some(self.proxy()?.route_at(self.route?)?.name())
     }
 
+    /// The place of the route that matched, in the order they were added to the proxy: a key for tables
+    /// that spares a look-up by name.
+    pub fn route_index(&self) -> Option<usize> {
+        self.route
+    }
+
     /// The name of the upstream, once it is chosen.
     pub fn upstream(&self) -> Option<&str> {
         Some(&self.proxy()?.upstream_at(self.upstream?)?.name)
+    }
+
+    /// The place of the upstream, in the order they were added to the proxy.
+    pub fn upstream_index(&self) -> Option<usize> {
+        self.upstream
     }
 
     /// Sends the request to this upstream, whatever the routes say. For filters of the listener and of

@@ -10,6 +10,7 @@ use super::chain::{CatchPanic, run_on_request};
 use super::{Route, Shared};
 use crate::clock::Instant;
 use crate::forwarding;
+use crate::guard::guarded;
 use crate::head::Known;
 use crate::http1::framing::Options;
 use crate::{
@@ -31,12 +32,20 @@ pub(crate) struct Exchange<S: Proxied = Arc<Shared>> {
     ran: usize,
     status: Option<StatusCode>,
     error: Option<ErrorKind>,
+    /// The phase the error belongs to: answering it is a later one.
+    failed_in: Option<Phase>,
     sent: u64,
 }
 
 impl<S: Proxied> Exchange<S> {
     pub(crate) fn new(shared: S, ctx: Box<Context>) -> Self {
-        Exchange { shared, ctx: Some(ctx), ran: 0, status: None, error: None, sent: 0 }
+        if let Some(observer) = &shared.observer {
+            let _ = guarded(|| {
+                observer.on_request_started(ctx.peer());
+                Ok(())
+            });
+        }
+        Exchange { shared, ctx: Some(ctx), ran: 0, status: None, error: None, failed_in: None, sent: 0 }
     }
 
     pub(crate) fn ctx(&mut self) -> &mut Context {
@@ -182,6 +191,7 @@ impl<S: Proxied> Exchange<S> {
             return;
         }
         self.error = Some(kind);
+        self.failed_in = Some(self.ctx().phase);
         let ctx = self.ctx();
         tracing::debug!(
             code = kind.code(),
@@ -227,7 +237,7 @@ impl<S: Proxied> Exchange<S> {
         if let Some(attempt) = &mut ctx.attempt {
             attempt.end(self.attempt_result(), now);
         }
-        if self.shared.has_filters(&ctx) {
+        if self.shared.observer.is_some() || self.shared.has_filters(&ctx) {
             let outcome = self.outcome(&ctx, now);
             self.shared.run_on_done(&outcome, &ctx);
         }
@@ -247,7 +257,7 @@ impl<S: Proxied> Exchange<S> {
         Outcome {
             status: self.status,
             error: self.error,
-            phase: ctx.phase,
+            phase: self.failed_in.unwrap_or(ctx.phase),
             timings: Timings {
                 queue: clocks.connecting.map(|at| at - clocks.started),
                 connect: clocks.connected.zip(clocks.connecting).map(|(to, from)| to.saturating_duration_since(from)),
