@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -166,6 +167,41 @@ impl<S: Selector, P: Pool> Cluster<S, P> {
         &self.pool
     }
 
+    /// Sends the request to this backend, which need not be in the set: for an upstream that chooses by
+    /// itself, such as a forward proxy. Pool, timeouts, breaker and observer are the cluster's; a request
+    /// that lost the race with an idle connection's end, or that is safe to repeat, is tried again here,
+    /// and a backend that cannot be connected to is neither tried again nor remembered.
+    ///
+    /// # Errors
+    /// As for [`Upstream::send`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the attempt up: its connection is closed, never reused.
+    pub fn send_to<'a>(
+        &'a self,
+        backend: &'a Backend,
+        request: Request,
+        context: &'a mut Context,
+    ) -> impl Future<Output = Result<Response>> + Send + use<'a, S, P> {
+        self.exchange(Some(backend), request, context)
+    }
+
+    /// A new connection to this backend, which need not be in the set, for bytes of any protocol: never
+    /// one that the pool kept, and never kept by it.
+    ///
+    /// # Errors
+    /// As for [`Upstream::connect`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the half-made connection.
+    pub fn connect_to<'a>(
+        &'a self,
+        backend: &'a Backend,
+        context: &'a mut Context,
+    ) -> impl Future<Output = Result<Connection>> + Send + use<'a, S, P> {
+        self.open(Some(backend), context)
+    }
+
     fn pick(&self, head: Option<&RequestHead>, ctx: &Context, tried: &[Backend], now: Instant) -> Result<Backend> {
         let context = SelectionContext::new(ctx.client(), head).after(tried);
         let core = &self.core;
@@ -268,9 +304,9 @@ enum Tried {
     Failed(Failure),
 }
 
-#[async_trait]
-impl<S: Selector, P: Pool> Upstream for Cluster<S, P> {
-    async fn send(&self, request: Request, ctx: &mut Context) -> Result<Response> {
+impl<S: Selector, P: Pool> Cluster<S, P> {
+    /// The exchange of a request: with `chosen`, or else with whom the selector chooses.
+    async fn exchange(&self, chosen: Option<&Backend>, request: Request, ctx: &mut Context) -> Result<Response> {
         if *request.head().method() == Method::CONNECT {
             return Err(ErrorKind::ConnectRefusedHere.into());
         }
@@ -279,7 +315,7 @@ impl<S: Selector, P: Pool> Upstream for Cluster<S, P> {
         let mut retries = Retries::new(&self.core.policy, &self.core.budget);
         loop {
             let now = if retries.is_first() { ctx.clocks.started } else { Instant::now() };
-            let choice = self.choose(Some(&head), ctx, retries.tried(), now)?;
+            let choice = self.choose(chosen, Some(&head), ctx, retries.tried(), now)?;
             let tried = if ctx.has_filters() {
                 let backend = choice.0.clone();
                 self.begin(choice, ctx, now);
@@ -297,11 +333,11 @@ impl<S: Selector, P: Pool> Upstream for Cluster<S, P> {
                     return Ok(response);
                 }
                 Tried::NotConnected(error, rest) => {
-                    let again = self.after_connect(&error, &mut retries, ctx);
+                    let again = chosen.is_none() && self.after_connect(&error, &mut retries, ctx);
                     (error, again.then_some(rest))
                 }
                 Tried::Failed(failure) => {
-                    let elsewhere = self.has_another(ctx.backend(), retries.tried());
+                    let elsewhere = chosen.is_none() && self.has_another(ctx.backend(), retries.tried());
                     retries.after_exchange(ctx.backend(), failure, idempotent, elsewhere)
                 }
             };
@@ -315,16 +351,20 @@ impl<S: Selector, P: Pool> Upstream for Cluster<S, P> {
         }
     }
 
-    async fn connect(&self, _: Option<&str>, ctx: &mut Context) -> Result<Connection> {
+    /// A connection for bytes of any protocol, to `chosen` or to whom the selector chooses.
+    async fn open(&self, chosen: Option<&Backend>, ctx: &mut Context) -> Result<Connection> {
         let mut retries = Retries::new(&self.core.policy, &self.core.budget);
         loop {
             let now = Instant::now();
-            let choice = self.choose(None, ctx, retries.tried(), now)?;
+            let choice = self.choose(chosen, None, ctx, retries.tried(), now)?;
             self.begin(choice, ctx, now);
+            if let Some(attempt) = &mut ctx.attempt {
+                attempt.make_raw();
+            }
             match self.lease(ctx, now).await {
                 Ok(lease) => return Ok(lease.into_connection()),
                 Err(error) => {
-                    let again = self.after_connect(&error, &mut retries, ctx);
+                    let again = chosen.is_none() && self.after_connect(&error, &mut retries, ctx);
                     if let Some(attempt) = &mut ctx.attempt {
                         attempt.fail(error.kind());
                     }
@@ -334,6 +374,27 @@ impl<S: Selector, P: Pool> Upstream for Cluster<S, P> {
                 }
             }
         }
+    }
+}
+
+#[async_trait]
+impl<S: Selector, P: Pool> Upstream for Cluster<S, P> {
+    // Written by hand: the exchange is the future in the box, and not one that is moved into another.
+    fn send<'life0, 'life1, 'async_trait>(
+        &'life0 self,
+        request: Request,
+        ctx: &'life1 mut Context,
+    ) -> Pin<Box<dyn Future<Output = Result<Response>> + Send + 'async_trait>>
+    where
+        'life0: 'async_trait,
+        'life1: 'async_trait,
+        Self: 'async_trait,
+    {
+        Box::pin(self.exchange(None, request, ctx))
+    }
+
+    async fn connect(&self, _: Option<&str>, ctx: &mut Context) -> Result<Connection> {
+        self.open(None, ctx).await
     }
 }
 

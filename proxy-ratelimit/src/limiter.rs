@@ -56,6 +56,7 @@ impl<A: Algorithm> Limiter<A> {
 
     /// Decides about a request under this key. It costs nothing unless both limits let it go ahead.
     #[inline(always)]
+    #[allow(clippy::manual_hash_one)]
     pub fn check(&self, key: impl Hash, now: Time, cost: u64) -> Decision {
         // `hash_one` by hand: it would be a call, with the key and the hash through memory.
         let mut hasher = self.hasher.build_hasher();

@@ -12,6 +12,8 @@ pub enum Protocol {
     /// HTTP/1.1: one request at a time.
     #[default]
     Http1,
+    /// Bytes of any protocol: a TCP relay, a tunnel. The connection is one user's alone.
+    Raw,
 }
 
 /// A backend and everything else that must be equal for a connection to be shared.
@@ -29,6 +31,13 @@ impl Target {
     /// A plain HTTP/1.1 connection to this backend.
     pub fn new(backend: Backend) -> Self {
         Target { backend, protocol: Protocol::Http1, tls: None, proxy_header: None }
+    }
+
+    /// For bytes of any protocol: such a connection is never shared.
+    #[must_use]
+    pub fn raw(mut self) -> Self {
+        self.protocol = Protocol::Raw;
+        self
     }
 
     /// Over TLS. Connections of different handshakes are never shared, however alike they are; those of
@@ -73,7 +82,7 @@ impl Target {
 
     /// Whether a connection for it may serve another client's request.
     pub fn is_shareable(&self) -> bool {
-        self.proxy_header.is_none()
+        self.proxy_header.is_none() && self.protocol != Protocol::Raw
     }
 }
 
