@@ -27,11 +27,11 @@ pub(crate) struct AttemptGuard {
 }
 
 impl AttemptGuard {
-    pub(crate) fn begin(sink: Arc<dyn AttemptSink>, backend: Backend, number: u32, now: Instant) -> Self {
-        backend.begin();
+    pub(crate) fn begin(sink: Arc<dyn AttemptSink>, target: Target, number: u32, now: Instant) -> Self {
+        target.backend().begin();
         AttemptGuard {
             sink,
-            target: Target::new(backend),
+            target,
             started: now,
             first_byte: None,
             result: AttemptResult::Abandoned,

@@ -16,8 +16,8 @@ use crate::guard::guarded;
 use crate::http1::client::{self, Failure, Rules};
 use crate::pool::{Connection, Lease, Pool, SharedPool};
 use crate::{
-    Address, Attempt, Backend, BackendSet, Body, Breaker, BreakerPermit, Context, Error, ErrorKind, Observer, Phase,
-    Request, RequestHead, Response, Result, SelectionContext, Selector, SetEvent, Upstream,
+    Address, Attempt, Backend, BackendSet, Body, Breaker, BreakerPermit, ClientHandshake, Context, Error, ErrorKind,
+    Observer, Phase, Request, RequestHead, Response, Result, SelectionContext, Selector, SetEvent, Target, Upstream,
 };
 
 mod admission;
@@ -87,6 +87,8 @@ struct Core<S> {
     quarantine: Quarantine,
     timeouts: UpstreamTimeouts,
     rules: Rules,
+    /// How connections are made secure.
+    tls: Option<Arc<dyn ClientHandshake>>,
     /// Seed of the next random number.
     random: AtomicU64,
 }
@@ -263,7 +265,8 @@ impl<S: Selector, P: Pool> Cluster<S, P> {
         ctx.attempt = None;
         ctx.clocks.connecting.get_or_insert(now);
         let sink: Arc<dyn AttemptSink> = Arc::<Core<S>>::clone(&self.core);
-        ctx.attempt = Some(AttemptGuard::begin(sink, backend, ctx.attempts, now).with_permit(permit));
+        let target = Target::new(backend).with_tls_of(self.core.tls.as_ref());
+        ctx.attempt = Some(AttemptGuard::begin(sink, target, ctx.attempts, now).with_permit(permit));
     }
 
     fn answered(&self, status: StatusCode, ctx: &mut Context) {

@@ -1,5 +1,6 @@
 //! How connections to backends are made.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
@@ -18,10 +19,28 @@ pub trait Connector: Send + Sync + 'static {
     ///
     /// # Cancel safety
     /// Dropping the future closes the half-made connection.
+    ///
+    /// A connector of your own performs [`Target::tls`] on what it connected.
     async fn connect(&self, target: &Target) -> io::Result<Box<dyn Io>>;
 }
 
-/// Connects by TCP, with `TCP_NODELAY`, or to a Unix socket. Names are resolved at each connect, and
+/// Makes a connection to a backend secure: TLS.
+///
+/// `tls::ClientTls` (feature `tls`) is the one to take; another library's TLS fits in by this trait.
+/// It is part of a [`Target`], so it alone decides, by being the same one, who shares connections.
+#[async_trait]
+pub trait ClientHandshake: fmt::Debug + Send + Sync + 'static {
+    /// Shakes hands with the target's backend over `io`, and returns the secure stream.
+    ///
+    /// # Errors
+    /// If the backend is not whom it should be (`ErrorKind::InvalidData`), or the stream fails.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the connection.
+    async fn perform(&self, io: Box<dyn Io>, target: &Target) -> io::Result<Box<dyn Io>>;
+}
+
+/// Connects by TCP, with `TCP_NODELAY`, or to a Unix socket, and by TLS where the target has it. Names are resolved at each connect, and
 /// their addresses tried in turn.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
@@ -36,12 +55,20 @@ async fn resolve(name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
 #[async_trait]
 impl Connector for TcpConnector {
     async fn connect(&self, target: &Target) -> io::Result<Box<dyn Io>> {
-        let stream = match target.backend().address() {
-            Address::Tcp(address) => TcpStream::connect(address).await?,
-            Address::Name(name, port) => TcpStream::connect(&resolve(name, *port).await?[..]).await?,
-            Address::Unix(path) => return Ok(Box::new(UnixStream::connect(path).await?)),
-        };
-        stream.set_nodelay(true)?;
-        Ok(Box::new(stream))
+        let stream = dial(target.backend().address()).await?;
+        match target.tls() {
+            Some(tls) => tls.perform(stream, target).await,
+            None => Ok(stream),
+        }
     }
+}
+
+async fn dial(address: &Address) -> io::Result<Box<dyn Io>> {
+    let stream = match address {
+        Address::Tcp(address) => TcpStream::connect(address).await?,
+        Address::Name(name, port) => TcpStream::connect(&resolve(name, *port).await?[..]).await?,
+        Address::Unix(path) => return Ok(Box::new(UnixStream::connect(path).await?)),
+    };
+    stream.set_nodelay(true)?;
+    Ok(Box::new(stream))
 }

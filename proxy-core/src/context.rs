@@ -32,7 +32,6 @@ pub struct Context {
     /// `None` where there is no connection: in a request that a plugin makes, and while nothing uses it.
     link: Option<Arc<Link>>,
     client: Option<IpAddr>,
-    scheme: &'static str,
     request: Option<RequestHead>,
     /// Places in the proxy's lists.
     pub(crate) route: Option<usize>,
@@ -60,16 +59,28 @@ pub(crate) struct Link {
     pub(crate) proxy: Option<Arc<Shared>>,
     /// The client's connection, on the engine path: interim responses go there.
     pub(crate) client: Option<Stream>,
+    /// The number of the proxy among those that replaced each other.
+    pub(crate) generation: usize,
 }
 
 impl Link {
     /// A client's connection to this proxy.
-    pub(crate) fn new(io: Box<dyn Io>, peer: Peer, proxy: Arc<Shared>) -> Arc<Self> {
-        Arc::new(Link { peer, proxy: Some(proxy), client: Some(Stream::new(io)) })
+    pub(crate) fn new(io: Box<dyn Io>, peer: Peer, (proxy, generation): (Arc<Shared>, usize)) -> Arc<Self> {
+        Arc::new(Link { peer, proxy: Some(proxy), client: Some(Stream::new(io)), generation })
+    }
+
+    /// The same connection to the proxy's successor.
+    pub(crate) fn renewed(&self, (proxy, generation): (Arc<Shared>, usize)) -> Arc<Self> {
+        Arc::new(Link { peer: self.peer.clone(), proxy: Some(proxy), client: self.client.clone(), generation })
     }
 }
 
-static NO_LINK: Link = Link { peer: Peer { address: None, local: None, listener: None }, proxy: None, client: None };
+static NO_LINK: Link = Link {
+    peer: Peer { address: None, local: None, listener: None, tls: None },
+    proxy: None,
+    client: None,
+    generation: 0,
+};
 
 /// When things happened.
 #[derive(Clone, Copy, Debug)]
@@ -98,7 +109,6 @@ impl Context {
         Context {
             client: link.as_ref().and_then(|link| link.peer.client()),
             link,
-            scheme: "http",
             request: None,
             route: None,
             upstream: None,
@@ -169,7 +179,10 @@ impl Context {
 
     /// `http` or `https`, as the client connected.
     pub fn scheme(&self) -> &'static str {
-        self.scheme
+        match &self.peer().tls {
+            Some(_) => "https",
+            None => "http",
+        }
     }
 
     /// The request head as the client sent it. `None` where none could be read.
@@ -186,9 +199,20 @@ impl Context {
         Some(self.proxy()?.route_at(self.route?)?.name())
     }
 
+    /// The place of the route that matched, in the order they were added to the proxy: a key for tables
+    /// that spares a look-up by name.
+    pub fn route_index(&self) -> Option<usize> {
+        self.route
+    }
+
     /// The name of the upstream, once it is chosen.
     pub fn upstream(&self) -> Option<&str> {
         Some(&self.proxy()?.upstream_at(self.upstream?)?.name)
+    }
+
+    /// The place of the upstream, in the order they were added to the proxy.
+    pub fn upstream_index(&self) -> Option<usize> {
+        self.upstream
     }
 
     /// Sends the request to this upstream, whatever the routes say. For filters of the listener and of

@@ -87,6 +87,7 @@
 //! | feature | adds |
 //! |---|---|
 //! | `tower-upgrade` | upgrades (WebSocket) through [`ServiceUpstream`], and through a [`Proxy`] used as a service; needs hyper |
+//! | `tls` | [`tls`]: towards clients and backends; builds AWS-LC, which needs a C compiler |
 //! | `testing` | proxies in memory for tests: scripted origins, a client to type bytes with |
 
 mod attempt;
@@ -121,6 +122,8 @@ mod selector;
 mod serve;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(feature = "tls")]
+pub mod tls;
 mod upgrade;
 mod upstream;
 
@@ -133,7 +136,7 @@ pub use breaker::{Breaker, BreakerPermit};
 pub use cidr::{Cidr, CidrError};
 pub use clock::Instant;
 pub use cluster::{Cluster, ClusterBuilder, RetryPolicy, UpstreamTimeouts};
-pub use connector::{Connector, TcpConnector};
+pub use connector::{ClientHandshake, Connector, TcpConnector};
 pub use context::Context;
 pub use error::{Error, ErrorKind, Fault, Phase, Result};
 pub use filter::{
@@ -143,12 +146,12 @@ pub use forwarding::Forwarding;
 pub use head::{Headers, RequestHead, ResponseHead};
 pub use io::Io;
 pub use limits::{Limits, Timeouts};
-pub use listener::{Listener, Peer, TcpListener};
+pub use listener::{ClientCertificate, Listener, Peer, ServerHandshake, TcpListener, TlsInfo};
 pub use message::{Request, Response};
 pub use observer::{Observer, PoolEvent};
 pub use outcome::{Outcome, Timings};
 pub use pool::{Connection, Home, Lease, Pool, PoolBuilder, PoolSettings, PoolStats, Protocol, SharedPool, Target};
-pub use proxy::{BuildError, Proxy, ProxyBuilder, ResponseFuture, Route, RouteError};
+pub use proxy::{BuildError, LiveProxy, Proxy, ProxyBuilder, ResponseFuture, Route, RouteError};
 pub use selector::{Attempt, AttemptResult, SelectionContext, Selector, SelectorFn, selector_fn};
 pub use serve::{Serve, serve};
 pub use upstream::{ServiceUpstream, Upstream};

@@ -11,16 +11,19 @@ use crate::{Address, Backend, Filter, Limits, Observer, ParseAddressError, Reque
 
 mod chain;
 mod exchange;
+mod live;
 mod route;
 mod router;
 mod service;
 pub(crate) mod tunnel;
 
+pub use live::LiveProxy;
 pub use route::{Route, RouteError};
 pub use service::ResponseFuture;
 
 pub(crate) use chain::Filters;
 pub(crate) use exchange::Exchange;
+pub(crate) use live::Server;
 use router::Router;
 
 /// A proxy. Cloning it is cheap, and all clones are the same proxy.

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::future::{IntoFuture, poll_fn};
+use std::io;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,15 +12,15 @@ use std::task::{Context as Task, Poll, Waker};
 use std::time::Duration;
 
 use tokio::sync::futures::OwnedNotified;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::context::Link;
 use crate::guard::guarded;
-use crate::proxy::Shared;
-use crate::{Admission, Filter, Io, Listener, Peer, Proxy, http1};
+use crate::http1::server::Served;
+use crate::proxy::{self, Shared};
+use crate::{Admission, Filter, Io, Listener, LiveProxy, Peer, ServerHandshake, http1};
 
 /// Serves every connection of `listener` through `proxy`, in the caller's runtime, until it is told
-/// to stop.
+/// to stop. The proxy is a [`Proxy`](crate::Proxy), or a [`LiveProxy`] that is replaced while it serves.
 ///
 /// It is a future: await it, or spawn it. For one accept loop per worker, spawn one over each of
 /// several listeners of [`bind_reuse_port`](crate::TcpListener::bind_reuse_port).
@@ -37,8 +38,8 @@ use crate::{Admission, Filter, Io, Listener, Peer, Proxy, http1};
 ///
 /// # Cancel safety
 /// Dropping the future stops accepting; connections go on until they end, or the runtime does.
-pub fn serve<L: Listener>(listener: L, proxy: Proxy) -> Serve<L> {
-    Serve { listener, proxy, signal: None, deadline: Duration::from_secs(30) }
+pub fn serve<L: Listener>(listener: L, proxy: impl Into<LiveProxy>) -> Serve<L> {
+    Serve { listener, proxy: proxy.into(), tls: None, signal: None, deadline: Deadline::After(Duration::from_secs(30)) }
 }
 
 type Signal = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -47,9 +48,16 @@ type Signal = Pin<Box<dyn Future<Output = ()> + Send>>;
 #[must_use = "a server does nothing until it is awaited"]
 pub struct Serve<L> {
     listener: L,
-    proxy: Proxy,
+    proxy: LiveProxy,
+    tls: Option<Arc<dyn ServerHandshake>>,
     signal: Option<Signal>,
-    deadline: Duration,
+    deadline: Deadline,
+}
+
+/// When running requests have had their time.
+enum Deadline {
+    After(Duration),
+    When(Signal),
 }
 
 impl<L: Listener> Serve<L> {
@@ -60,9 +68,22 @@ impl<L: Listener> Serve<L> {
         self
     }
 
+    /// Speaks TLS with the clients. Default: plain.
+    pub fn tls(mut self, handshake: impl ServerHandshake) -> Self {
+        self.tls = Some(Arc::new(handshake));
+        self
+    }
+
     /// How long running requests have after the signal, before their connections are closed. Default 30 s.
     pub fn drain_timeout(mut self, deadline: Duration) -> Self {
-        self.deadline = deadline;
+        self.deadline = Deadline::After(deadline);
+        self
+    }
+
+    /// Closes what is left when `deadline` is ready, which is first polled after the signal: for a time
+    /// that is not known beforehand.
+    pub fn drain_until(mut self, deadline: impl Future<Output = ()> + Send + 'static) -> Self {
+        self.deadline = Deadline::When(Box::pin(deadline));
         self
     }
 }
@@ -78,23 +99,23 @@ impl<L: Listener> IntoFuture for Serve<L> {
 
 impl<L> std::fmt::Debug for Serve<L> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Serve").field("proxy", &self.proxy).field("deadline", &self.deadline).finish_non_exhaustive()
+        f.debug_struct("Serve").field("proxy", &self.proxy).finish_non_exhaustive()
     }
 }
 
 async fn run<L: Listener>(serve: Serve<L>) {
-    let Serve { mut listener, proxy, signal, deadline } = serve;
-    let server = Server::new(proxy.0);
+    let Serve { mut listener, proxy, tls, signal, deadline } = serve;
+    let server = Server::new(proxy, tls);
     let mut signal = signal.unwrap_or_else(|| Box::pin(std::future::pending()));
     loop {
         let accept = async {
-            let place = server.place().await;
-            (place, listener.accept().await)
+            server.place().await;
+            listener.accept().await
         };
         tokio::select! {
             biased;
             () = &mut signal => break,
-            (place, (io, peer)) = accept => server.admit(Box::new(io), peer, place),
+            (io, peer) = accept => server.admit(Box::new(io), peer),
         }
     }
     drop(listener);
@@ -103,74 +124,114 @@ async fn run<L: Listener>(serve: Serve<L>) {
 
 /// What the connections of one listener share.
 struct Server {
-    shared: Arc<Shared>,
-    places: Arc<Semaphore>,
     clients: Arc<Clients>,
     drain: Arc<Drain>,
+    tls: Option<Arc<dyn ServerHandshake>>,
 }
 
 impl Server {
-    fn new(shared: Arc<Shared>) -> Self {
-        Server {
-            places: Arc::new(Semaphore::new(shared.limits.max_connections.min(Semaphore::MAX_PERMITS))),
-            clients: Arc::default(),
-            drain: Arc::default(),
-            shared,
-        }
+    fn new(live: LiveProxy, tls: Option<Arc<dyn ServerHandshake>>) -> Self {
+        Server { clients: Arc::default(), drain: Drain::new(live), tls }
     }
 
     /// Waits while all the connections that may be open are.
-    async fn place(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.places).acquire_owned().await.ok()
+    async fn place(&self) {
+        while self.drain.open.load(Ordering::SeqCst) >= self.drain.live.max_connections() {
+            self.drain.told.left.notified().await;
+        }
     }
 
-    fn admit(&self, io: Box<dyn Io>, peer: Peer, place: Option<OwnedSemaphorePermit>) {
-        let Some(client) = self.clients.enter(&peer, self.shared.limits.max_connections_per_client) else {
+    fn admit(&self, io: Box<dyn Io>, peer: Peer) {
+        let (shared, generation) = self.drain.live.current();
+        let Some(client) = self.clients.enter(&peer, shared.limits.max_connections_per_client) else {
             tracing::debug!(client = ?peer.address, "connection refused: too many of one client");
             return;
         };
-        let Some(held) = hold(&self.shared, &peer) else { return };
+        let Some(held) = hold(&shared, &peer) else { return };
         let guard = ConnectionGuard::new(&self.drain);
         let draining = Draining(Arc::clone(&self.drain));
-        // Out of the task: what lies in it by value, an idle connection pays for.
-        let link = Link::new(io, peer, Arc::clone(&self.shared));
-        let kept = (place, client, held, guard);
+        let kept = (client, held, guard);
         // In a box: a task moves its future half a dozen times from here to its end, and this one is large.
-        tokio::spawn(Box::pin(async move {
-            serve_connection(link, draining).await;
-            drop(kept);
-        }));
+        match &self.tls {
+            None => {
+                // Out of the task: what lies in it by value, an idle connection pays for.
+                let link = Link::new(io, peer, (shared, generation));
+                tokio::spawn(Box::pin(async move {
+                    serve_connection(link, draining).await;
+                    drop(kept);
+                }));
+            }
+            Some(tls) => {
+                let tls = Arc::clone(tls);
+                tokio::spawn(Box::pin(async move {
+                    serve_secured(tls, io, peer, draining).await;
+                    drop(kept);
+                }));
+            }
+        }
     }
 
-    async fn drain(self, deadline: Duration) {
-        tracing::info!(connections = self.drain.open.load(Ordering::Relaxed), "draining");
-        self.drain.set(&self.drain.draining);
-        if tokio::time::timeout(deadline, self.drain.wait()).await.is_err() {
-            tracing::warn!(
-                connections = self.drain.open.load(Ordering::Relaxed),
-                "drain deadline: closing what is left"
-            );
-            self.drain.set(&self.drain.killed);
-            self.drain.wait().await;
+    async fn drain(self, deadline: Deadline) {
+        let drain = &self.drain;
+        tracing::info!(connections = drain.open.load(Ordering::Relaxed), "draining");
+        drain.set(&drain.draining);
+        let deadline = match deadline {
+            Deadline::After(time) => Box::pin(tokio::time::sleep(time)),
+            Deadline::When(signal) => signal,
+        };
+        tokio::select! {
+            biased;
+            () = drain.wait() => {}
+            () = deadline => {
+                tracing::warn!(connections = drain.open.load(Ordering::Relaxed), "drain deadline: closing what is left");
+                drain.set(&drain.killed);
+                drain.wait().await;
+            }
         }
     }
 }
 
-/// Serves one connection until its end, or until the drain's deadline.
-async fn serve_connection(link: Arc<Link>, draining: Draining) {
-    let observer = link.proxy.as_ref().and_then(|proxy| proxy.observer.as_ref());
-    if let Some(observer) = observer {
+/// Shakes hands first.
+async fn serve_secured(tls: Arc<dyn ServerHandshake>, io: Box<dyn Io>, mut peer: Peer, draining: Draining) {
+    let shaken = {
+        let mut handshake = tls.perform(io, &mut peer);
+        let mut notice = pin!(Notice::new(Arc::clone(&draining.0)));
+        poll_fn(|cx| match notice.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
+            Poll::Pending => handshake.as_mut().poll(cx),
+        })
+        .await
+    };
+    match shaken {
+        Ok(io) => serve_connection(Link::new(io, peer, draining.0.live.current()), draining).await,
+        Err(error) => tracing::debug!(client = ?peer.address, %error, "TLS handshake failed"),
+    }
+}
+
+/// Serves one connection until its end, or until the drain's deadline, under one proxy after the other.
+async fn serve_connection(mut link: Arc<Link>, draining: Draining) {
+    let observer = link.proxy.as_ref().and_then(|proxy| proxy.observer.clone());
+    if let Some(observer) = &observer {
         observer.on_connection_opened(&link.peer);
     }
-    let drain = Arc::clone(&draining.0);
-    let mut connection = pin!(http1::server::serve(&link, draining));
-    let mut notice = pin!(Notice::new(drain));
-    let requests = poll_fn(|cx| match notice.as_mut().poll(cx) {
-        Poll::Ready(()) => Poll::Ready(0),
-        Poll::Pending => connection.as_mut().poll(cx),
-    })
-    .await;
-    if let Some(observer) = observer {
+    let mut kept = None;
+    let requests = loop {
+        let served = {
+            let mut connection = pin!(http1::server::serve(&link, &draining, kept));
+            let mut notice = pin!(Notice::new(Arc::clone(&draining.0)));
+            poll_fn(|cx| match notice.as_mut().poll(cx) {
+                Poll::Ready(()) => Poll::Ready(Served::All(0)),
+                Poll::Pending => connection.as_mut().poll(cx),
+            })
+            .await
+        };
+        match served {
+            Served::All(requests) => break requests,
+            Served::Renewed(rest) => kept = Some(rest),
+        }
+        link = link.renewed(draining.0.live.current());
+    };
+    if let Some(observer) = &observer {
         observer.on_connection_closed(&link.peer, requests);
     }
 }
@@ -191,35 +252,34 @@ fn hold(shared: &Shared, peer: &Peer) -> Option<Vec<Box<dyn Any + Send>>> {
     Some(held)
 }
 
-/// The state of stopping.
-#[derive(Debug, Default)]
+/// The state of serving and stopping.
+#[derive(Debug)]
 struct Drain {
+    live: LiveProxy,
     draining: AtomicBool,
     killed: AtomicBool,
-    /// Wakes every connection when one of the two is set.
-    changed: Arc<Notify>,
-    /// Counts the changes.
-    epoch: AtomicUsize,
+    /// How connections are told that one of these has changed, and the server that one of them has left.
+    told: Arc<proxy::Server>,
     open: AtomicUsize,
-    /// The last connection has ended.
-    empty: Notify,
 }
 
 impl Drain {
+    fn new(live: LiveProxy) -> Arc<Self> {
+        let told = Arc::default();
+        live.tell(&told);
+        let (draining, killed) = (AtomicBool::new(false), AtomicBool::new(false));
+        Arc::new(Drain { live, draining, killed, told, open: AtomicUsize::new(0) })
+    }
+
     fn set(&self, flag: &AtomicBool) {
         flag.store(true, Ordering::SeqCst);
-        self.epoch.fetch_add(1, Ordering::SeqCst);
-        self.changed.notify_waiters();
+        self.told.wake();
     }
 
     /// Waits until no connection is open.
     async fn wait(&self) {
-        loop {
-            let empty = self.empty.notified();
-            if self.open.load(Ordering::SeqCst) == 0 {
-                return;
-            }
-            empty.await;
+        while self.open.load(Ordering::SeqCst) > 0 {
+            self.told.left.notified().await;
         }
     }
 }
@@ -231,8 +291,13 @@ pub(crate) struct Draining(Arc<Drain>);
 impl Draining {
     /// Never draining.
     #[cfg(feature = "testing")]
-    pub(crate) fn never() -> Self {
-        Draining(Arc::default())
+    pub(crate) fn never(live: LiveProxy) -> Self {
+        Draining(Drain::new(live))
+    }
+
+    /// Whether the proxy of this connection has a successor.
+    pub(crate) fn is_renewed(&self, link: &Link) -> bool {
+        self.0.live.generation() != link.generation
     }
 
     pub(crate) fn is_on(&self) -> bool {
@@ -251,9 +316,9 @@ impl ConnectionGuard {
 
 impl Drop for ConnectionGuard {
     fn drop(&mut self) {
-        if self.0.open.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.0.empty.notify_waiters();
-        }
+        self.0.open.fetch_sub(1, Ordering::SeqCst);
+        // Kept for the one who waits next, where nobody does.
+        self.0.told.left.notify_one();
     }
 }
 
@@ -270,7 +335,7 @@ pin_project_lite::pin_project! {
 
 impl Notice {
     fn new(drain: Arc<Drain>) -> Self {
-        let notified = Arc::clone(&drain.changed).notified_owned();
+        let notified = Arc::clone(&drain.told.changed).notified_owned();
         Notice { drain, notified, registered: None }
     }
 }
@@ -284,13 +349,13 @@ impl Future for Notice {
             if this.drain.killed.load(Ordering::SeqCst) {
                 return Poll::Ready(());
             }
-            let epoch = this.drain.epoch.load(Ordering::SeqCst);
+            let epoch = this.drain.told.epoch.load(Ordering::SeqCst);
             let current = matches!(this.registered, Some((at, waker)) if *at == epoch && waker.will_wake(cx.waker()));
             if current {
                 return Poll::Pending;
             }
             if this.notified.as_mut().poll(cx).is_ready() {
-                this.notified.set(Arc::clone(&this.drain.changed).notified_owned());
+                this.notified.set(Arc::clone(&this.drain.told.changed).notified_owned());
                 continue;
             }
             *this.registered = Some((epoch, cx.waker().clone()));

@@ -42,6 +42,18 @@ pub enum ListenerKind {
     Forward(Forward),
 }
 
+impl ListenerKind {
+    /// The key that it is written under.
+    pub(crate) fn key(&self) -> &'static str {
+        match self {
+            ListenerKind::Http(_) => "http",
+            ListenerKind::Tcp(_) => "tcp",
+            ListenerKind::Udp(_) => "udp",
+            ListenerKind::Forward(_) => "forward",
+        }
+    }
+}
+
 /// `listeners.<name>.proxy_protocol`
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

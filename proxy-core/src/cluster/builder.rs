@@ -8,7 +8,9 @@ use std::sync::atomic::AtomicU64;
 use super::{Cluster, Core, Quarantine, RetryBudget, RetryPolicy, UpstreamTimeouts};
 use crate::http1::client::Rules;
 use crate::pool::{Pool, SharedPool};
-use crate::{Address, Backend, BackendSet, Breaker, Eligibility, Limits, Observer, Selector, SetEvent, Usable};
+use crate::{
+    Address, Backend, BackendSet, Breaker, ClientHandshake, Eligibility, Limits, Observer, Selector, SetEvent, Usable,
+};
 
 /// Retries a cluster may make before requests have paid for any.
 const RESERVE: u32 = 10;
@@ -24,6 +26,7 @@ pub struct ClusterBuilder<S> {
     breaker: Option<Box<dyn Breaker>>,
     seed: Option<u64>,
     eligibility: Box<dyn Eligibility>,
+    tls: Option<Arc<dyn ClientHandshake>>,
 }
 
 impl<S: Selector> ClusterBuilder<S> {
@@ -38,6 +41,7 @@ impl<S: Selector> ClusterBuilder<S> {
             breaker: None,
             seed: None,
             eligibility: Box::new(Usable),
+            tls: None,
         }
     }
 
@@ -67,6 +71,7 @@ impl<S: Selector> ClusterBuilder<S> {
             breaker: self.breaker,
             seed: self.seed,
             eligibility: self.eligibility,
+            tls: self.tls,
         }
     }
 
@@ -74,6 +79,13 @@ impl<S: Selector> ClusterBuilder<S> {
     #[must_use]
     pub fn eligibility(mut self, eligibility: impl Eligibility) -> Self {
         self.eligibility = Box::new(eligibility);
+        self
+    }
+
+    /// Speaks TLS to the backends. Default: plain.
+    #[must_use]
+    pub fn tls(mut self, handshake: impl ClientHandshake) -> Self {
+        self.tls = Some(Arc::new(handshake));
         self
     }
 
@@ -147,6 +159,7 @@ impl<S: Selector> ClusterBuilder<S> {
             quarantine: Quarantine::default(),
             timeouts: self.timeouts,
             rules,
+            tls: self.tls,
             random: AtomicU64::new(self.seed.unwrap_or_else(|| RandomState::new().hash_one(0))),
         };
         let (core, pool) = (Arc::new(core), Arc::new(pool));

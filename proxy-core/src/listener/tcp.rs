@@ -60,6 +60,14 @@ impl TcpListener {
         Ok(TcpListener { inner: net::TcpListener::from_std(listener)?, local, name: None })
     }
 
+    /// The socket itself, no longer registered with the runtime.
+    ///
+    /// # Errors
+    /// If it cannot be taken from the runtime.
+    pub fn into_std(self) -> io::Result<std::net::TcpListener> {
+        self.inner.into_std()
+    }
+
     /// Names the listener in [`Peer::listener`], logs and metrics.
     #[must_use]
     pub fn named(mut self, name: &str) -> Self {
@@ -98,7 +106,7 @@ impl Listener for TcpListener {
                         tracing::debug!(%error, %address, "connection gone before it was served");
                         continue;
                     }
-                    let peer = Peer { address: Some(address), local: Some(self.local), listener: self.name.clone() };
+                    let peer = Peer { local: Some(self.local), listener: self.name.clone(), ..Peer::new(address) };
                     return (stream, peer);
                 }
                 Err(error) if is_of_connection(&error) => {}
