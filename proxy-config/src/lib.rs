@@ -36,7 +36,7 @@ pub use schema::breaker::{CircuitBreaker, SlowStart};
 pub use schema::config::{Config, Shutdown};
 pub use schema::discovery::Discovery;
 pub use schema::filter::{Filter, RequestId};
-pub use schema::forward::Forward;
+pub use schema::forward::{AllowPrivate, Anonymity, Forward, ForwardAction, ForwardRule, Socks};
 pub use schema::header_edits::{HeaderEdits, Headers};
 pub use schema::health::{HealthCheck, HttpProbe, Latency, OutlierDetection, Probe, Start, StatusRange, SuccessRate};
 pub use schema::http::{Forwarded, Http, HttpTimeouts, Limits};

@@ -17,6 +17,7 @@ mod diff;
 mod eligibility;
 mod error;
 mod filter;
+mod forward;
 mod health;
 mod http;
 mod kept_limits;
