@@ -199,10 +199,7 @@ impl Planned {
 impl Live {
     /// Whether it can be replaced by this; otherwise its sockets go over to another.
     fn takes(&self, service: &Service) -> bool {
-        match (self, service) {
-            (Live::Http(_), Service::Http(_)) => true,
-            _ => false,
-        }
+        matches!((self, service), (Live::Http(_), Service::Http(_)))
     }
 
     fn replace(&self, service: Service) -> Live {
