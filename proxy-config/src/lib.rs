@@ -22,6 +22,7 @@
 
 mod decode;
 mod error;
+mod file_watch;
 mod json;
 mod nearest;
 mod path;
@@ -31,6 +32,7 @@ mod unsupported;
 mod values;
 
 pub use error::{ConfigError, ConfigErrors, ErrorKind, Position};
+pub use file_watch::FileWatch;
 pub use schema::backend::Backend;
 pub use schema::breaker::{CircuitBreaker, SlowStart};
 pub use schema::config::{Config, Shutdown};
@@ -55,6 +57,6 @@ pub use schema::selector::{Hash, HashKey, Selector};
 pub use schema::sticky::{Secret, Sticky};
 pub use schema::tls::{Certificate, Tls};
 pub use schema::upstream::{Pool, Retry, Subset, Timeouts, Upstream};
-pub use server::{Change, ChangeKind, Diff, Server, ServerError};
+pub use server::{Change, ChangeKind, Diff, ReloadError, Server, ServerError};
 pub use unsupported::Unsupported;
 pub use values::{Address, Cidr, Rate};
