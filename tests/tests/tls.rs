@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proxy_core::tls::{Certificate, Certificates, ClientAuth, ClientTls, ServerTls, TlsVersion};
 use proxy_core::{
-    Cluster, Context, Listener, Proxy, Request, Response, Result, TcpListener, Upstream, selector_fn, serve,
+    Cluster, Context, ErrorKind, Listener, Proxy, Request, Response, Result, TcpListener, Upstream, selector_fn, serve,
 };
 use tests::{Authority, have};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -238,6 +238,21 @@ async fn backends_are_verified_and_know_the_proxy() {
         let answer = get(cluster(backend.address, wrong)).await;
         assert!(answer.starts_with("HTTP/1.1 502") && answer.contains("connect_tls"), "{answer}");
     }
+}
+
+#[tokio::test]
+async fn a_raw_connection_is_as_secure_as_a_request() {
+    let (authority, other) = (Authority::new("authority"), Authority::new("other"));
+    let names = certificates(&authority, &[&["a.test"]]);
+    let backend = Server::start(ServerTls::builder(names).build().unwrap(), Echo);
+    let connect = async |trusted: &Authority| {
+        let client = ClientTls::builder().authorities(trusted.pem().as_bytes()).unwrap();
+        let cluster = cluster(backend.address, client.server_name("a.test").unwrap().build().unwrap());
+        let connected = cluster.connect(None, &mut Context::internal()).await;
+        connected.map(drop).map_err(|error| error.kind())
+    };
+    assert_eq!(connect(&authority).await, Ok(()));
+    assert_eq!(connect(&other).await, Err(ErrorKind::ConnectTls));
 }
 
 #[tokio::test]
