@@ -42,6 +42,7 @@ pub use schema::forward::{AllowPrivate, Anonymity, Forward, ForwardAction, Forwa
 pub use schema::header_edits::{HeaderEdits, Headers};
 pub use schema::health::{HealthCheck, HttpProbe, Latency, OutlierDetection, Probe, Start, StatusRange, SuccessRate};
 pub use schema::http::{Forwarded, Http, HttpTimeouts, Limits};
+pub use schema::https::{Hsts, HttpsRedirect};
 pub use schema::listener::{Listener, ListenerKind, ProxyProtocol};
 pub use schema::load_limits::{
     BandwidthLimit, ConcurrencyBound, ConcurrencyLimit, ConnectionLimit, KeyedConcurrency, Priorities, Queue,
@@ -55,8 +56,9 @@ pub use schema::relay::{Tcp, Udp};
 pub use schema::route::{Route, Target};
 pub use schema::selector::{Hash, HashKey, Selector};
 pub use schema::sticky::{Secret, Sticky};
-pub use schema::tls::{Certificate, Tls};
+pub use schema::tls::{Certificate, ClientAuth, Tls, TlsVersion, UnknownName};
 pub use schema::upstream::{Pool, Retry, Subset, Timeouts, Upstream};
+pub use schema::upstream_tls::UpstreamTls;
 pub use server::{Change, ChangeKind, Diff, ReloadError, Server, ServerError};
 pub use unsupported::Unsupported;
 pub use values::{Address, Cidr, Rate};

@@ -9,6 +9,7 @@ pub(crate) mod forward;
 pub(crate) mod header_edits;
 pub(crate) mod health;
 pub(crate) mod http;
+pub(crate) mod https;
 pub(crate) mod listener;
 pub(crate) mod load_limits;
 pub(crate) mod matcher;
@@ -20,5 +21,6 @@ pub(crate) mod selector;
 pub(crate) mod sticky;
 pub(crate) mod tls;
 pub(crate) mod upstream;
+pub(crate) mod upstream_tls;
 
 mod names;

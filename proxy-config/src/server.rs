@@ -17,6 +17,7 @@ use crate::unsupported::Unsupported;
 mod diff;
 mod eligibility;
 mod error;
+mod files;
 mod filter;
 mod forward;
 mod health;
@@ -30,6 +31,7 @@ mod route;
 mod selector;
 mod sockets;
 mod sticky;
+mod tls;
 mod upstream;
 
 pub use diff::{Change, ChangeKind, Diff};
@@ -228,7 +230,8 @@ impl Shared {
         let (listeners, upstreams) = before.map_or((&listeners, &upstreams), |it| (&it.listeners, &it.upstreams));
         let before = before.map(|it| &*it.config);
         let upstreams = upstream::plan(&config, before, upstreams)?;
-        let parts = Parts { limits: &self.limits, upstreams: &upstreams };
+        let forwards_certificates = tls::forwards_certificates(&config);
+        let parts = Parts { limits: &self.limits, upstreams: &upstreams, forwards_certificates };
         let listeners = listeners::plan(&config, &parts, before, listeners)?;
         // Nothing fails from here on.
         self.drain.send_replace(config.shutdown.drain.unwrap_or(DRAIN));
@@ -240,6 +243,12 @@ impl Shared {
 }
 
 impl Config {
+    /// Looks at the files that it names for TLS, which a server would load: all that is wrong with certificates,
+    /// keys, authorities and revocation lists. Nothing is opened to be served.
+    pub fn check_files(&self) -> Vec<ServerError> {
+        tls::check(self)
+    }
+
     /// How many threads serve: `workers`, or else as many as the machine has cores.
     pub fn worker_count(&self) -> usize {
         let cores = || available_parallelism().map_or(1, NonZero::get);
@@ -250,6 +259,7 @@ impl Config {
 fn warn(part: &Unsupported) {
     let (path, position) = (part.path(), part.position());
     let instead = match path {
+        _ if path.contains(".tls.alpn[") => "it is not offered",
         _ if path.starts_with("listeners") && !path.contains(".http.") => "the listener is skipped",
         _ if path.contains(".health_check.") => "backends are not checked",
         _ if path.contains(".discovery.") => "only the backends that are written down are used",

@@ -11,7 +11,7 @@ use crate::path::Path;
 const ABSENT: &[&str] = &[
     "admin",
     "access_log",
-    "listeners.*.tls",
+    "listeners.*.tls.alpn.*.h2",
     "listeners.*.proxy_protocol",
     "listeners.*.tcp",
     "listeners.*.udp",

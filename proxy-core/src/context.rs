@@ -105,6 +105,13 @@ impl Context {
         Context::new(None, Instant::now())
     }
 
+    /// That of a client without a connection.
+    #[cfg(test)]
+    pub(crate) fn of(peer: Peer) -> Self {
+        let link = Link { peer, proxy: None, client: None, generation: 0 };
+        Context::new(Some(Arc::new(link)), Instant::now())
+    }
+
     pub(crate) fn new(link: Option<Arc<Link>>, now: Instant) -> Self {
         Context {
             client: link.as_ref().and_then(|link| link.peer.client()),

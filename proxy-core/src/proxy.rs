@@ -56,6 +56,7 @@ pub(crate) struct Shared {
     pub(crate) forwarding: Forwarding,
     pub(crate) observer: Option<Arc<dyn Observer>>,
     pub(crate) half_close: bool,
+    pub(crate) any_host: bool,
 }
 
 /// An upstream, the name it was added under, and its filters.
@@ -136,6 +137,7 @@ pub struct ProxyBuilder {
     forwarding: Forwarding,
     observer: Option<Arc<dyn Observer>>,
     half_close: bool,
+    any_host: bool,
 }
 
 /// A proxy that cannot be built.
@@ -257,6 +259,14 @@ impl ProxyBuilder {
         self
     }
 
+    /// Lets clients ask for any host over TLS: for proxies whose clients say by it where they go. Default: a
+    /// host that the certificate they were shown is not for is answered with 421 (Misdirected Request).
+    #[must_use]
+    pub fn any_host(mut self, any_host: bool) -> Self {
+        self.any_host = any_host;
+        self
+    }
+
     /// The proxy.
     ///
     /// # Errors
@@ -285,6 +295,7 @@ impl ProxyBuilder {
             forwarding: self.forwarding,
             observer: self.observer,
             half_close: self.half_close,
+            any_host: self.any_host,
         })))
     }
 

@@ -108,6 +108,15 @@ fn kind(fields: &mut Fields<'_>) -> Option<ListenerKind> {
     if fields.has("udp") {
         refuse_stream_keys(fields.object());
     }
+    if fields.has("socks") {
+        // The greeting of SOCKS comes before anything else.
+        fields.object().revisit_key("tls", |value| {
+            value.fail::<()>("is not possible on a \"socks\" listener");
+        });
+    }
+    if fields.has("http") || fields.has("forward") {
+        fields.object().revisit_key("tls", |tls| tls.revisit_key("alpn", refuse_other_protocols));
+    }
     http.or(tcp).or(udp).or(forward).or(socks)
 }
 
@@ -116,6 +125,19 @@ fn refuse_stream_keys(listener: Cursor<'_>) {
     for key in ["tls", "proxy_protocol"] {
         listener.revisit_key(key, |value| {
             value.fail::<()>("is not possible on a \"udp\" listener");
+        });
+    }
+}
+
+/// A client that chose another protocol would be spoken to in HTTP all the same.
+fn refuse_other_protocols(alpn: Cursor<'_>) {
+    const HTTP: [&str; 3] = ["h2", "http/1.1", "http/1.0"];
+    if alpn.is_list() {
+        alpn.list("", |item| match item.is_string().then(|| item.string("")).flatten() {
+            Some(name) if !name.is_empty() && !HTTP.contains(&name) => {
+                item.unknown("is not spoken by this listener:", name, HTTP.into_iter())
+            }
+            _ => Some(()),
         });
     }
 }

@@ -3,7 +3,7 @@
 use std::num::NonZero;
 use std::sync::Arc;
 
-use proxy_core::{Cidr, Forwarding, Limits, Proxy, ProxyBuilder, Timeouts};
+use proxy_core::{Cidr, ClientCertificateFields, Forwarding, Limits, Proxy, ProxyBuilder, Timeouts};
 
 use super::upstream::set;
 use super::{Parts, ServerError, filter, route};
@@ -16,6 +16,7 @@ pub(super) fn proxy(path: &Path<'_>, http: &Http, parts: &Parts<'_>) -> Result<P
         .timeouts(timeouts(&http.timeouts))
         .forwarding(forwarding(path, http)?)
         .half_close(http.half_close.unwrap_or(false));
+    let proxy = if parts.forwards_certificates { proxy.filter(ClientCertificateFields::new()) } else { proxy };
     let filters = filter::filters(path, &http.filters, parts)?.into_iter();
     let proxy = filters.fold(proxy, ProxyBuilder::shared_filter);
     let proxy = with_upstreams(proxy, http, parts);

@@ -6,11 +6,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use proxy_core::{LiveProxy, Proxy, TcpListener, serve};
+use proxy_core::{LiveProxy, Proxy, Serve, TcpListener, serve};
 use proxy_forward::{PasswordFile, SocksListener};
 use tokio::sync::watch;
 
 use super::sockets::{Socket, Sockets};
+use super::tls::{self, PlannedTls, Secured};
 use super::{Parts, ServerError, forward, http};
 use crate::path::Path;
 use crate::{Config, Listener, ListenerKind};
@@ -22,6 +23,7 @@ pub(super) type Listeners = BTreeMap<String, Running>;
 #[derive(Clone)]
 pub(super) struct Running {
     live: Live,
+    tls: Option<Secured>,
     open: Vec<Arc<Open>>,
 }
 
@@ -68,6 +70,7 @@ pub(super) struct Planned {
     before: Option<Running>,
     /// What is new behind it; `None` if nothing is.
     service: Option<Service>,
+    tls: Option<PlannedTls>,
     sockets: Vec<Looped>,
 }
 
@@ -102,22 +105,32 @@ pub(super) fn plan(
     let mut taken = Vec::new();
     for (name, listener) in &config.listeners {
         let Some(kind) = supported(listener) else { continue };
-        taken.push((name, kind, sockets.take(&Path::Key(&path, name), name, listener, config)?));
+        taken.push((name, listener, kind, sockets.take(&Path::Key(&path, name), name, listener, config)?));
     }
     // A forward proxy must not reach the server that it is part of.
-    let own = addresses(taken.iter().flat_map(|(_, _, sockets)| sockets).map(|socket| socket.local()));
+    let own = addresses(taken.iter().flat_map(|(.., sockets)| sockets).map(|socket| socket.local()));
     let moved = own != addresses(running.values().flat_map(Running::addresses));
-    for (name, kind, taken) in taken {
+    let same_fields = before.is_some_and(|before| tls::forwards_certificates(before) == parts.forwards_certificates);
+    for (name, listener, kind, taken) in taken {
         let path = Path::Key(&path, name);
-        let before = before.and_then(|config| supported(config.listeners.get(name)?));
-        let is_kept = before == Some(kind) && !parts.renews(kind) && !(moved && kind.goes_anywhere());
+        let before = before.and_then(|config| config.listeners.get(name));
+        let same_kind = before.is_some_and(|before| supported(before) == Some(kind));
+        let same_tls = before.is_some_and(|before| before.tls.is_some() == listener.tls.is_some());
+        let is_kept = same_kind && same_tls && same_fields;
+        let is_kept = is_kept && !parts.renews(kind) && !(moved && kind.goes_anywhere());
         let service = match is_kept {
             true => None,
             false => Some(service(&path, kind, parts, &own)?),
         };
-        let before = running.get(name).filter(|running| service.iter().all(|new| running.live.takes(new))).cloned();
+        let goes_on = |running: &&Running| {
+            // Whether it speaks TLS cannot be changed in a loop that runs.
+            running.tls.is_some() == listener.tls.is_some() && service.iter().all(|new| running.live.takes(new))
+        };
+        let before = running.get(name).filter(goes_on).cloned();
+        let tls_before = before.as_ref().and_then(|before| before.tls.as_ref());
+        let tls = listener.tls.as_ref().map(|config| PlannedTls::load(&path, config, tls_before)).transpose()?;
         let sockets = with_loops(&path, name, taken, before.as_ref())?;
-        planned.insert(name.clone(), Planned { before, service, sockets });
+        planned.insert(name.clone(), Planned { before, service, tls, sockets });
     }
     match planned.is_empty() {
         true => Err(ServerError::nothing_to_serve()),
@@ -129,7 +142,7 @@ pub(super) fn plan(
 pub(super) fn supported(listener: &Listener) -> Option<&ListenerKind> {
     match &listener.kind {
         ListenerKind::Tcp(_) | ListenerKind::Udp(_) => None,
-        kind => (listener.tls.is_none() && listener.proxy_protocol.is_none()).then_some(kind),
+        kind => listener.proxy_protocol.is_none().then_some(kind),
     }
 }
 
@@ -180,19 +193,20 @@ fn with_loops(
 impl Planned {
     /// Puts it into force. Sockets that it leaves are closed when the one before it is dropped.
     pub(super) fn start(self, stage: &Stage) -> Running {
-        let Planned { before, service, sockets } = self;
+        let Planned { before, service, tls, sockets } = self;
         let live = match (before.as_ref(), service) {
             (Some(before), Some(service)) => before.live.replace(service),
             (Some(before), None) => before.live.clone(),
             (None, Some(service)) => service.into_live(),
             (None, None) => unreachable!("a listener that did not run before is new"),
         };
+        let tls = tls.map(|tls| tls.start(before.as_ref().and_then(|before| before.tls.as_ref())));
         let open = sockets.into_iter().map(|(socket, loops)| {
             let served = before.as_ref().and_then(|before| before.open(&socket));
-            served.unwrap_or_else(|| live.open(socket, loops, stage))
+            served.unwrap_or_else(|| live.open(socket, loops, tls.as_ref(), stage))
         });
         let open = open.collect();
-        Running { live, open }
+        Running { live, tls, open }
     }
 }
 
@@ -212,16 +226,16 @@ impl Live {
         }
     }
 
-    fn open(&self, socket: Arc<Socket>, loops: Vec<TcpListener>, stage: &Stage) -> Arc<Open> {
+    fn open(&self, socket: Arc<Socket>, loops: Vec<TcpListener>, tls: Option<&Secured>, stage: &Stage) -> Arc<Open> {
         let (serving, _) = watch::channel(());
         for socket in loops {
-            self.spawn(socket, serving.subscribe(), stage.clone());
+            self.spawn(socket, tls, serving.subscribe(), stage.clone());
         }
         Arc::new(Open { socket, _serving: serving })
     }
 
     /// Starts an accept loop that ends after `serving` has.
-    fn spawn(&self, socket: TcpListener, mut serving: watch::Receiver<()>, stage: Stage) {
+    fn spawn(&self, socket: TcpListener, tls: Option<&Secured>, mut serving: watch::Receiver<()>, stage: Stage) {
         let Stage { drain, loops } = stage;
         let stopped = async move { while serving.changed().await.is_ok() {} };
         // The time that is in force by then.
@@ -231,7 +245,9 @@ impl Live {
         };
         let serving = match self {
             Live::Http(live) => {
-                serve(socket, live.clone()).with_graceful_shutdown(stopped).drain_until(deadline).into_future()
+                let serving = serve(socket, live.clone()).with_graceful_shutdown(stopped).drain_until(deadline);
+                let tls = tls.map(|tls| tls.server().clone());
+                tls.into_iter().fold(serving, Serve::tls).into_future()
             }
             Live::Socks(live, greeting) => {
                 let listener = greeting.listener(socket);

@@ -13,6 +13,8 @@ use crate::ListenerKind;
 pub(super) struct Parts<'a> {
     pub(super) limits: &'a KeptLimits,
     pub(super) upstreams: &'a BTreeMap<String, Planned>,
+    /// Whether backends are told of clients' certificates.
+    pub(super) forwards_certificates: bool,
 }
 
 impl Parts<'_> {
