@@ -24,7 +24,7 @@ fn lists_what_is_not_in_this_build() {
         [
             "admin: not in this build",
             "access_log: not in this build",
-            "listeners.web-tls.tls: not in this build",
+            r#"listeners.web-tls.tls.alpn[0]: not in this build ("h2")"#,
             "listeners.behind-lb.proxy_protocol: not in this build",
             "listeners.postgres.tcp: not in this build",
             "listeners.dns.udp: not in this build",

@@ -26,6 +26,14 @@ fn everything_of_the_first_build_is_served() {
                         "addresses": ["::/0"], "ports": [1], "methods": ["GET"], "clients": ["::1"], "users": ["ada"],
                         "times": ["mon"] }] } },
                 "socks": { "listen": ["[::1]:0"], "socks": { "allow_private": true, "also_http": false } },
+                "secure": { "listen": ["[::1]:0"], "tls": {
+                    "certificates": [{ "cert": "c.pem", "key": "k.pem", "ocsp": "o.der" }], "alpn": ["http/1.1", "http/1.0"],
+                    "min_version": "1.2", "unknown_name": "first", "handshake_timeout": "5s", "max_handshakes": 100,
+                    "tickets": false, "key_log": "keys", "client_auth": {
+                        "ca": "ca.pem", "crl": ["crl.pem"], "required": false, "forward": true } },
+                    "http": { "upstream": "b", "filters": [
+                        "hsts", { "hsts": { "max_age": "1h", "include_subdomains": true, "preload": true } },
+                        "https_redirect", { "https_redirect": { "port": 8443, "status": 302 } }] } },
                 "web": {
                     "listen": ["127.0.0.1:0", "[::1]:0"],
                     "reuse_port": true,
@@ -111,7 +119,10 @@ fn everything_of_the_first_build_is_served() {
                 "d": { "discovery": { "file": { "path": "backends.json", "interval": "1s" } }, "backends": ["[::1]:1"],
                        "outlier_detection": { "success_rate": { "deviations_percent": 190, "ceiling_percent": 95, "min_requests": 100,
                                                                 "min_backends": 5 } } },
-                "b": { "selector": { "round_robin": {} }, "backends": ["b.internal:80", "unix:/run/b.sock"] }
+                "b": { "selector": { "round_robin": {} }, "tls": {
+                    "server_name": "b.internal", "ca": "ca.pem", "certificate": { "cert": "c.pem", "key": "k.pem" },
+                    "pins": ["0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"], "min_version": "1.3",
+                    "insecure": false }, "backends": ["b.internal:80", "unix:/run/b.sock"] }
             }
         }"#,
         &[],

@@ -1,19 +1,26 @@
-//! Something to balance: three backends in this process.
+//! Something to balance: three backends in this process, and a certificate to be reached with over TLS.
 
 use std::fmt::Write as _;
 use std::future::IntoFuture;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 
-use examples::Origin;
+use examples::{Authority, Origin};
 use http::StatusCode;
 use proxy_config::{Config, ConfigErrors, Server};
 use proxy_core::serve;
 
 const NAMES: [&str; 3] = ["one", "two", "three"];
 
+/// From the port of plain clients to that of those with TLS: 8080 and 8443.
+const TLS: u16 = 363;
+
 /// The backends, which listen already.
 pub(crate) struct Demo {
+    authority: Authority,
+    /// Its certificate and its key.
+    files: (PathBuf, PathBuf),
     sockets: [TcpListener; 3],
     addresses: [SocketAddr; 3],
 }
@@ -25,12 +32,18 @@ impl Demo {
         let sockets = [bind()?, bind()?, bind()?];
         let [one, two, three] = &sockets;
         let addresses = [one.local_addr()?, two.local_addr()?, three.local_addr()?];
-        Ok(Demo { sockets, addresses })
+        let authority = Authority::new("full_lb-demo")?;
+        let files = authority.issue("demo", &["localhost", "127.0.0.1"])?;
+        Ok(Demo { authority, files, sockets, addresses })
     }
 
     /// The configuration of a load balancer over the three.
     pub(crate) fn config(&self, listen: SocketAddr) -> Result<Config, ConfigErrors> {
         let [one, two, three] = self.addresses;
+        let mut secure = listen;
+        // The system chooses both, or neither.
+        secure.set_port(if listen.port() == 0 { 0 } else { listen.port().wrapping_add(TLS) });
+        let (certificate, key) = &self.files;
         let text = format!(
             r#"{{
                 "listeners": {{ "web": {{
@@ -45,6 +58,10 @@ impl Demo {
                             {{ "upstream": "all" }}
                         ]
                     }}
+                }}, "web-tls": {{
+                    "listen": ["{secure}"],
+                    "tls": {{ "certificates": [{{ "cert": {certificate:?}, "key": {key:?} }}] }},
+                    "http": {{ "filters": ["request_id", "hsts"], "upstream": "all" }}
                 }} }},
                 "upstreams": {{
                     "all": {{
@@ -73,8 +90,14 @@ impl Demo {
 
     /// What to try.
     pub(crate) fn tour(&self, server: &Server) -> String {
-        let front = server.addresses().first().map_or_else(String::new, |(_, address)| format!("http://{address}"));
-        let mut text = format!("A load balancer over three backends in this process.\n\n  {front}\n");
+        let address = |listener: &str| {
+            let mut addresses = server.addresses().into_iter();
+            addresses.find(|(name, _)| name == listener).map_or_else(String::new, |(_, address)| address.to_string())
+        };
+        let (front, secure) = (format!("http://{}", address("web")), format!("https://{}", address("web-tls")));
+        let ca = self.authority.ca();
+        let ca = ca.display();
+        let mut text = format!("A load balancer over three backends in this process.\n\n  {front}\n  {secure}\n");
         for (name, address) in NAMES.into_iter().zip(self.addresses) {
             let _ = writeln!(text, "    -> {name:<6} http://{address}");
         }
@@ -88,6 +111,7 @@ Try in another terminal:
   curl -si {front}/                                    # the answer carries an x-request-id
   curl -s -H 'x-canary: 1' {front}/                    # a route of its own: always `three`
   for i in 1 2 3 4 5; do curl -si {front}/limited; done  # three at once, then 429 and when to come back
+  curl -si --cacert {ca} {secure}/  # over TLS
   wrk -c64 -d5 {front}/                                # load
 
 The backends are asked for /healthz every second; RUST_LOG=debug says more. To see them killed, stopped and brought back:

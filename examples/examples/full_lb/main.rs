@@ -12,7 +12,8 @@
 //! # What you will see
 //!
 //! The demo prints what to try: `curl http://127.0.0.1:8080/` is answered by `one`, `two`, `three`, in
-//! turn. `--check` prints `ok`, or every mistake with its place, and exits with 2. Ctrl-C (or SIGTERM)
+//! turn; it speaks TLS as well, with a certificate that it makes at its start. `--check` prints `ok`, or every mistake
+//! with its place, certificates that are not good among them, and exits with 2. Ctrl-C (or SIGTERM)
 //! lets running requests finish; a second one ends at once. Write another configuration into the file while it
 //! runs, or send SIGHUP: the log says what changed, and no request is lost; a bad file changes nothing.
 
@@ -45,7 +46,7 @@ struct Args {
     /// Only say whether the configuration is valid: exits with 0 if it is, with 2 if not
     #[arg(long, requires = "config")]
     check: bool,
-    /// Where the demo listens
+    /// Where the demo listens; for TLS at the port that is 363 higher
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", conflicts_with = "config")]
     listen: SocketAddr,
 }
@@ -78,12 +79,13 @@ fn check(file: &Path) -> Result<(), Failure> {
     let config = Config::load(file).map_err(Failure::of_config)?;
     let place = file.display();
     let missing = config.unsupported().iter().map(|part| format!("{place}:{}: {part}", part.position()));
-    let missing: Vec<_> = missing.collect();
-    if missing.is_empty() {
+    let wrong = config.check_files().into_iter().map(|error| format!("{place}: {error}"));
+    let said: Vec<_> = missing.chain(wrong).collect();
+    if said.is_empty() {
         println!("{place}: ok");
         return Ok(());
     }
-    Err(Failure::of_config(missing.join("\n")))
+    Err(Failure::of_config(said.join("\n")))
 }
 
 fn run_file(file: &Path) -> Result<(), Failure> {

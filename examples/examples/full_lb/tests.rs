@@ -17,8 +17,9 @@ async fn with_demo<F: Future<Output = ()>>(client: impl FnOnce(SocketAddr) -> F)
     let config = demo.config("127.0.0.1:0".parse().unwrap()).unwrap();
     let server = app(&config).unwrap();
     demo.serve().unwrap();
-    let [(_, address)] = server.addresses()[..] else { panic!("not one listener") };
-    assert!(demo.tour(&server).contains(&format!("http://{address}/")));
+    let [(_, address), (_, secure)] = server.addresses()[..] else { panic!("not two listeners") };
+    let tour = demo.tour(&server);
+    assert!(tour.contains(&format!("http://{address}/")) && tour.contains(&format!("https://{secure}/")), "{tour}");
     let (stop, stopped) = oneshot::channel::<()>();
     let serving = tokio::spawn(server.run(async { drop(stopped.await) }));
     client(address).await;
@@ -78,12 +79,14 @@ fn the_configuration_beside_the_examples_is_valid() {
     check(&folder().join("lb.json")).unwrap();
 }
 
-/// The example of the documentation has parts that wait for their issue.
+/// The example of the documentation has parts that wait for their issue, and a certificate that is not there.
 #[test]
-fn check_lists_what_this_build_cannot_do() {
+fn check_lists_what_this_build_cannot_do_and_files_that_are_no_good() {
     let failure = check(&folder().join("../proxy-config/tests/data/lb.example.json")).unwrap_err();
     assert_eq!(failure.exit_code, 2);
     assert!(failure.message.contains(": listeners.dns.udp: not in this build"), "{failure}");
+    let missing = ": listeners.web-tls.tls.certificates[0].cert: cert.pem: No such file or directory";
+    assert!(failure.message.contains(missing), "{failure}");
 }
 
 #[test]

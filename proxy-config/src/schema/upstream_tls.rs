@@ -56,6 +56,10 @@ fn server_name(cursor: Cursor<'_>) -> Option<String> {
 fn pin(cursor: Cursor<'_>) -> Option<String> {
     cursor.parsed("64 hexadecimal digits", |text| {
         let is_digest = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if is_digest { Ok(text.to_owned()) } else { Err(format!("expected 64 hexadecimal digits, found {}", quote(text))) }
+        if is_digest {
+            Ok(text.to_owned())
+        } else {
+            Err(format!("expected 64 hexadecimal digits, found {}", quote(text)))
+        }
     })
 }

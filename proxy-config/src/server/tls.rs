@@ -87,7 +87,8 @@ impl PlannedTls {
 
 fn listener_files(config: &Tls) -> impl Iterator<Item = PathBuf> {
     let certificates = config.certificates.iter();
-    let certificates = certificates.flat_map(|it| [Some(&it.cert), Some(&it.key), it.ocsp.as_ref()].into_iter().flatten());
+    let certificates =
+        certificates.flat_map(|it| [Some(&it.cert), Some(&it.key), it.ocsp.as_ref()].into_iter().flatten());
     let auth = config.client_auth.iter().flat_map(|auth| std::iter::once(&auth.ca).chain(&auth.crl));
     certificates.chain(auth).cloned()
 }

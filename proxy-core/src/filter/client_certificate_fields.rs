@@ -63,13 +63,16 @@ impl Filter for ClientCertificateFields {
 fn remove_claims(headers: &mut Headers) {
     let claims = headers.iter().map(|(name, _)| name).filter(|name| is_claim(name));
     let claims: Vec<_> = claims.map(|name| String::from_utf8_lossy(name).into_owned()).collect();
-    claims.iter().for_each(|name| drop(headers.remove(name)));
+    for name in claims {
+        headers.remove(name);
+    }
 }
 
 /// Whatever begins with `Client-Cert` or `X-Client-Cert`: `Client-Cert-Chain` is the same RFC's.
 fn is_claim(name: &[u8]) -> bool {
     let folded = |byte: &u8| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
-    let begins = |prefix: &[u8]| name.len() >= prefix.len() && name.iter().map(folded).zip(prefix).all(|(a, b)| a == *b);
+    let begins =
+        |prefix: &[u8]| name.len() >= prefix.len() && name.iter().map(folded).zip(prefix).all(|(a, b)| a == *b);
     begins(b"client-cert") || begins(b"x-client-cert")
 }
 

@@ -31,7 +31,9 @@ impl KeyLog for SecretsFile {
         line.push_str(label);
         for bytes in [client_random, secret] {
             line.push(' ');
-            bytes.iter().for_each(|byte| drop(write!(line, "{byte:02x}")));
+            for byte in bytes {
+                let _ = write!(line, "{byte:02x}");
+            }
         }
         line.push('\n');
         let written = self.0.lock().unwrap_or_else(PoisonError::into_inner).write_all(line.as_bytes());

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use http::header::{HOST, USER_AGENT};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use proxy_core::{
-    Backend, Body, ClientHandshake, Cluster, ClusterBuilder, Connector, Context, Error, Request, RequestHead, Response, RetryPolicy, SharedPool,
-    Upstream, selector_fn,
+    Backend, Body, ClientHandshake, Cluster, ClusterBuilder, Connector, Context, Error, Request, RequestHead, Response,
+    RetryPolicy, SharedPool, Upstream, selector_fn,
 };
 
 use super::{Check, CheckFailure};
