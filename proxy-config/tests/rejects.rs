@@ -680,7 +680,7 @@ fn upstream_backends() {
             r#"upstreams.api.tls.pins[0]: expected 64 hexadecimal digits, found "beef""#,
             "upstreams.api.tls.min_version: expected the name of a version of TLS, or an object with that name as its one key, found 1.3",
             r#"upstreams.api.tls.insecure: expected true or false, found "yes""#,
-            "upstreams.api.tls.sni: unknown key",
+            r#"upstreams.api.tls.sni: unknown key; expected "server_name", "ca", "certificate", "pins", "min_version" or "insecure""#,
         ],
     );
     check(

@@ -468,7 +468,8 @@ async fn a_file_says_how_backends_are_spoken_to_and_checks_speak_so_too() {
     let shown = folder.pair("proxy", &authority.issue(&["proxy.test"]));
     let auth = ClientAuth::required(authority.pem().as_bytes()).unwrap();
     let names = certificates(&authority, &[&["a.test"]]);
-    let backend = Server::start(ServerTls::builder(names).client_auth(auth).build().unwrap(), Echo).address;
+    let served = Server::start(ServerTls::builder(names).client_auth(auth).build().unwrap(), Echo);
+    let backend = served.address;
     let ports = [free_address(), free_address(), free_address()];
     let lb = full_lb(|address| {
         let listener = |address: SocketAddr, name: &str| {
