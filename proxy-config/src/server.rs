@@ -26,6 +26,7 @@ mod parts;
 mod route;
 mod selector;
 mod sockets;
+mod srv;
 mod sticky;
 mod upstream;
 

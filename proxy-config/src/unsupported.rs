@@ -16,6 +16,7 @@ const ABSENT: &[&str] = &[
     "listeners.*.tcp",
     "listeners.*.udp",
     "listeners.*.forward",
+    #[cfg(not(feature = "dns"))]
     "upstreams.*.discovery.srv",
     "upstreams.*.health_check.grpc",
     "upstreams.*.health_check.http2",
