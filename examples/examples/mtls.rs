@@ -96,6 +96,7 @@ fn backend(authority: &Authority) -> Result<SocketAddr, Box<dyn Error>> {
 #[cfg(test)]
 mod tests {
     use http::{HeaderName, Method};
+    use proxy_core::tls::ClientTlsBuilder;
     use proxy_core::{Body, Context, Request, RequestHead, Upstream};
 
     use super::*;
@@ -104,7 +105,7 @@ mod tests {
     async fn get(authority: &Authority, address: SocketAddr, name: Option<&str>) -> proxy_core::Result<(u16, String)> {
         let tls = ClientTls::builder().authorities_from(authority.ca()).unwrap().server_name("localhost").unwrap();
         let shown = name.map(|name| load(authority.issue(name, &[&format!("{name}.test")]).unwrap()).unwrap());
-        let tls = shown.into_iter().fold(tls, |tls, shown| tls.certificate(shown)).build().unwrap();
+        let tls = shown.into_iter().fold(tls, ClientTlsBuilder::certificate).build().unwrap();
         let only = selector_fn(|candidates, _| candidates.at(0).cloned());
         let client = Cluster::builder(only).with(Backend::new(Address::Tcp(address))).tls(tls).build();
         let mut head = RequestHead::new(Method::GET, "/").unwrap();
@@ -112,7 +113,7 @@ mod tests {
         head.headers_mut().insert(HeaderName::from_static("client-cert"), "forged".parse().unwrap());
         let mut response = client.send(Request::new(head, Body::empty()), &mut Context::internal()).await?;
         let body = response.body_mut().peek(64 * 1024).await?;
-        let body = String::from_utf8_lossy(&body).into_owned();
+        let body = String::from_utf8_lossy(body).into_owned();
         Ok((response.head().status().as_u16(), body))
     }
 

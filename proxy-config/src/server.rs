@@ -124,6 +124,7 @@ impl Server {
     /// - a listener keeps its sockets; an address that another listener has now goes over to it, open;
     /// - an upstream of which only backends changed is the same; one with other settings takes over its backends,
     ///   with their health and what they have to do, and its connections if the settings of the pool are the same;
+    /// - files of TLS are loaded anew, changed or not; open connections stay, and sessions can be resumed;
     /// - limits keep what they have counted, if they stand at the same place, or have the same name there, with
     ///   the same settings.
     ///

@@ -163,7 +163,7 @@ fn client_auth(path: &Path<'_>, config: &crate::ClientAuth) -> Result<ClientAuth
         Some(true) | None => ClientAuth::required_from(&config.ca),
     };
     let auth = auth.map_err(|error| at("ca", &error))?;
-    config.crl.iter().try_fold(auth, |auth, file| auth.with_crl_file(file)).map_err(|error| at("crl", &error))
+    config.crl.iter().try_fold(auth, ClientAuth::with_crl_file).map_err(|error| at("crl", &error))
 }
 
 fn spoken(config: &Tls) -> Vec<&str> {
