@@ -24,6 +24,7 @@ use crate::http1::{client, parse};
 use crate::message::Upgraded;
 use crate::pool::{Connection, Lease};
 use crate::proxy::{Exchange, tunnel};
+use crate::relay::End;
 use crate::{Body, Error, ErrorKind, Limits, Response, Result, upstream};
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
