@@ -135,10 +135,11 @@ impl Server {
         // Out of the task: what lies in it by value, an idle connection pays for.
         let link = Link::new(io, peer, Arc::clone(&self.shared));
         let kept = (place, client, held, guard);
-        tokio::spawn(async move {
+        // In a box: a task moves its future half a dozen times from here to its end, and this one is large.
+        tokio::spawn(Box::pin(async move {
             serve_connection(link, draining).await;
             drop(kept);
-        });
+        }));
     }
 
     async fn drain(self, deadline: Duration) {

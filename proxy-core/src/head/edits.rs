@@ -111,6 +111,24 @@ impl Edits {
         }
     }
 
+    /// Removes every field of a known name. Usually that is the one whose place is known, too.
+    pub(crate) fn remove_known(&mut self, raw: &RawHead, known: Known) {
+        match raw.first(known) {
+            Some((index, _)) if !raw.repeated.contains(known) => self.remove_raw(index),
+            Some(_) => {
+                let same = raw.fields.iter().enumerate().filter(|(_, field)| field.known == known);
+                same.for_each(|(index, _)| self.remove_raw(index));
+            }
+            None => {}
+        }
+        if self.has_added(known) {
+            for added in self.added.iter_mut().filter(|added| added.known == known && !added.removed) {
+                added.removed = true;
+                self.any_added_removed = true;
+            }
+        }
+    }
+
     /// Removes every field for which `matches` holds; says whether there was one.
     pub(crate) fn remove_where(&mut self, raw: &RawHead, matches: impl Fn(&[u8]) -> bool) -> bool {
         let mut found = false;

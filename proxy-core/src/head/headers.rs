@@ -152,8 +152,8 @@ impl Headers {
     }
 
     pub(crate) fn remove_known(&mut self, known: Known) {
-        if self.has(known) {
-            self.edits.get_mut().remove_where(self.raw.raw(), |name| Known::of(name) == known);
+        if self.may_have(known) {
+            self.edits.get_mut().remove_known(self.raw.raw(), known);
         }
     }
 
@@ -251,5 +251,14 @@ mod tests {
         assert_eq!(via, [&b"1.1 a"[..], b"1.1 b"]);
         head.headers_mut().remove_known(Known::Via);
         assert!(!head.headers().has(Known::Via));
+    }
+
+    #[test]
+    fn removing_a_known_field_removes_all_of_its_name() {
+        let mut head = head("GET / HTTP/1.1\r\nVia: 1.1 a\r\nHost: h\r\nvia: 1.1 b\r\n\r\n");
+        head.headers_mut().append(header::VIA, HeaderValue::from_static("1.1 c"));
+        head.headers_mut().append(header::ACCEPT, HeaderValue::from_static("*/*"));
+        head.headers_mut().remove_known(Known::Via);
+        assert_eq!(lines(head.headers()), "Host: h\r\naccept: */*\r\n");
     }
 }
