@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use crate::clock::Instant;
-use crate::{Attempt, AttemptResult, Backend, BreakerPermit, ErrorKind, Target};
+use crate::{Attempt, AttemptResult, Backend, BreakerPermit, ErrorKind, Protocol, Target};
 
 /// Learns how attempts end.
 pub(crate) trait AttemptSink: Send + Sync {
@@ -65,6 +65,24 @@ impl AttemptGuard {
     /// neither for a plugin's own request nor for one that a decorator sends once more.
     pub(crate) fn answered(&mut self, status: StatusCode) {
         self.result = AttemptResult::Response(status);
+    }
+
+    /// A raw connection stands. That is how it ended unless the engine says otherwise.
+    pub(crate) fn connected(&mut self, now: Instant) {
+        self.first_byte(now);
+        self.result = AttemptResult::Relayed;
+    }
+
+    /// For a raw connection.
+    pub(crate) fn raw(mut self) -> Self {
+        self.target = self.target.clone().with_protocol(Protocol::Tcp);
+        self
+    }
+
+    /// The connection begins with this.
+    pub(crate) fn introduced_by(mut self, header: Arc<[u8]>) -> Self {
+        self.target = self.target.clone().with_proxy_header(header);
+        self
     }
 
     pub(crate) fn fail(&mut self, kind: ErrorKind) {

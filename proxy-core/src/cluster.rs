@@ -16,7 +16,7 @@ use crate::http1::client::{self, Failure, Rules};
 use crate::pool::{Connection, Lease, Pool, SharedPool};
 use crate::{
     Address, Attempt, Backend, BackendSet, Body, Breaker, BreakerPermit, Context, Error, ErrorKind, Observer, Phase,
-    Request, RequestHead, Response, Result, SelectionContext, Selector, SetEvent, Upstream,
+    ProxyHeaderSender, Request, RequestHead, Response, Result, SelectionContext, Selector, SetEvent, Upstream,
 };
 
 mod admission;
@@ -85,6 +85,8 @@ struct Core<S> {
     budget: RetryBudget,
     quarantine: Quarantine,
     timeouts: UpstreamTimeouts,
+    /// Says who the client is at the start of each connection.
+    introduces: Option<ProxyHeaderSender>,
     rules: Rules,
     /// Seed of the next random number.
     random: AtomicU64,
@@ -227,7 +229,11 @@ impl<S: Selector, P: Pool> Cluster<S, P> {
         ctx.attempt = None;
         ctx.clocks.connecting.get_or_insert(now);
         let sink: Arc<dyn AttemptSink> = Arc::<Core<S>>::clone(&self.core);
-        ctx.attempt = Some(AttemptGuard::begin(sink, backend, ctx.attempts, now).with_permit(permit));
+        let attempt = AttemptGuard::begin(sink, backend, ctx.attempts, now).with_permit(permit);
+        ctx.attempt = Some(match &self.core.introduces {
+            None => attempt,
+            Some(sender) => attempt.introduced_by(sender.header(ctx.peer())),
+        });
     }
 
     fn answered(&self, status: StatusCode, ctx: &mut Context) {
@@ -237,6 +243,15 @@ impl<S: Selector, P: Pool> Cluster<S, P> {
             if let Some(first_byte) = first_byte {
                 attempt.first_byte(first_byte);
             }
+            self.core.quarantine.release(attempt.backend());
+        }
+    }
+
+    /// A raw connection stands.
+    fn connected(&self, ctx: &mut Context) {
+        let now = ctx.clocks.connected.unwrap_or_else(Instant::now);
+        if let Some(attempt) = &mut ctx.attempt {
+            attempt.connected(now);
             self.core.quarantine.release(attempt.backend());
         }
     }
@@ -318,8 +333,12 @@ impl<S: Selector, P: Pool> Upstream for Cluster<S, P> {
             let now = Instant::now();
             let choice = self.choose(None, ctx, retries.tried(), now)?;
             self.begin(choice, ctx, now);
+            ctx.attempt = ctx.attempt.take().map(AttemptGuard::raw);
             match self.lease(ctx, now).await {
-                Ok(lease) => return Ok(lease.into_connection()),
+                Ok(lease) => {
+                    self.connected(ctx);
+                    return Ok(lease.into_connection());
+                }
                 Err(error) => {
                     let again = self.after_connect(&error, &mut retries, ctx);
                     if let Some(attempt) = &mut ctx.attempt {
@@ -329,6 +348,9 @@ impl<S: Selector, P: Pool> Upstream for Cluster<S, P> {
                         return Err(error);
                     }
                 }
+            }
+            if let Some(pause) = retries.pause(self.random()) {
+                Box::pin(tokio::time::sleep(pause)).await;
             }
         }
     }

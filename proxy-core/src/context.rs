@@ -13,7 +13,8 @@ use crate::http1::timer::Timer;
 use crate::http1::upload::Upload;
 use crate::proxy::Shared;
 use crate::recycle::FreeList;
-use crate::{Backend, Io, Peer, Phase, RequestHead, Result};
+use crate::tcp;
+use crate::{Backend, Io, Observer, Peer, Phase, RequestHead, Result};
 
 /// What is known about a request while it lives.
 ///
@@ -58,6 +59,8 @@ pub struct Context {
 pub(crate) struct Link {
     pub(crate) peer: Peer,
     pub(crate) proxy: Option<Arc<Shared>>,
+    /// Instead of a proxy, where the connection is relayed as it is.
+    pub(crate) tcp: Option<Arc<tcp::Shared>>,
     /// The client's connection, on the engine path: interim responses go there.
     pub(crate) client: Option<Stream>,
 }
@@ -65,11 +68,24 @@ pub(crate) struct Link {
 impl Link {
     /// A client's connection to this proxy.
     pub(crate) fn new(io: Box<dyn Io>, peer: Peer, proxy: Arc<Shared>) -> Arc<Self> {
-        Arc::new(Link { peer, proxy: Some(proxy), client: Some(Stream::new(io)) })
+        Arc::new(Link { peer, proxy: Some(proxy), tcp: None, client: Some(Stream::new(io)) })
+    }
+
+    /// A client's raw connection.
+    pub(crate) fn raw(io: Box<dyn Io>, peer: Peer, tcp: Arc<tcp::Shared>) -> Arc<Self> {
+        Arc::new(Link { peer, proxy: None, tcp: Some(tcp), client: Some(Stream::new(io)) })
+    }
+
+    pub(crate) fn observer(&self) -> Option<&Arc<dyn Observer>> {
+        match (&self.proxy, &self.tcp) {
+            (Some(proxy), _) => proxy.observer.as_ref(),
+            (None, Some(tcp)) => tcp.observer(),
+            (None, None) => None,
+        }
     }
 }
 
-static NO_LINK: Link = Link { peer: Peer { address: None, local: None, listener: None }, proxy: None, client: None };
+static NO_LINK: Link = Link { peer: Peer::UNKNOWN, proxy: None, tcp: None, client: None };
 
 /// When things happened.
 #[derive(Clone, Copy, Debug)]
@@ -188,7 +204,11 @@ impl Context {
 
     /// The name of the upstream, once it is chosen.
     pub fn upstream(&self) -> Option<&str> {
-        Some(&self.proxy()?.upstream_at(self.upstream?)?.name)
+        let (link, index) = (self.link(), self.upstream?);
+        match (&link.proxy, &link.tcp) {
+            (Some(proxy), _) => proxy.upstream_at(index).map(|named| &*named.name),
+            (None, tcp) => tcp.as_ref()?.upstream_name(index),
+        }
     }
 
     /// Sends the request to this upstream, whatever the routes say. For filters of the listener and of

@@ -18,6 +18,8 @@ pub use edit_headers::{EditHeaders, HeaderEditError, HeaderEdits};
 pub use function::{FilterFn, filter_fn};
 pub use request_id::{RequestId, RequestIdValue};
 
+pub(crate) use request_id::unique;
+
 /// What happens next with a request.
 #[derive(Debug)]
 pub enum Flow {

@@ -4,7 +4,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use crate::Io;
+use crate::{Io, ProxyHeader};
 
 mod tcp;
 
@@ -69,9 +69,13 @@ pub struct Peer {
     pub local: Option<SocketAddr>,
     /// The name of the listener, where it has one.
     pub listener: Option<Arc<str>>,
+    /// The PROXY header that the connection began with; the addresses are those it names.
+    pub proxy_header: Option<Arc<ProxyHeader>>,
 }
 
 impl Peer {
+    pub(crate) const UNKNOWN: Peer = Peer { address: None, local: None, listener: None, proxy_header: None };
+
     /// A client at this address.
     pub fn new(address: SocketAddr) -> Self {
         Peer { address: Some(address), ..Peer::default() }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Attempt, Backend, BackendState, Peer};
+use crate::{Attempt, Backend, BackendState, ErrorKind, Peer};
 
 /// Sees connections, the pool, attempts and health as they happen.
 ///
@@ -67,6 +67,11 @@ pub trait Observer: Send + Sync + 'static {
         let _ = (peer, requests);
     }
 
+    /// A connection was turned away before it was admitted: its PROXY header was bad or missing.
+    fn on_connection_failed(&self, peer: &Peer, kind: ErrorKind) {
+        let _ = (peer, kind);
+    }
+
     /// Something happened in a pool.
     fn on_pool(&self, backend: &Backend, event: PoolEvent) {
         let _ = (backend, event);
@@ -111,6 +116,10 @@ macro_rules! forward {
 
             fn on_connection_closed(&self, peer: &Peer, requests: u64) {
                 (**self).on_connection_closed(peer, requests);
+            }
+
+            fn on_connection_failed(&self, peer: &Peer, kind: ErrorKind) {
+                (**self).on_connection_failed(peer, kind);
             }
 
             fn on_pool(&self, backend: &Backend, event: PoolEvent) {

@@ -6,8 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cluster::Cluster;
+use crate::context::Link;
 use crate::forwarding::Forwarding;
-use crate::{Address, Backend, Filter, Limits, Observer, ParseAddressError, RequestHead, Timeouts, Upstream};
+use crate::proxy_protocol::ProxyProtocol;
+use crate::serve::{Draining, Service};
+use crate::{
+    Address, Backend, Filter, Io, Limits, Observer, ParseAddressError, Peer, RequestHead, Timeouts, Upstream, http1,
+};
 
 mod chain;
 mod exchange;
@@ -19,8 +24,9 @@ pub(crate) mod tunnel;
 pub use route::{Route, RouteError};
 pub use service::ResponseFuture;
 
-pub(crate) use chain::Filters;
+pub(crate) use chain::{CatchPanic, Filters};
 pub(crate) use exchange::Exchange;
+pub(crate) use route::Host;
 use router::Router;
 
 /// A proxy. Cloning it is cheap, and all clones are the same proxy.
@@ -53,6 +59,7 @@ pub(crate) struct Shared {
     pub(crate) forwarding: Forwarding,
     pub(crate) observer: Option<Arc<dyn Observer>>,
     pub(crate) half_close: bool,
+    proxy_protocol: Option<ProxyProtocol>,
 }
 
 /// An upstream, the name it was added under, and its filters.
@@ -119,6 +126,32 @@ impl Shared {
     }
 }
 
+impl Service for Shared {
+    fn filters(&self) -> &[Arc<dyn Filter>] {
+        &self.filters
+    }
+
+    fn observer(&self) -> Option<&Arc<dyn Observer>> {
+        self.observer.as_ref()
+    }
+
+    fn max_connections(&self) -> (usize, Option<usize>) {
+        (self.limits.max_connections, self.limits.max_connections_per_client)
+    }
+
+    fn proxy_protocol(&self) -> Option<&ProxyProtocol> {
+        self.proxy_protocol.as_ref()
+    }
+
+    fn link(self: Arc<Self>, io: Box<dyn Io>, peer: Peer) -> Arc<Link> {
+        Link::new(io, peer, self)
+    }
+
+    fn serve(link: &Arc<Link>, draining: Draining) -> impl Future<Output = u64> + Send {
+        http1::server::serve(link, draining)
+    }
+}
+
 /// Makes a [`Proxy`].
 #[derive(Default)]
 pub struct ProxyBuilder {
@@ -133,6 +166,7 @@ pub struct ProxyBuilder {
     forwarding: Forwarding,
     observer: Option<Arc<dyn Observer>>,
     half_close: bool,
+    proxy_protocol: Option<ProxyProtocol>,
 }
 
 /// A proxy that cannot be built.
@@ -254,6 +288,13 @@ impl ProxyBuilder {
         self
     }
 
+    /// Connections begin with a PROXY header, before TLS. Only where the proxy is served by [`serve`](crate::serve).
+    #[must_use]
+    pub fn proxy_protocol(mut self, protocol: ProxyProtocol) -> Self {
+        self.proxy_protocol = Some(protocol);
+        self
+    }
+
     /// The proxy.
     ///
     /// # Errors
@@ -282,6 +323,7 @@ impl ProxyBuilder {
             forwarding: self.forwarding,
             observer: self.observer,
             half_close: self.half_close,
+            proxy_protocol: self.proxy_protocol,
         })))
     }
 

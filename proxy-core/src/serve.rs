@@ -15,8 +15,12 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::context::Link;
 use crate::guard::guarded;
-use crate::proxy::Shared;
-use crate::{Admission, Filter, Io, Listener, Peer, Proxy, http1};
+use crate::proxy_protocol::ProxyProtocol;
+use crate::{Admission, ErrorKind, Filter, Io, Listener, Peer, Proxy, TcpProxy};
+
+mod service;
+
+pub(crate) use service::Service;
 
 /// Serves every connection of `listener` through `proxy`, in the caller's runtime, until it is told
 /// to stop.
@@ -38,29 +42,34 @@ use crate::{Admission, Filter, Io, Listener, Peer, Proxy, http1};
 /// # Cancel safety
 /// Dropping the future stops accepting; connections go on until they end, or the runtime does.
 pub fn serve<L: Listener>(listener: L, proxy: Proxy) -> Serve<L> {
-    Serve { listener, proxy, signal: None, deadline: Duration::from_secs(30) }
+    Serve::new(listener, proxy)
 }
 
 type Signal = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// See [`serve`].
+/// See [`serve`] and [`serve_tcp`](crate::serve_tcp).
 #[must_use = "a server does nothing until it is awaited"]
-pub struct Serve<L> {
+pub struct Serve<L, P = Proxy> {
     listener: L,
-    proxy: Proxy,
+    proxy: P,
     signal: Option<Signal>,
     deadline: Duration,
 }
 
-impl<L: Listener> Serve<L> {
+impl<L, P> Serve<L, P> {
+    pub(crate) fn new(listener: L, proxy: P) -> Self {
+        Serve { listener, proxy, signal: None, deadline: Duration::from_secs(30) }
+    }
+
     /// Stops when `signal` is ready: no more connections are accepted, idle ones are closed, those
-    /// with a request finish it and say `Connection: close`.
+    /// with a request finish it and say `Connection: close`. Raw connections go on.
     pub fn with_graceful_shutdown(mut self, signal: impl Future<Output = ()> + Send + 'static) -> Self {
         self.signal = Some(Box::pin(signal));
         self
     }
 
-    /// How long running requests have after the signal, before their connections are closed. Default 30 s.
+    /// How long running requests and raw connections have after the signal, before they are cut off.
+    /// Default 30 s.
     pub fn drain_timeout(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
@@ -72,19 +81,29 @@ impl<L: Listener> IntoFuture for Serve<L> {
     type IntoFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(run(self))
+        let Serve { listener, proxy, signal, deadline } = self;
+        Box::pin(run(listener, proxy.0, signal, deadline))
     }
 }
 
-impl<L> std::fmt::Debug for Serve<L> {
+impl<L: Listener> IntoFuture for Serve<L, TcpProxy> {
+    type Output = ();
+    type IntoFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        let Serve { listener, proxy, signal, deadline } = self;
+        Box::pin(run(listener, proxy.0, signal, deadline))
+    }
+}
+
+impl<L, P: std::fmt::Debug> std::fmt::Debug for Serve<L, P> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Serve").field("proxy", &self.proxy).field("deadline", &self.deadline).finish_non_exhaustive()
     }
 }
 
-async fn run<L: Listener>(serve: Serve<L>) {
-    let Serve { mut listener, proxy, signal, deadline } = serve;
-    let server = Server::new(proxy.0);
+async fn run<L: Listener, S: Service>(mut listener: L, service: Arc<S>, signal: Option<Signal>, deadline: Duration) {
+    let server = Arc::new(Server::new(service));
     let mut signal = signal.unwrap_or_else(|| Box::pin(std::future::pending()));
     loop {
         let accept = async {
@@ -94,7 +113,7 @@ async fn run<L: Listener>(serve: Serve<L>) {
         tokio::select! {
             biased;
             () = &mut signal => break,
-            (place, (io, peer)) = accept => server.admit(Box::new(io), peer, place),
+            (place, (io, peer)) = accept => server.accepted(Box::new(io), peer, place),
         }
     }
     drop(listener);
@@ -102,47 +121,79 @@ async fn run<L: Listener>(serve: Serve<L>) {
 }
 
 /// What the connections of one listener share.
-struct Server {
-    shared: Arc<Shared>,
+struct Server<S> {
+    service: Arc<S>,
     places: Arc<Semaphore>,
     clients: Arc<Clients>,
     drain: Arc<Drain>,
 }
 
-impl Server {
-    fn new(shared: Arc<Shared>) -> Self {
+type Place = Option<OwnedSemaphorePermit>;
+
+impl<S: Service> Server<S> {
+    fn new(service: Arc<S>) -> Self {
+        let (places, _) = service.max_connections();
         Server {
-            places: Arc::new(Semaphore::new(shared.limits.max_connections.min(Semaphore::MAX_PERMITS))),
+            places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
             clients: Arc::default(),
             drain: Arc::default(),
-            shared,
+            service,
         }
     }
 
     /// Waits while all the connections that may be open are.
-    async fn place(&self) -> Option<OwnedSemaphorePermit> {
+    async fn place(&self) -> Place {
         Arc::clone(&self.places).acquire_owned().await.ok()
     }
 
-    fn admit(&self, io: Box<dyn Io>, peer: Peer, place: Option<OwnedSemaphorePermit>) {
-        let Some(client) = self.clients.enter(&peer, self.shared.limits.max_connections_per_client) else {
+    fn accepted(self: &Arc<Self>, io: Box<dyn Io>, peer: Peer, place: Place) {
+        let guard = ConnectionGuard::new(&self.drain);
+        match self.service.proxy_protocol() {
+            None => self.admit(io, peer, place, guard),
+            Some(_) => drop(tokio::spawn(Arc::clone(self).introduce(io, peer, place, guard))),
+        }
+    }
+
+    /// Reads the PROXY header, and admits the client it names.
+    async fn introduce(self: Arc<Self>, io: Box<dyn Io>, peer: Peer, place: Place, guard: ConnectionGuard) {
+        let Some(protocol) = self.service.proxy_protocol() else { return };
+        let mut killed = pin!(Notice::new(Arc::clone(&self.drain)));
+        let introduced = tokio::select! {
+            () = &mut killed => return,
+            introduced = ProxyProtocol::receive(protocol, io, &peer) => introduced,
+        };
+        match introduced {
+            Ok((io, peer)) => self.admit(io, peer, place, guard),
+            Err(kind) => self.turned_away(&peer, kind),
+        }
+    }
+
+    fn turned_away(&self, peer: &Peer, kind: ErrorKind) {
+        tracing::debug!(code = kind.code(), client = ?peer.address, error = kind.text(), "connection refused");
+        if let Some(observer) = self.service.observer() {
+            observer.on_connection_failed(peer, kind);
+        }
+    }
+
+    fn admit(&self, io: Box<dyn Io>, peer: Peer, place: Place, guard: ConnectionGuard) {
+        let (_, per_client) = self.service.max_connections();
+        let Some(client) = self.clients.enter(&peer, per_client) else {
             tracing::debug!(client = ?peer.address, "connection refused: too many of one client");
             return;
         };
-        let Some(held) = hold(&self.shared, &peer) else { return };
-        let guard = ConnectionGuard::new(&self.drain);
+        let Some(held) = hold(self.service.filters(), &peer) else { return };
         let draining = Draining(Arc::clone(&self.drain));
         // Out of the task: what lies in it by value, an idle connection pays for.
-        let link = Link::new(io, peer, Arc::clone(&self.shared));
+        let link = Arc::clone(&self.service).link(io, peer);
         let kept = (place, client, held, guard);
         // In a box: a task moves its future half a dozen times from here to its end, and this one is large.
         tokio::spawn(Box::pin(async move {
-            serve_connection(link, draining).await;
+            serve_connection::<S>(link, draining).await;
             drop(kept);
         }));
     }
 
-    async fn drain(self, deadline: Duration) {
+    async fn drain(&self, deadline: Duration) {
         tracing::info!(connections = self.drain.open.load(Ordering::Relaxed), "draining");
         self.drain.set(&self.drain.draining);
         if tokio::time::timeout(deadline, self.drain.wait()).await.is_err() {
@@ -157,13 +208,13 @@ impl Server {
 }
 
 /// Serves one connection until its end, or until the drain's deadline.
-async fn serve_connection(link: Arc<Link>, draining: Draining) {
-    let observer = link.proxy.as_ref().and_then(|proxy| proxy.observer.as_ref());
+async fn serve_connection<S: Service>(link: Arc<Link>, draining: Draining) {
+    let observer = link.observer();
     if let Some(observer) = observer {
         observer.on_connection_opened(&link.peer);
     }
     let drain = Arc::clone(&draining.0);
-    let mut connection = pin!(http1::server::serve(&link, draining));
+    let mut connection = pin!(S::serve(&link, draining));
     let mut notice = pin!(Notice::new(drain));
     let requests = poll_fn(|cx| match notice.as_mut().poll(cx) {
         Poll::Ready(()) => Poll::Ready(0),
@@ -176,9 +227,9 @@ async fn serve_connection(link: Arc<Link>, draining: Draining) {
 }
 
 /// Asks the filters about a connection. `None`: one of them refused it.
-fn hold(shared: &Shared, peer: &Peer) -> Option<Vec<Box<dyn Any + Send>>> {
+fn hold(filters: &[Arc<dyn Filter>], peer: &Peer) -> Option<Vec<Box<dyn Any + Send>>> {
     let mut held = Vec::new();
-    for filter in &shared.filters {
+    for filter in filters {
         match guarded(|| Ok(filter.on_connection(peer))) {
             Ok(Admission::Admit) => {}
             Ok(Admission::Hold(guard)) => held.push(guard),

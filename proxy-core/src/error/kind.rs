@@ -74,7 +74,7 @@ kinds! {
     BodyTimeout, "body_timeout", REQUEST_TIMEOUT, Client, "the request body stalled, or came slower than the minimum rate";
     WriteTimeout, "write_timeout", REQUEST_TIMEOUT, Client, "the client stopped reading the response";
     TunnelIdle, "tunnel_idle", REQUEST_TIMEOUT, Client, "nothing moved through the tunnel for too long";
-    LifetimeOver, "lifetime_over", REQUEST_TIMEOUT, Proxy, "the connection has lived as long as it may";
+    LifetimeOver, "lifetime_over", GATEWAY_TIMEOUT, Proxy, "the connection has lived as long as it may";
     ClientGone, "client_gone", BAD_REQUEST, Client, "the client left before the response was complete";
     // What comes before the first byte of a stream.
     ProxyHeaderMissing, "proxy_header_missing", BAD_REQUEST, Client, "the connection does not begin with a PROXY header";

@@ -27,6 +27,10 @@ impl Tunnel {
         self.reader.stream.socket()
     }
 
+    pub(crate) fn reader(&mut self) -> &mut Reader {
+        &mut self.reader
+    }
+
     /// Takes what was read from it and not yet used.
     pub(crate) fn take_read(&mut self) -> Vec<u8> {
         let bytes = self.reader.buffer.filled().to_vec();

@@ -12,6 +12,8 @@ pub enum Protocol {
     /// HTTP/1.1: one request at a time.
     #[default]
     Http1,
+    /// Bytes of one client: such a connection is never shared.
+    Tcp,
 }
 
 /// A backend and everything else that must be equal for a connection to be shared.
@@ -35,6 +37,13 @@ impl Target {
     #[must_use]
     pub fn with_tls(mut self, identity: Arc<str>) -> Self {
         self.tls = Some(identity);
+        self
+    }
+
+    /// For what this protocol says.
+    #[must_use]
+    pub fn with_protocol(mut self, protocol: Protocol) -> Self {
+        self.protocol = protocol;
         self
     }
 
@@ -67,7 +76,7 @@ impl Target {
 
     /// Whether a connection for it may serve another client's request.
     pub fn is_shareable(&self) -> bool {
-        self.proxy_header.is_none()
+        self.proxy_header.is_none() && self.protocol == Protocol::Http1
     }
 }
 

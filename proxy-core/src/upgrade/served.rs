@@ -33,6 +33,9 @@ type Source = Box<dyn std::error::Error + Send + Sync>;
 /// as the tunnel is: large enough for a WebSocket's usual messages, small enough for thousands.
 const ROOM: usize = 16 * 1024;
 
+/// Its bytes went through hyper: they are copied.
+impl End for TokioIo<hyper::upgrade::Upgraded> {}
+
 /// A request that hyper takes for an upgrade. The service never sees it.
 const UPGRADE: &[u8] = b"GET / HTTP/1.1\r\nhost: proxy\r\nconnection: upgrade\r\nupgrade: any\r\n\r\n";
 /// The same for CONNECT, whose answer is a 2xx.

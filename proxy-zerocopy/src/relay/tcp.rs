@@ -43,11 +43,7 @@ use crate::{Error, Options, Side, Transferred, deadlines::Deadlines};
 ///
 /// A relay that failed or was dropped leaves both sockets open. Closing one then may look like the
 /// end of a complete stream: [`TcpStream::set_zero_linger`] before that makes it a reset.
-pub async fn copy_tcp_bidirectional(
-    a: &TcpStream,
-    b: &TcpStream,
-    options: &Options,
-) -> Result<Transferred, Error> {
+pub async fn copy_tcp_bidirectional(a: &TcpStream, b: &TcpStream, options: &Options) -> Result<Transferred, Error> {
     let mut relay = TcpRelay::new(options);
     poll_fn(|cx| relay.poll_relay(cx, a, b)).await
 }

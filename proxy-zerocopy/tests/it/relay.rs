@@ -168,7 +168,8 @@ async fn bytes_read_before_go_first() {
     let all = [&early[..], &late].concat();
 
     let ((client, front), (back, server)) = (pair().await, narrow_pair().await);
-    let mut relay = TcpRelay::new(&Options::new()).after_reading(Side::A, early.clone()).after_reading(Side::B, vec![1]);
+    let mut relay =
+        TcpRelay::new(&Options::new()).after_reading(Side::A, early.clone()).after_reading(Side::B, vec![1]);
     let relay = poll_fn(|cx| relay.poll_relay(cx, &front, &back));
     check_early(client, server, relay, (&late, &all)).await;
 
