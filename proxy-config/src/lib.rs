@@ -12,7 +12,8 @@
 //! # Ok::<(), proxy_config::ConfigErrors>(())
 //! ```
 //!
-//! [`Server::bind`] opens its sockets, [`Server::run`] serves them; the runtime is the caller's.
+//! [`Server::start`] serves it, [`Server::reload`] goes over to another, [`Server::drain`] stops; the runtime is the
+//! caller's.
 //!
 //! A [`Config`] that exists is valid: names resolve, addresses and header names are well formed, numbers are in
 //! range. A file that is not valid yields [`ConfigErrors`] with *all* its mistakes, each with path, line and column.
@@ -48,12 +49,12 @@ pub use schema::operations::{AccessLog, AccessLogFormat, Admin};
 pub use schema::rate_limit::{
     MissingKey, RateAlgorithm, RateCost, RateHeaders, RateKey, RateLimit, RateQuota, RateRedis, RedisFailure,
 };
-pub use schema::relay::{Tcp, Udp};
+pub use schema::relay::{ServerName, Tcp, TcpLimits, TcpTimeouts, Udp};
 pub use schema::route::{Route, Target};
 pub use schema::selector::{Hash, HashKey, Selector};
 pub use schema::sticky::{Secret, Sticky};
 pub use schema::tls::{Certificate, Tls};
-pub use schema::upstream::{Pool, Retry, Subset, Timeouts, Upstream};
-pub use server::{KeptLimits, Server, ServerError};
+pub use schema::upstream::{Pool, Retry, SendProxyHeader, Subset, Timeouts, Upstream};
+pub use server::{Change, ChangeKind, Diff, Server, ServerError};
 pub use unsupported::Unsupported;
 pub use values::{Address, Cidr, Rate};

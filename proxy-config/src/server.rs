@@ -1,22 +1,20 @@
 //! From a configuration to a running server.
 
 use std::fmt;
-use std::future::IntoFuture;
 use std::net::SocketAddr;
 use std::num::NonZero;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use proxy_core::{BackendSet, Listener as _, Proxy, TcpListener, serve};
+use proxy_core::BackendSet;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 
-use crate::path::Path;
+use crate::Config;
 use crate::unsupported::Unsupported;
-use crate::{Config, Http, Listener, ListenerKind};
 
-mod bind;
+mod admission;
+mod diff;
 mod eligibility;
 mod error;
 mod filter;
@@ -24,57 +22,74 @@ mod health;
 mod http;
 mod kept_limits;
 mod limit;
+mod listeners;
+mod parts;
 mod route;
 mod selector;
+mod sockets;
 mod sticky;
+mod tcp;
 mod upstream;
 
+pub use diff::{Change, ChangeKind, Diff};
 pub use error::ServerError;
-pub use kept_limits::KeptLimits;
 
-use health::Task;
-use upstream::{Upstreams, upstreams};
+use kept_limits::KeptLimits;
+use listeners::{Listeners, Stage};
+use parts::Parts;
+use upstream::Upstreams;
 
 /// What `shutdown.drain` is when absent.
 const DRAIN: Duration = Duration::from_secs(30);
 
-/// A server built from a [`Config`]: its sockets listen, and [`run`](Self::run) serves them.
+/// A running server: what a [`Config`] describes, and how it goes over into another.
 ///
-/// Listeners share upstreams by name: one pool, one set of backends, one turn of the selector each.
-/// What this build cannot do ([`Config::unsupported`]) is logged as a warning and left out: a listener
-/// that needs it is not opened, a filter is skipped.
+/// It serves in the runtime that it was started in. Listeners share upstreams by name: one pool, one set of
+/// backends, one turn of the selector each. What this build cannot do ([`Config::unsupported`]) is logged as
+/// a warning and left out: a listener that needs it is not opened, a filter is skipped.
 ///
 /// ```no_run
 /// use proxy_config::{Config, Server};
 ///
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-/// let server = Server::bind(&Config::load("lb.json")?)?;
+/// let server = Server::start(&Config::load("lb.json")?)?;
 /// for (listener, address) in server.addresses() {
 ///     println!("{listener} listens on {address}");
 /// }
+/// let changes = server.reload(Config::load("lb.json")?).await?;
+/// println!("{changes}");
 /// let stop = async { tokio::signal::ctrl_c().await.unwrap_or(()) };
 /// server.run(stop).await;
 /// # Ok(())
 /// # }
 /// ```
+///
+/// Dropping it stops it as [`drain`](Self::drain) does, without waiting.
 pub struct Server {
-    listeners: Vec<Open>,
-    backends: Vec<(String, BackendSet)>,
-    /// What runs beside the upstreams.
-    tasks: Vec<Task>,
-    drain: Duration,
+    shared: Arc<Shared>,
 }
 
-/// A listener and its sockets: one per address, or one per address and worker.
-struct Open {
-    name: Arc<str>,
-    proxy: Proxy,
-    sockets: Vec<TcpListener>,
+struct Shared {
+    /// `None` once it stops.
+    running: Mutex<Option<Running>>,
+    limits: KeptLimits,
+    drain: watch::Sender<Duration>,
+    /// Every accept loop has a receiver: none is left when all of them have ended.
+    loops: watch::Sender<()>,
+    /// Held during a reload: the next one begins where it ended.
+    reloading: tokio::sync::Mutex<()>,
+}
+
+/// What runs. A clone shares it: a reload makes another, of which most is the same.
+#[derive(Clone)]
+struct Running {
+    config: Arc<Config>,
+    listeners: Listeners,
+    upstreams: Upstreams,
 }
 
 impl Server {
-    /// Builds every upstream and listener, and opens the sockets. Clients can connect from here on;
-    /// they are answered once [`run`](Self::run) is polled.
+    /// Builds every upstream and listener, opens the sockets, and serves.
     ///
     /// # Errors
     /// If an address is taken or not of this machine, if Redis does not answer and that is to refuse
@@ -82,74 +97,129 @@ impl Server {
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub fn bind(config: &Config) -> Result<Self, ServerError> {
-        Self::bind_with(config, &KeptLimits::default())
+    pub fn start(config: &Config) -> Result<Self, ServerError> {
+        let shared = Arc::new(Shared {
+            running: Mutex::new(None),
+            limits: KeptLimits::default(),
+            drain: watch::Sender::new(DRAIN),
+            loops: watch::Sender::new(()),
+            reloading: tokio::sync::Mutex::default(),
+        });
+        let running = shared.renewed(config.clone(), None)?;
+        *shared.running() = Some(running);
+        Ok(Server { shared })
     }
 
-    /// [`bind`](Self::bind), with the limits of running servers that did not change.
+    /// Goes over to another configuration, and says what it changed.
+    ///
+    /// Everything is built before anything is changed: where it fails, all is as it was. Requests that run end
+    /// under the old configuration, the next ones are served under the new one, also those of connections that
+    /// are open. What did not change goes on:
+    ///
+    /// - a listener keeps its sockets; an address that another listener has now goes over to it, open;
+    /// - an upstream of which only backends changed is the same; one with other settings takes over its backends,
+    ///   with their health and what they have to do, and its connections if the settings of the pool are the same;
+    /// - limits keep what they have counted, if they stand at the same place, or have the same name there, with
+    ///   the same settings.
+    ///
+    /// What is no longer there takes nothing new, and has `shutdown.drain` to end what it has.
+    ///
+    /// It builds on a thread for blocking work, so that no request waits for it.
     ///
     /// # Errors
-    /// As for [`bind`](Self::bind).
+    /// As for [`start`](Self::start); if `workers` or another key is changed that is fixed at the start; or if the
+    /// server is stopping.
     ///
-    /// # Panics
-    /// Outside a tokio runtime.
-    pub fn bind_with(config: &Config, limits: &KeptLimits) -> Result<Self, ServerError> {
-        config.unsupported().iter().for_each(warn);
-        let (upstreams, tasks) = upstreams(config)?;
-        let workers = config.worker_count();
-        let open = config.listeners.iter().filter_map(|(name, listener)| {
-            let http = supported(listener)?;
-            Some(open(name, listener, http, workers, &upstreams, limits))
-        });
-        let listeners: Vec<_> = open.collect::<Result<_, _>>()?;
-        if listeners.is_empty() {
-            return Err(ServerError::nothing_to_serve());
-        }
-        let backends = upstreams.iter().map(|(name, built)| (name.clone(), built.backends.clone())).collect();
-        Ok(Self { listeners, backends, tasks, drain: config.shutdown.drain.unwrap_or(DRAIN) })
+    /// # Cancel safety
+    /// A reload that has begun is finished.
+    pub async fn reload(&self, config: Config) -> Result<Diff, ServerError> {
+        let _alone = self.shared.reloading.lock().await;
+        let shared = Arc::clone(&self.shared);
+        let reloaded = tokio::task::spawn_blocking(move || shared.reload(config)).await;
+        reloaded.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
+    }
+
+    /// Serves until `shutdown` is ready, and then [drains](Self::drain).
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the server.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        shutdown.await;
+        self.drain().await;
+    }
+
+    /// Stops: takes no more connections, closes those that are idle, and gives the others `shutdown.drain` to end
+    /// their requests.
+    ///
+    /// # Cancel safety
+    /// It goes on without being waited for, and may be waited for again.
+    pub async fn drain(&self) {
+        // Health checks and the like end with the last connection, not before: what drains is retried too.
+        let stopping = self.shared.running().take();
+        let upstreams = stopping.map(|running| running.upstreams);
+        self.shared.loops.closed().await;
+        drop(upstreams);
     }
 
     /// The name of each listener and the address it is reached at, in order of names; where the
-    /// configuration says port 0, with the port that the system chose.
-    pub fn addresses(&self) -> Vec<(&str, SocketAddr)> {
-        let mut addresses = Vec::new();
-        for open in &self.listeners {
-            let local = open.sockets.iter().filter_map(|it| it.local_addr().ok());
-            addresses.extend(local.map(|address| (&*open.name, address)));
-        }
-        addresses.dedup();
-        addresses
+    /// configuration says port 0, with the port that the system chose. Empty once it stops.
+    pub fn addresses(&self) -> Vec<(String, SocketAddr)> {
+        let running = self.shared.running();
+        let listeners = running.iter().flat_map(|running| &running.listeners);
+        let addresses = listeners.flat_map(|(name, it)| it.addresses().map(|address| (name.clone(), address)));
+        addresses.collect()
     }
 
     /// The backends of each upstream, in order of names: to look at their health, to drain them, to change
-    /// them while the server runs.
-    pub fn backends(&self) -> &[(String, BackendSet)] {
-        &self.backends
+    /// them while the server runs. Empty once it stops.
+    pub fn backends(&self) -> Vec<(String, BackendSet)> {
+        let running = self.shared.running();
+        let upstreams = running.iter().flat_map(|running| &running.upstreams);
+        upstreams.map(|(name, upstream)| (name.clone(), upstream.backends().clone())).collect()
     }
 
-    /// Serves until `shutdown` is ready, and then until what runs has finished, for at most
-    /// `shutdown.drain`.
-    ///
-    /// # Cancel safety
-    /// Dropping the future closes the sockets at once; open connections go on until they end, or
-    /// the runtime does.
-    pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let (running, _) = watch::channel(());
-        // Health checks and the like end with the server, not before: what drains is retried too.
-        let mut beside = JoinSet::new();
-        self.tasks.into_iter().for_each(|task| drop(beside.spawn(task)));
-        let mut loops = JoinSet::new();
-        for Open { proxy, sockets, .. } in self.listeners {
-            for socket in sockets {
-                let mut stopped = running.subscribe();
-                let stop = async move { while stopped.changed().await.is_ok() {} };
-                let serving = serve(socket, proxy.clone()).with_graceful_shutdown(stop);
-                loops.spawn(serving.drain_timeout(self.drain).into_future());
-            }
+    /// The configuration in force; `None` once it stops.
+    pub fn config(&self) -> Option<Arc<Config>> {
+        self.shared.running().as_ref().map(|running| Arc::clone(&running.config))
+    }
+}
+
+impl Shared {
+    fn running(&self) -> MutexGuard<'_, Option<Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reload(&self, config: Config) -> Result<Diff, ServerError> {
+        let before = self.running().clone().ok_or_else(ServerError::stopping)?;
+        if config.workers != before.config.workers {
+            return Err(ServerError::start_only("workers".to_owned()));
         }
-        shutdown.await;
+        let diff = Diff::between(&before.config, &config);
+        let next = self.renewed(config, Some(&before))?;
+        let mut running = self.running();
+        // Whoever stopped it meanwhile has the last word: what is new is dropped again.
+        let Some(current) = running.as_mut() else { return Err(ServerError::stopping()) };
+        *current = next;
         drop(running);
-        while loops.join_next().await.is_some() {}
+        diff.log();
+        Ok(diff)
+    }
+
+    /// Builds what a configuration needs beside what runs already, and then puts it into force.
+    fn renewed(&self, config: Config, before: Option<&Running>) -> Result<Running, ServerError> {
+        config.unsupported().iter().for_each(warn);
+        let (listeners, upstreams) = (Listeners::default(), Upstreams::default());
+        let (listeners, upstreams) = before.map_or((&listeners, &upstreams), |it| (&it.listeners, &it.upstreams));
+        let before = before.map(|it| &*it.config);
+        let upstreams = upstream::plan(&config, before, upstreams)?;
+        let parts = Parts { limits: &self.limits, upstreams: &upstreams };
+        let listeners = listeners::plan(&config, &parts, before, listeners)?;
+        // Nothing fails from here on.
+        self.drain.send_replace(config.shutdown.drain.unwrap_or(DRAIN));
+        let stage = Stage { drain: self.drain.subscribe(), loops: self.loops.subscribe() };
+        let upstreams = upstreams.into_iter().map(|(name, planned)| (name, planned.start())).collect();
+        let listeners = listeners.into_iter().map(|(name, planned)| (name, planned.start(&stage))).collect();
+        Ok(Running { config: Arc::new(config), listeners, upstreams })
     }
 }
 
@@ -159,31 +229,6 @@ impl Config {
         let cores = || available_parallelism().map_or(1, NonZero::get);
         self.workers.unwrap_or_else(cores)
     }
-}
-
-/// What the listener serves, if this build can.
-fn supported(listener: &Listener) -> Option<&Http> {
-    match &listener.kind {
-        ListenerKind::Http(http) if listener.tls.is_none() && listener.proxy_protocol.is_none() => Some(http),
-        _ => None,
-    }
-}
-
-fn open(
-    name: &str,
-    listener: &Listener,
-    http: &Http,
-    workers: usize,
-    upstreams: &Upstreams,
-    limits: &KeptLimits,
-) -> Result<Open, ServerError> {
-    let listeners = Path::Key(&Path::Root, "listeners");
-    let path = Path::Key(&listeners, name);
-    Ok(Open {
-        name: name.into(),
-        proxy: http::proxy(&Path::Key(&path, "http"), http, upstreams, limits)?,
-        sockets: bind::sockets(&path, name, listener, workers)?,
-    })
 }
 
 fn warn(part: &Unsupported) {
@@ -199,6 +244,6 @@ fn warn(part: &Unsupported) {
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server").field("addresses", &self.addresses()).field("drain", &self.drain).finish()
+        f.debug_struct("Server").field("addresses", &self.addresses()).finish_non_exhaustive()
     }
 }

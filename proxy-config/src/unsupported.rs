@@ -12,8 +12,6 @@ const ABSENT: &[&str] = &[
     "admin",
     "access_log",
     "listeners.*.tls",
-    "listeners.*.proxy_protocol",
-    "listeners.*.tcp",
     "listeners.*.udp",
     "listeners.*.forward",
     "upstreams.*.discovery.srv",

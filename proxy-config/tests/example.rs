@@ -25,8 +25,6 @@ fn lists_what_is_not_in_this_build() {
             "admin: not in this build",
             "access_log: not in this build",
             "listeners.web-tls.tls: not in this build",
-            "listeners.behind-lb.proxy_protocol: not in this build",
-            "listeners.postgres.tcp: not in this build",
             "listeners.dns.udp: not in this build",
             "listeners.egress.forward: not in this build",
         ]

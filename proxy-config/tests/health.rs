@@ -60,7 +60,7 @@ impl Running {
                 "upstreams": {{ "api": {{ {upstream} }} }} }}"#
         );
         let config: Config = text.parse().unwrap_or_else(|errors| panic!("{errors}"));
-        let server = Server::bind(&config).unwrap();
+        let server = Server::start(&config).unwrap();
         let (_, set) = &server.backends()[0];
         let (set, address) = (set.clone(), server.addresses()[0].1);
         Running { address, set, serving: tokio::spawn(server.run(std::future::pending())) }

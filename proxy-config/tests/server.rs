@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use proxy_config::{Config, KeptLimits, Server, ServerError};
+use proxy_config::{Config, Server, ServerError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -53,8 +53,7 @@ impl Running {
     }
 
     fn serve(server: Server) -> Self {
-        let addresses = server.addresses().into_iter();
-        let addresses = addresses.map(|(name, address)| (name.to_owned(), address)).collect();
+        let addresses = server.addresses();
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = tokio::spawn(server.run(async { drop(stopped.await) }));
         Running { addresses, stop, serving }
@@ -90,7 +89,7 @@ impl Running {
 
 fn bind(config: &str) -> Result<Server, ServerError> {
     let config: Config = config.parse().unwrap_or_else(|errors| panic!("{errors}"));
-    Server::bind(&config)
+    Server::start(&config)
 }
 
 #[tokio::test]
@@ -374,8 +373,6 @@ async fn parts_of_other_builds_are_left_out() {
                     "upstream": "a" }} }},
                 "tls": {{ "listen": ["127.0.0.1:0"], "http": {{ "upstream": "a" }},
                     "tls": {{ "certificates": [{{ "cert": "no.pem", "key": "no.pem" }}] }} }},
-                "proxied": {{ "listen": ["127.0.0.1:0"], "http": {{ "upstream": "a" }}, "proxy_protocol": {{ "trusted": [] }} }},
-                "tcp": {{ "listen": ["127.0.0.1:0"], "tcp": {{ "upstream": "a" }} }},
                 "udp": {{ "listen": ["127.0.0.1:0"], "udp": {{ "upstream": "a" }} }},
                 "forward": {{ "listen": ["127.0.0.1:0"], "forward": {{}} }}
             }},
@@ -388,42 +385,6 @@ async fn parts_of_other_builds_are_left_out() {
         assert_eq!(server.name("web", "/", "").await, "a");
     }
     server.stop().await;
-}
-
-/// A configuration whose route `/a` has this rate for everyone.
-fn limited(rate: &str) -> Config {
-    let limit = format!(r#"{{ "rate_limit": {{ "algorithm": "gcra", "key": "everything", "rate": "{rate}" }} }}"#);
-    let text = format!(
-        r#"{{ "listeners": {{ "web": {{ "listen": ["127.0.0.1:0"], "http": {{ "routes": [
-                {{ "match": {{ "path": "/a" }}, "upstream": "a", "filters": [{limit}] }}, {{ "upstream": "a" }} ] }} }} }},
-            "upstreams": {{ "a": {{ "backends": ["127.0.0.1:1"] }} }} }}"#
-    );
-    text.parse().unwrap()
-}
-
-#[tokio::test]
-async fn an_unchanged_limit_goes_on_counting_in_the_next_server() {
-    let kept = KeptLimits::default();
-    let start = |rate: &str| Running::serve(Server::bind_with(&limited(rate), &kept).unwrap());
-    let status = async |server: &Running, path: &str| {
-        let answer = server.get("web", path, "").await;
-        answer[9..12].to_owned()
-    };
-    let first = start("1/h");
-    assert_eq!(status(&first, "/a").await, "502");
-    assert_eq!(status(&first, "/a").await, "429");
-    assert_eq!(status(&first, "/b").await, "502");
-    let second = start("1/h");
-    assert_eq!(status(&second, "/a").await, "429");
-    // Another limit starts anew, and so does one that no server has any more.
-    let third = start("2/h");
-    assert_eq!(status(&third, "/a").await, "502");
-    for server in [first, second, third] {
-        server.stop().await;
-    }
-    let fourth = start("1/h");
-    assert_eq!(status(&fourth, "/a").await, "502");
-    fourth.stop().await;
 }
 
 #[tokio::test]
@@ -456,7 +417,7 @@ async fn what_cannot_be_served_says_where() {
     assert_eq!((error.path(), error.address()), ("listeners.web.listen[1]", Some(address)));
 
     let error = bind(
-        r#"{ "listeners": { "a": { "listen": ["127.0.0.1:0"], "tcp": { "upstream": "a" } } },
+        r#"{ "listeners": { "a": { "listen": ["127.0.0.1:0"], "udp": { "upstream": "a" } } },
             "upstreams": { "a": { "backends": ["127.0.0.1:1"] } } }"#,
     )
     .unwrap_err();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use crate::clock::Instant;
-use crate::{Attempt, AttemptResult, Backend, BreakerPermit, ErrorKind, Protocol, Target};
+use crate::{Attempt, AttemptResult, Backend, BreakerPermit, ErrorKind, Target};
 
 /// Learns how attempts end.
 pub(crate) trait AttemptSink: Send + Sync {
@@ -27,11 +27,11 @@ pub(crate) struct AttemptGuard {
 }
 
 impl AttemptGuard {
-    pub(crate) fn begin(sink: Arc<dyn AttemptSink>, backend: Backend, number: u32, now: Instant) -> Self {
-        backend.begin();
+    pub(crate) fn begin(sink: Arc<dyn AttemptSink>, target: Target, number: u32, now: Instant) -> Self {
+        target.backend().begin();
         AttemptGuard {
             sink,
-            target: Target::new(backend),
+            target,
             started: now,
             first_byte: None,
             result: AttemptResult::Abandoned,
@@ -45,6 +45,13 @@ impl AttemptGuard {
     pub(crate) fn with_permit(mut self, permit: Option<BreakerPermit>) -> Self {
         self.permit = permit;
         self
+    }
+
+    /// What is connected to carries bytes of any protocol. `secured`: by the TLS that the backend wants. Where the
+    /// client chose the destination, it is for the client to speak TLS with it.
+    pub(crate) fn make_raw(&mut self, secured: bool) {
+        let target = self.target.clone().raw();
+        self.target = if secured { target } else { target.with_tls_of(None) };
     }
 
     /// What is connected to.
@@ -71,18 +78,6 @@ impl AttemptGuard {
     pub(crate) fn connected(&mut self, now: Instant) {
         self.first_byte(now);
         self.result = AttemptResult::Relayed;
-    }
-
-    /// For a raw connection.
-    pub(crate) fn raw(mut self) -> Self {
-        self.target = self.target.clone().with_protocol(Protocol::Tcp);
-        self
-    }
-
-    /// The connection begins with this.
-    pub(crate) fn introduced_by(mut self, header: Arc<[u8]>) -> Self {
-        self.target = self.target.clone().with_proxy_header(header);
-        self
     }
 
     pub(crate) fn fail(&mut self, kind: ErrorKind) {

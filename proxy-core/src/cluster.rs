@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -15,8 +16,9 @@ use crate::guard::guarded;
 use crate::http1::client::{self, Failure, Rules};
 use crate::pool::{Connection, Lease, Pool, SharedPool};
 use crate::{
-    Address, Attempt, Backend, BackendSet, Body, Breaker, BreakerPermit, Context, Error, ErrorKind, Observer, Phase,
-    ProxyHeaderSender, Request, RequestHead, Response, Result, SelectionContext, Selector, SetEvent, Upstream,
+    Address, Attempt, Backend, BackendSet, Body, Breaker, BreakerPermit, ClientHandshake, Context, Error, ErrorKind,
+    Observer, Phase, ProxyHeaderSender, Request, RequestHead, Response, Result, SelectionContext, Selector, SetEvent,
+    Target, Upstream,
 };
 
 mod admission;
@@ -88,6 +90,8 @@ struct Core<S> {
     /// Says who the client is at the start of each connection.
     introduces: Option<ProxyHeaderSender>,
     rules: Rules,
+    /// How connections are made secure.
+    tls: Option<Arc<dyn ClientHandshake>>,
     /// Seed of the next random number.
     random: AtomicU64,
 }
@@ -166,6 +170,41 @@ impl<S: Selector, P: Pool> Cluster<S, P> {
         &self.pool
     }
 
+    /// Sends the request to this backend, which need not be in the set: for an upstream that chooses by
+    /// itself, such as a forward proxy. Pool, timeouts, breaker and observer are the cluster's; a request
+    /// that lost the race with an idle connection's end, or that is safe to repeat, is tried again here,
+    /// and a backend that cannot be connected to is neither tried again nor remembered.
+    ///
+    /// # Errors
+    /// As for [`Upstream::send`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives the attempt up: its connection is closed, never reused.
+    pub fn send_to<'a>(
+        &'a self,
+        backend: &'a Backend,
+        request: Request,
+        context: &'a mut Context,
+    ) -> impl Future<Output = Result<Response>> + Send + use<'a, S, P> {
+        self.exchange(Some(backend), request, context)
+    }
+
+    /// A new connection to this backend, which need not be in the set, for bytes of any protocol: never
+    /// one that the pool kept, and never kept by it.
+    ///
+    /// # Errors
+    /// As for [`Upstream::connect`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the half-made connection.
+    pub fn connect_to<'a>(
+        &'a self,
+        backend: &'a Backend,
+        context: &'a mut Context,
+    ) -> impl Future<Output = Result<Connection>> + Send + use<'a, S, P> {
+        self.open(Some(backend), false, context)
+    }
+
     fn pick(&self, head: Option<&RequestHead>, ctx: &Context, tried: &[Backend], now: Instant) -> Result<Backend> {
         let context = SelectionContext::new(ctx.client(), head).after(tried);
         let core = &self.core;
@@ -229,11 +268,12 @@ impl<S: Selector, P: Pool> Cluster<S, P> {
         ctx.attempt = None;
         ctx.clocks.connecting.get_or_insert(now);
         let sink: Arc<dyn AttemptSink> = Arc::<Core<S>>::clone(&self.core);
-        let attempt = AttemptGuard::begin(sink, backend, ctx.attempts, now).with_permit(permit);
-        ctx.attempt = Some(match &self.core.introduces {
-            None => attempt,
-            Some(sender) => attempt.introduced_by(sender.header(ctx.peer())),
-        });
+        let target = Target::new(backend).with_tls_of(self.core.tls.as_ref());
+        let target = match &self.core.introduces {
+            None => target,
+            Some(sender) => target.with_proxy_header(sender.header(ctx.peer())),
+        };
+        ctx.attempt = Some(AttemptGuard::begin(sink, target, ctx.attempts, now).with_permit(permit));
     }
 
     fn answered(&self, status: StatusCode, ctx: &mut Context) {
@@ -280,9 +320,9 @@ enum Tried {
     Failed(Failure),
 }
 
-#[async_trait]
-impl<S: Selector, P: Pool> Upstream for Cluster<S, P> {
-    async fn send(&self, request: Request, ctx: &mut Context) -> Result<Response> {
+impl<S: Selector, P: Pool> Cluster<S, P> {
+    /// The exchange of a request: with `chosen`, or else with whom the selector chooses.
+    async fn exchange(&self, chosen: Option<&Backend>, request: Request, ctx: &mut Context) -> Result<Response> {
         if *request.head().method() == Method::CONNECT {
             return Err(ErrorKind::ConnectRefusedHere.into());
         }
@@ -291,7 +331,7 @@ impl<S: Selector, P: Pool> Upstream for Cluster<S, P> {
         let mut retries = Retries::new(&self.core.policy, &self.core.budget);
         loop {
             let now = if retries.is_first() { ctx.clocks.started } else { Instant::now() };
-            let choice = self.choose(Some(&head), ctx, retries.tried(), now)?;
+            let choice = self.choose(chosen, Some(&head), ctx, retries.tried(), now)?;
             let tried = if ctx.has_filters() {
                 let backend = choice.0.clone();
                 self.begin(choice, ctx, now);
@@ -309,11 +349,11 @@ impl<S: Selector, P: Pool> Upstream for Cluster<S, P> {
                     return Ok(response);
                 }
                 Tried::NotConnected(error, rest) => {
-                    let again = self.after_connect(&error, &mut retries, ctx);
+                    let again = chosen.is_none() && self.after_connect(&error, &mut retries, ctx);
                     (error, again.then_some(rest))
                 }
                 Tried::Failed(failure) => {
-                    let elsewhere = self.has_another(ctx.backend(), retries.tried());
+                    let elsewhere = chosen.is_none() && self.has_another(ctx.backend(), retries.tried());
                     retries.after_exchange(ctx.backend(), failure, idempotent, elsewhere)
                 }
             };
@@ -327,20 +367,23 @@ impl<S: Selector, P: Pool> Upstream for Cluster<S, P> {
         }
     }
 
-    async fn connect(&self, _: Option<&str>, ctx: &mut Context) -> Result<Connection> {
+    /// A connection for bytes of any protocol, `secured` by TLS where the backends speak it, to `chosen` or to whom the selector chooses.
+    async fn open(&self, chosen: Option<&Backend>, secured: bool, ctx: &mut Context) -> Result<Connection> {
         let mut retries = Retries::new(&self.core.policy, &self.core.budget);
         loop {
             let now = Instant::now();
-            let choice = self.choose(None, ctx, retries.tried(), now)?;
+            let choice = self.choose(chosen, None, ctx, retries.tried(), now)?;
             self.begin(choice, ctx, now);
-            ctx.attempt = ctx.attempt.take().map(AttemptGuard::raw);
+            if let Some(attempt) = &mut ctx.attempt {
+                attempt.make_raw(secured);
+            }
             match self.lease(ctx, now).await {
                 Ok(lease) => {
                     self.connected(ctx);
                     return Ok(lease.into_connection());
                 }
                 Err(error) => {
-                    let again = self.after_connect(&error, &mut retries, ctx);
+                    let again = chosen.is_none() && self.after_connect(&error, &mut retries, ctx);
                     if let Some(attempt) = &mut ctx.attempt {
                         attempt.fail(error.kind());
                     }
@@ -353,6 +396,27 @@ impl<S: Selector, P: Pool> Upstream for Cluster<S, P> {
                 Box::pin(tokio::time::sleep(pause)).await;
             }
         }
+    }
+}
+
+#[async_trait]
+impl<S: Selector, P: Pool> Upstream for Cluster<S, P> {
+    // Written by hand: the exchange is the future in the box, and not one that is moved into another.
+    fn send<'life0, 'life1, 'async_trait>(
+        &'life0 self,
+        request: Request,
+        ctx: &'life1 mut Context,
+    ) -> Pin<Box<dyn Future<Output = Result<Response>> + Send + 'async_trait>>
+    where
+        'life0: 'async_trait,
+        'life1: 'async_trait,
+        Self: 'async_trait,
+    {
+        Box::pin(self.exchange(None, request, ctx))
+    }
+
+    async fn connect(&self, destination: Option<&str>, ctx: &mut Context) -> Result<Connection> {
+        self.open(None, destination.is_none(), ctx).await
     }
 }
 

@@ -1,5 +1,6 @@
 //! How connections to backends are made.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
@@ -20,10 +21,29 @@ pub trait Connector: Send + Sync + 'static {
     ///
     /// # Cancel safety
     /// Dropping the future closes the half-made connection.
+    ///
+    /// A connector of your own performs [`Target::tls`] on what it connected.
     async fn connect(&self, target: &Target) -> io::Result<Box<dyn Io>>;
 }
 
-/// Connects by TCP, with `TCP_NODELAY`, or to a Unix socket, and sends the PROXY header. Names are resolved at each connect, and
+/// Makes a connection to a backend secure: TLS.
+///
+/// `tls::ClientTls` (feature `tls`) is the one to take; another library's TLS fits in by this trait.
+/// It is part of a [`Target`], so it alone decides, by being the same one, who shares connections.
+#[async_trait]
+pub trait ClientHandshake: fmt::Debug + Send + Sync + 'static {
+    /// Shakes hands with the target's backend over `io`, and returns the secure stream.
+    ///
+    /// # Errors
+    /// If the backend is not whom it should be (`ErrorKind::InvalidData`), or the stream fails.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the connection.
+    async fn perform(&self, io: Box<dyn Io>, target: &Target) -> io::Result<Box<dyn Io>>;
+}
+
+/// Connects by TCP, with `TCP_NODELAY`, or to a Unix socket; sends the PROXY header, and speaks TLS, where the target has
+/// them. Names are resolved at each connect, and
 /// their addresses tried in turn.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
@@ -38,20 +58,28 @@ async fn resolve(name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
 #[async_trait]
 impl Connector for TcpConnector {
     async fn connect(&self, target: &Target) -> io::Result<Box<dyn Io>> {
-        let stream = match target.backend().address() {
-            Address::Tcp(address) => TcpStream::connect(address).await?,
-            Address::Name(name, port) => TcpStream::connect(&resolve(name, *port).await?[..]).await?,
-            Address::Unix(path) => return introduced(UnixStream::connect(path).await?, target).await,
-        };
-        stream.set_nodelay(true)?;
-        introduced(stream, target).await
+        let stream = introduced(dial(target.backend().address()).await?, target).await?;
+        match target.tls() {
+            Some(tls) => tls.perform(stream, target).await,
+            None => Ok(stream),
+        }
     }
 }
 
 /// The stream, with the target's PROXY header sent.
-pub(crate) async fn introduced(mut stream: impl Io, target: &Target) -> io::Result<Box<dyn Io>> {
+pub(crate) async fn introduced(mut stream: Box<dyn Io>, target: &Target) -> io::Result<Box<dyn Io>> {
     if let Some(header) = target.proxy_header() {
         stream.write_all(header).await?;
     }
+    Ok(stream)
+}
+
+async fn dial(address: &Address) -> io::Result<Box<dyn Io>> {
+    let stream = match address {
+        Address::Tcp(address) => TcpStream::connect(address).await?,
+        Address::Name(name, port) => TcpStream::connect(&resolve(name, *port).await?[..]).await?,
+        Address::Unix(path) => return Ok(Box::new(UnixStream::connect(path).await?)),
+    };
+    stream.set_nodelay(true)?;
     Ok(Box::new(stream))
 }

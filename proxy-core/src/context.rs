@@ -33,7 +33,6 @@ pub struct Context {
     /// `None` where there is no connection: in a request that a plugin makes, and while nothing uses it.
     link: Option<Arc<Link>>,
     client: Option<IpAddr>,
-    scheme: &'static str,
     request: Option<RequestHead>,
     /// Places in the proxy's lists.
     pub(crate) route: Option<usize>,
@@ -63,17 +62,25 @@ pub(crate) struct Link {
     pub(crate) tcp: Option<Arc<tcp::Shared>>,
     /// The client's connection, on the engine path: interim responses go there.
     pub(crate) client: Option<Stream>,
+    /// The number of the proxy among those that replaced each other.
+    pub(crate) generation: usize,
 }
 
 impl Link {
     /// A client's connection to this proxy.
-    pub(crate) fn new(io: Box<dyn Io>, peer: Peer, proxy: Arc<Shared>) -> Arc<Self> {
-        Arc::new(Link { peer, proxy: Some(proxy), tcp: None, client: Some(Stream::new(io)) })
+    pub(crate) fn new(io: Box<dyn Io>, peer: Peer, (proxy, generation): (Arc<Shared>, usize)) -> Arc<Self> {
+        Arc::new(Link { peer, proxy: Some(proxy), tcp: None, client: Some(Stream::new(io)), generation })
+    }
+
+    /// The same connection to the proxy's successor.
+    pub(crate) fn renewed(&self, (proxy, generation): (Arc<Shared>, usize)) -> Arc<Self> {
+        let (peer, client) = (self.peer.clone(), self.client.clone());
+        Arc::new(Link { peer, proxy: Some(proxy), tcp: None, client, generation })
     }
 
     /// A client's raw connection.
-    pub(crate) fn raw(io: Box<dyn Io>, peer: Peer, tcp: Arc<tcp::Shared>) -> Arc<Self> {
-        Arc::new(Link { peer, proxy: None, tcp: Some(tcp), client: Some(Stream::new(io)) })
+    pub(crate) fn raw(io: Box<dyn Io>, peer: Peer, (tcp, generation): (Arc<tcp::Shared>, usize)) -> Arc<Self> {
+        Arc::new(Link { peer, proxy: None, tcp: Some(tcp), client: Some(Stream::new(io)), generation })
     }
 
     pub(crate) fn observer(&self) -> Option<&Arc<dyn Observer>> {
@@ -85,7 +92,7 @@ impl Link {
     }
 }
 
-static NO_LINK: Link = Link { peer: Peer::UNKNOWN, proxy: None, tcp: None, client: None };
+static NO_LINK: Link = Link { peer: Peer::UNKNOWN, proxy: None, tcp: None, client: None, generation: 0 };
 
 /// When things happened.
 #[derive(Clone, Copy, Debug)]
@@ -114,7 +121,6 @@ impl Context {
         Context {
             client: link.as_ref().and_then(|link| link.peer.client()),
             link,
-            scheme: "http",
             request: None,
             route: None,
             upstream: None,
@@ -185,7 +191,10 @@ impl Context {
 
     /// `http` or `https`, as the client connected.
     pub fn scheme(&self) -> &'static str {
-        self.scheme
+        match &self.peer().tls {
+            Some(_) => "https",
+            None => "http",
+        }
     }
 
     /// The request head as the client sent it. `None` where none could be read.
@@ -202,6 +211,12 @@ impl Context {
         Some(self.proxy()?.route_at(self.route?)?.name())
     }
 
+    /// The place of the route that matched, in the order they were added to the proxy: a key for tables
+    /// that spares a look-up by name.
+    pub fn route_index(&self) -> Option<usize> {
+        self.route
+    }
+
     /// The name of the upstream, once it is chosen.
     pub fn upstream(&self) -> Option<&str> {
         let (link, index) = (self.link(), self.upstream?);
@@ -209,6 +224,11 @@ impl Context {
             (Some(proxy), _) => proxy.upstream_at(index).map(|named| &*named.name),
             (None, tcp) => tcp.as_ref()?.upstream_name(index),
         }
+    }
+
+    /// The place of the upstream, in the order they were added to the proxy.
+    pub fn upstream_index(&self) -> Option<usize> {
+        self.upstream
     }
 
     /// Sends the request to this upstream, whatever the routes say. For filters of the listener and of

@@ -87,6 +87,7 @@
 //! | feature | adds |
 //! |---|---|
 //! | `tower-upgrade` | upgrades (WebSocket) through [`ServiceUpstream`], and through a [`Proxy`] used as a service; needs hyper |
+//! | `tls` | [`tls`]: towards clients and backends; builds AWS-LC, which needs a C compiler |
 //! | `testing` | proxies in memory for tests: scripted origins, a client to type bytes with |
 
 mod attempt;
@@ -110,6 +111,7 @@ mod http1;
 mod io;
 mod limits;
 mod listener;
+mod live;
 mod message;
 mod observer;
 mod outcome;
@@ -124,6 +126,8 @@ mod serve;
 mod tcp;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(feature = "tls")]
+pub mod tls;
 mod upgrade;
 mod upstream;
 
@@ -136,24 +140,25 @@ pub use breaker::{Breaker, BreakerPermit};
 pub use cidr::{Cidr, CidrError};
 pub use clock::Instant;
 pub use cluster::{Cluster, ClusterBuilder, RetryPolicy, UpstreamTimeouts};
-pub use connector::{Connector, TcpConnector};
+pub use connector::{ClientHandshake, Connector, TcpConnector};
 pub use context::Context;
 pub use error::{Error, ErrorKind, Fault, Phase, Result};
 pub use filter::{
-    Admission, EditHeaders, Filter, FilterFn, Flow, HeaderEditError, HeaderEdits, RequestId, RequestIdValue, filter_fn,
+    Admission, ClientAccess, EditHeaders, Filter, FilterFn, Flow, HeaderEditError, HeaderEdits, RequestId,
+    RequestIdValue, filter_fn,
 };
 pub use forwarding::Forwarding;
 pub use head::{Headers, RequestHead, ResponseHead};
 pub use io::Io;
 pub use limits::{Limits, Timeouts};
-pub use listener::{Listener, Peer, TcpListener};
+pub use listener::{ClientCertificate, Listener, Peer, ServerHandshake, TcpListener, TlsInfo};
 pub use message::{Request, Response};
 pub use observer::{Observer, PoolEvent};
 pub use outcome::{Outcome, Timings};
 pub use pool::{Connection, Home, Lease, Pool, PoolBuilder, PoolSettings, PoolStats, Protocol, SharedPool, Target};
-pub use proxy::{BuildError, Proxy, ProxyBuilder, ResponseFuture, Route, RouteError};
+pub use proxy::{BuildError, LiveProxy, Proxy, ProxyBuilder, ResponseFuture, Route, RouteError};
 pub use proxy_protocol::{ProxyHeader, ProxyHeaderSender, ProxyProtocol};
 pub use selector::{Attempt, AttemptResult, SelectionContext, Selector, SelectorFn, selector_fn};
 pub use serve::{Serve, serve};
-pub use tcp::{TcpProxy, TcpProxyBuilder, TcpRoute, TcpSettings, serve_tcp};
+pub use tcp::{LiveTcpProxy, TcpProxy, TcpProxyBuilder, TcpRoute, TcpSettings, serve_tcp};
 pub use upstream::{ServiceUpstream, Upstream};

@@ -1,14 +1,19 @@
 //! Where client connections come from.
 
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use async_trait::async_trait;
+
 use crate::{Io, ProxyHeader};
 
 mod tcp;
+mod tls_info;
 
 pub use tcp::TcpListener;
+pub use tls_info::{ClientCertificate, TlsInfo};
 
 /// Where client connections come from.
 ///
@@ -59,6 +64,23 @@ pub trait Listener: Send + 'static {
     fn local_addr(&self) -> io::Result<SocketAddr>;
 }
 
+/// Makes a client's connection secure before anything is read from it: TLS.
+///
+/// `tls::ServerTls` (feature `tls`) is the one to take; another library's TLS fits in by this trait. It
+/// runs in the connection's own task, behind [`Filter::on_connection`](crate::Filter::on_connection).
+#[async_trait]
+pub trait ServerHandshake: fmt::Debug + Send + Sync + 'static {
+    /// Shakes hands over `io`, puts what was agreed on into [`Peer::tls`], and returns the secure stream.
+    /// It keeps its own deadline.
+    ///
+    /// # Errors
+    /// If there is no agreement: the connection is closed.
+    ///
+    /// # Cancel safety
+    /// Dropping the future, which happens when a drain meets its deadline, closes the connection.
+    async fn perform(&self, io: Box<dyn Io>, peer: &mut Peer) -> io::Result<Box<dyn Io>>;
+}
+
 /// The client's side of a connection.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
@@ -69,12 +91,14 @@ pub struct Peer {
     pub local: Option<SocketAddr>,
     /// The name of the listener, where it has one.
     pub listener: Option<Arc<str>>,
+    /// What the TLS handshake agreed on, where there was one.
+    pub tls: Option<Arc<TlsInfo>>,
     /// The PROXY header that the connection began with; the addresses are those it names.
     pub proxy_header: Option<Arc<ProxyHeader>>,
 }
 
 impl Peer {
-    pub(crate) const UNKNOWN: Peer = Peer { address: None, local: None, listener: None, proxy_header: None };
+    pub(crate) const UNKNOWN: Peer = Peer { address: None, local: None, listener: None, tls: None, proxy_header: None };
 
     /// A client at this address.
     pub fn new(address: SocketAddr) -> Self {

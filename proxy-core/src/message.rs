@@ -3,7 +3,7 @@
 use http::{HeaderValue, StatusCode, header};
 
 use crate::http1::tunnel::Tunnel;
-use crate::pool::Lease;
+use crate::pool::{Connection, Lease};
 use crate::{Body, RequestHead, ResponseHead};
 
 /// A request on its way to an upstream.
@@ -101,6 +101,12 @@ impl Response {
         let text = HeaderValue::from_static("text/plain; charset=utf-8");
         response.head.headers_mut().insert(header::CONTENT_TYPE, text);
         response
+    }
+
+    /// The answer to CONNECT that opens a tunnel: 200, and the connection that the client's bytes go to
+    /// from then on. To any other request it is no answer.
+    pub fn tunnel(connection: Connection) -> Self {
+        Response::status(StatusCode::OK).with_tunnel(Lease::once(connection))
     }
 
     /// Status and fields.

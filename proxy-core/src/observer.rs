@@ -4,15 +4,17 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Attempt, Backend, BackendState, ErrorKind, Peer};
+use crate::{Attempt, Backend, BackendState, Context, ErrorKind, Outcome, Peer};
 
 /// Sees connections, the pool, attempts and health as they happen.
 ///
-/// Every method defaults to nothing. They run on the data path: count, and return. What concerns a
-/// request is a [`Filter`](crate::Filter)'s: its `on_done` has the whole [`Outcome`](crate::Outcome).
+/// Every method defaults to nothing. They run on the data path: count, and return. What changes a
+/// request, or keeps something for it, is a [`Filter`](crate::Filter)'s; who only looks costs less here,
+/// where no head is copied for its hooks.
 ///
-/// Each part tells the observer it was given: the proxy about client connections, the cluster about
-/// attempts and health, its pool about connections to backends. One observer can have them all:
+/// Each part tells the observer it was given: the proxy about client connections and requests, the
+/// cluster about attempts and health, its pool about connections to backends. One observer can have them
+/// all, and a pair of observers is one:
 ///
 /// ```
 /// use std::sync::Arc;
@@ -72,6 +74,16 @@ pub trait Observer: Send + Sync + 'static {
         let _ = (peer, kind);
     }
 
+    /// A request began. [`on_request_ended`](Self::on_request_ended) follows for each, whatever happens.
+    fn on_request_started(&self, peer: &Peer) {
+        let _ = peer;
+    }
+
+    /// A request ended, after the last [`Filter::on_done`](crate::Filter::on_done): exactly once.
+    fn on_request_ended(&self, outcome: &Outcome, context: &Context) {
+        let _ = (outcome, context);
+    }
+
     /// Something happened in a pool.
     fn on_pool(&self, backend: &Backend, event: PoolEvent) {
         let _ = (backend, event);
@@ -107,6 +119,49 @@ pub enum PoolEvent {
 
 impl Observer for () {}
 
+/// First the one, then the other.
+impl<A: Observer, B: Observer> Observer for (A, B) {
+    fn on_connection_opened(&self, peer: &Peer) {
+        self.0.on_connection_opened(peer);
+        self.1.on_connection_opened(peer);
+    }
+
+    fn on_connection_closed(&self, peer: &Peer, requests: u64) {
+        self.0.on_connection_closed(peer, requests);
+        self.1.on_connection_closed(peer, requests);
+    }
+
+    fn on_connection_failed(&self, peer: &Peer, kind: ErrorKind) {
+        self.0.on_connection_failed(peer, kind);
+        self.1.on_connection_failed(peer, kind);
+    }
+
+    fn on_request_started(&self, peer: &Peer) {
+        self.0.on_request_started(peer);
+        self.1.on_request_started(peer);
+    }
+
+    fn on_request_ended(&self, outcome: &Outcome, context: &Context) {
+        self.0.on_request_ended(outcome, context);
+        self.1.on_request_ended(outcome, context);
+    }
+
+    fn on_pool(&self, backend: &Backend, event: PoolEvent) {
+        self.0.on_pool(backend, event);
+        self.1.on_pool(backend, event);
+    }
+
+    fn on_attempt(&self, backend: &Backend, attempt: &Attempt) {
+        self.0.on_attempt(backend, attempt);
+        self.1.on_attempt(backend, attempt);
+    }
+
+    fn on_health(&self, backend: &Backend, state: BackendState) {
+        self.0.on_health(backend, state);
+        self.1.on_health(backend, state);
+    }
+}
+
 macro_rules! forward {
     ($pointer:ident) => {
         impl<O: Observer + ?Sized> Observer for $pointer<O> {
@@ -120,6 +175,14 @@ macro_rules! forward {
 
             fn on_connection_failed(&self, peer: &Peer, kind: ErrorKind) {
                 (**self).on_connection_failed(peer, kind);
+            }
+
+            fn on_request_started(&self, peer: &Peer) {
+                (**self).on_request_started(peer);
+            }
+
+            fn on_request_ended(&self, outcome: &Outcome, context: &Context) {
+                (**self).on_request_ended(outcome, context);
             }
 
             fn on_pool(&self, backend: &Backend, event: PoolEvent) {

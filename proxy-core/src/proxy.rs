@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::cluster::Cluster;
 use crate::context::Link;
 use crate::forwarding::Forwarding;
+use crate::http1::server::Served;
 use crate::proxy_protocol::ProxyProtocol;
 use crate::serve::{Draining, Service};
 use crate::{
@@ -16,11 +17,13 @@ use crate::{
 
 mod chain;
 mod exchange;
+mod live;
 mod route;
 mod router;
 mod service;
 pub(crate) mod tunnel;
 
+pub use live::LiveProxy;
 pub use route::{Route, RouteError};
 pub use service::ResponseFuture;
 
@@ -143,12 +146,20 @@ impl Service for Shared {
         self.proxy_protocol.as_ref()
     }
 
-    fn link(self: Arc<Self>, io: Box<dyn Io>, peer: Peer) -> Arc<Link> {
-        Link::new(io, peer, self)
+    fn link(current: (Arc<Self>, usize), io: Box<dyn Io>, peer: Peer) -> Arc<Link> {
+        Link::new(io, peer, current)
     }
 
-    fn serve(link: &Arc<Link>, draining: Draining) -> impl Future<Output = u64> + Send {
-        http1::server::serve(link, draining)
+    /// Under one proxy after the other.
+    async fn serve(link: &mut Arc<Link>, draining: &Draining) -> u64 {
+        let mut kept = None;
+        loop {
+            match http1::server::serve(link, draining, kept).await {
+                Served::All(requests) => return requests,
+                Served::Renewed(rest) => kept = Some(rest),
+            }
+            *link = link.renewed(draining.current());
+        }
     }
 }
 

@@ -109,6 +109,7 @@ fn introduced(peer: &Peer, header: ProxyHeader) -> Peer {
         address: header.source().or(peer.address),
         local: header.destination().or(peer.local),
         listener: peer.listener.clone(),
+        tls: peer.tls.clone(),
         proxy_header: Some(Arc::new(header)),
     }
 }

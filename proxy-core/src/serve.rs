@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::future::{IntoFuture, poll_fn};
+use std::io;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,19 +12,19 @@ use std::task::{Context as Task, Poll, Waker};
 use std::time::Duration;
 
 use tokio::sync::futures::OwnedNotified;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::context::Link;
 use crate::guard::guarded;
-use crate::proxy_protocol::ProxyProtocol;
-use crate::{Admission, ErrorKind, Filter, Io, Listener, Peer, Proxy, TcpProxy};
+use crate::live::{self, Live};
+use crate::proxy::Shared;
+use crate::{Admission, ErrorKind, Filter, Io, Listener, LiveProxy, LiveTcpProxy, Peer, ServerHandshake};
 
 mod service;
 
 pub(crate) use service::Service;
 
 /// Serves every connection of `listener` through `proxy`, in the caller's runtime, until it is told
-/// to stop.
+/// to stop. The proxy is a [`Proxy`](crate::Proxy), or a [`LiveProxy`] that is replaced while it serves.
 ///
 /// It is a future: await it, or spawn it. For one accept loop per worker, spawn one over each of
 /// several listeners of [`bind_reuse_port`](crate::TcpListener::bind_reuse_port).
@@ -41,24 +42,31 @@ pub(crate) use service::Service;
 ///
 /// # Cancel safety
 /// Dropping the future stops accepting; connections go on until they end, or the runtime does.
-pub fn serve<L: Listener>(listener: L, proxy: Proxy) -> Serve<L> {
-    Serve::new(listener, proxy)
+pub fn serve<L: Listener>(listener: L, proxy: impl Into<LiveProxy>) -> Serve<L> {
+    Serve::new(listener, proxy.into())
 }
 
 type Signal = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// See [`serve`] and [`serve_tcp`](crate::serve_tcp).
 #[must_use = "a server does nothing until it is awaited"]
-pub struct Serve<L, P = Proxy> {
+pub struct Serve<L, P = LiveProxy> {
     listener: L,
     proxy: P,
+    tls: Option<Arc<dyn ServerHandshake>>,
     signal: Option<Signal>,
-    deadline: Duration,
+    deadline: Deadline,
+}
+
+/// When running requests have had their time.
+enum Deadline {
+    After(Duration),
+    When(Signal),
 }
 
 impl<L, P> Serve<L, P> {
     pub(crate) fn new(listener: L, proxy: P) -> Self {
-        Serve { listener, proxy, signal: None, deadline: Duration::from_secs(30) }
+        Serve { listener, proxy, tls: None, signal: None, deadline: Deadline::After(Duration::from_secs(30)) }
     }
 
     /// Stops when `signal` is ready: no more connections are accepted, idle ones are closed, those
@@ -68,10 +76,22 @@ impl<L, P> Serve<L, P> {
         self
     }
 
-    /// How long running requests and raw connections have after the signal, before they are cut off.
-    /// Default 30 s.
+    /// Speaks TLS with the clients. Default: plain.
+    pub fn tls(mut self, handshake: impl ServerHandshake) -> Self {
+        self.tls = Some(Arc::new(handshake));
+        self
+    }
+
+    /// How long running requests and raw connections have after the signal, before they are cut off. Default 30 s.
     pub fn drain_timeout(mut self, deadline: Duration) -> Self {
-        self.deadline = deadline;
+        self.deadline = Deadline::After(deadline);
+        self
+    }
+
+    /// Closes what is left when `deadline` is ready, which is first polled after the signal: for a time
+    /// that is not known beforehand.
+    pub fn drain_until(mut self, deadline: impl Future<Output = ()> + Send + 'static) -> Self {
+        self.deadline = Deadline::When(Box::pin(deadline));
         self
     }
 }
@@ -81,39 +101,43 @@ impl<L: Listener> IntoFuture for Serve<L> {
     type IntoFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let Serve { listener, proxy, signal, deadline } = self;
-        Box::pin(run(listener, proxy.0, signal, deadline))
+        let Serve { listener, proxy, tls, signal, deadline } = self;
+        Box::pin(run(listener, Server::new(proxy.0, tls), signal, deadline))
     }
 }
 
-impl<L: Listener> IntoFuture for Serve<L, TcpProxy> {
+impl<L: Listener> IntoFuture for Serve<L, LiveTcpProxy> {
     type Output = ();
     type IntoFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let Serve { listener, proxy, signal, deadline } = self;
-        Box::pin(run(listener, proxy.0, signal, deadline))
+        let Serve { listener, proxy, tls, signal, deadline } = self;
+        Box::pin(run(listener, Server::new(proxy.0, tls), signal, deadline))
     }
 }
 
 impl<L, P: std::fmt::Debug> std::fmt::Debug for Serve<L, P> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Serve").field("proxy", &self.proxy).field("deadline", &self.deadline).finish_non_exhaustive()
+        f.debug_struct("Serve").field("proxy", &self.proxy).finish_non_exhaustive()
     }
 }
 
-async fn run<L: Listener, S: Service>(mut listener: L, service: Arc<S>, signal: Option<Signal>, deadline: Duration) {
-    let server = Arc::new(Server::new(service));
+async fn run<L: Listener, S: Service>(
+    mut listener: L,
+    server: Arc<Server<S>>,
+    signal: Option<Signal>,
+    deadline: Deadline,
+) {
     let mut signal = signal.unwrap_or_else(|| Box::pin(std::future::pending()));
     loop {
         let accept = async {
-            let place = server.place().await;
-            (place, listener.accept().await)
+            server.place().await;
+            listener.accept().await
         };
         tokio::select! {
             biased;
             () = &mut signal => break,
-            (place, (io, peer)) = accept => server.accepted(Box::new(io), peer, place),
+            (io, peer) = accept => server.accepted(Box::new(io), peer),
         }
     }
     drop(listener);
@@ -122,106 +146,140 @@ async fn run<L: Listener, S: Service>(mut listener: L, service: Arc<S>, signal: 
 
 /// What the connections of one listener share.
 struct Server<S> {
-    service: Arc<S>,
-    places: Arc<Semaphore>,
     clients: Arc<Clients>,
-    drain: Arc<Drain>,
+    drain: Arc<Drain<S>>,
+    tls: Option<Arc<dyn ServerHandshake>>,
 }
 
-type Place = Option<OwnedSemaphorePermit>;
-
 impl<S: Service> Server<S> {
-    fn new(service: Arc<S>) -> Self {
-        let (places, _) = service.max_connections();
-        Server {
-            places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
-            clients: Arc::default(),
-            drain: Arc::default(),
-            service,
-        }
+    fn new(live: Arc<Live<S>>, tls: Option<Arc<dyn ServerHandshake>>) -> Arc<Self> {
+        Arc::new(Server { clients: Arc::default(), drain: Drain::new(live), tls })
     }
 
     /// Waits while all the connections that may be open are.
-    async fn place(&self) -> Place {
-        Arc::clone(&self.places).acquire_owned().await.ok()
-    }
-
-    fn accepted(self: &Arc<Self>, io: Box<dyn Io>, peer: Peer, place: Place) {
-        let guard = ConnectionGuard::new(&self.drain);
-        match self.service.proxy_protocol() {
-            None => self.admit(io, peer, place, guard),
-            Some(_) => drop(tokio::spawn(Arc::clone(self).introduce(io, peer, place, guard))),
+    async fn place(&self) {
+        while self.drain.open.load(Ordering::SeqCst) >= self.drain.live.with(|service| service.max_connections().0) {
+            self.drain.told.left.notified().await;
         }
     }
 
-    /// Reads the PROXY header, and admits the client it names.
-    async fn introduce(self: Arc<Self>, io: Box<dyn Io>, peer: Peer, place: Place, guard: ConnectionGuard) {
-        let Some(protocol) = self.service.proxy_protocol() else { return };
-        let mut killed = pin!(Notice::new(Arc::clone(&self.drain)));
+    fn accepted(self: &Arc<Self>, io: Box<dyn Io>, peer: Peer) {
+        let (service, generation) = self.drain.live.current();
+        let guard = ConnectionGuard::new(&self.drain);
+        match service.proxy_protocol() {
+            None => self.admit((service, generation), io, peer, guard),
+            Some(_) => drop(tokio::spawn(Arc::clone(self).introduce(service, io, peer, guard))),
+        }
+    }
+
+    /// Reads the PROXY header, and admits the client that it names.
+    async fn introduce(self: Arc<Self>, service: Arc<S>, io: Box<dyn Io>, peer: Peer, guard: ConnectionGuard<S>) {
+        let Some(protocol) = service.proxy_protocol() else { return };
         let introduced = tokio::select! {
-            () = &mut killed => return,
-            introduced = ProxyProtocol::receive(protocol, io, &peer) => introduced,
+            biased;
+            () = Notice::new(Arc::clone(&self.drain)) => return,
+            introduced = protocol.receive(io, &peer) => introduced,
         };
         match introduced {
-            Ok((io, peer)) => self.admit(io, peer, place, guard),
-            Err(kind) => self.turned_away(&peer, kind),
+            Ok((io, peer)) => self.admit(self.drain.live.current(), io, peer, guard),
+            Err(kind) => turned_away(&*service, &peer, kind),
         }
     }
 
-    fn turned_away(&self, peer: &Peer, kind: ErrorKind) {
-        tracing::debug!(code = kind.code(), client = ?peer.address, error = kind.text(), "connection refused");
-        if let Some(observer) = self.service.observer() {
-            observer.on_connection_failed(peer, kind);
-        }
-    }
-
-    fn admit(&self, io: Box<dyn Io>, peer: Peer, place: Place, guard: ConnectionGuard) {
-        let (_, per_client) = self.service.max_connections();
+    fn admit(&self, (service, generation): (Arc<S>, usize), io: Box<dyn Io>, peer: Peer, guard: ConnectionGuard<S>) {
+        let (_, per_client) = service.max_connections();
         let Some(client) = self.clients.enter(&peer, per_client) else {
             tracing::debug!(client = ?peer.address, "connection refused: too many of one client");
             return;
         };
-        let Some(held) = hold(self.service.filters(), &peer) else { return };
+        let Some(held) = hold(service.filters(), &peer) else { return };
         let draining = Draining(Arc::clone(&self.drain));
-        // Out of the task: what lies in it by value, an idle connection pays for.
-        let link = Arc::clone(&self.service).link(io, peer);
-        let kept = (place, client, held, guard);
+        let kept = (client, held, guard);
         // In a box: a task moves its future half a dozen times from here to its end, and this one is large.
-        tokio::spawn(Box::pin(async move {
-            serve_connection::<S>(link, draining).await;
-            drop(kept);
-        }));
+        match &self.tls {
+            None => {
+                // Out of the task: what lies in it by value, an idle connection pays for.
+                let link = S::link((service, generation), io, peer);
+                tokio::spawn(Box::pin(async move {
+                    serve_connection(link, draining).await;
+                    drop(kept);
+                }));
+            }
+            Some(tls) => {
+                let tls = Arc::clone(tls);
+                tokio::spawn(Box::pin(async move {
+                    serve_secured(tls, io, peer, draining).await;
+                    drop(kept);
+                }));
+            }
+        }
     }
 
-    async fn drain(&self, deadline: Duration) {
-        tracing::info!(connections = self.drain.open.load(Ordering::Relaxed), "draining");
-        self.drain.set(&self.drain.draining);
-        if tokio::time::timeout(deadline, self.drain.wait()).await.is_err() {
-            tracing::warn!(
-                connections = self.drain.open.load(Ordering::Relaxed),
-                "drain deadline: closing what is left"
-            );
-            self.drain.set(&self.drain.killed);
-            self.drain.wait().await;
+    async fn drain(&self, deadline: Deadline) {
+        let drain = &self.drain;
+        tracing::info!(connections = drain.open.load(Ordering::Relaxed), "draining");
+        drain.set(&drain.draining);
+        let deadline = match deadline {
+            Deadline::After(time) => Box::pin(tokio::time::sleep(time)),
+            Deadline::When(signal) => signal,
+        };
+        tokio::select! {
+            biased;
+            () = drain.wait() => {}
+            () = deadline => {
+                tracing::warn!(connections = drain.open.load(Ordering::Relaxed), "drain deadline: closing what is left");
+                drain.set(&drain.killed);
+                drain.wait().await;
+            }
         }
     }
 }
 
+fn turned_away(service: &impl Service, peer: &Peer, kind: ErrorKind) {
+    tracing::debug!(code = kind.code(), client = ?peer.address, error = kind.text(), "connection refused");
+    if let Some(observer) = service.observer() {
+        observer.on_connection_failed(peer, kind);
+    }
+}
+
+/// Shakes hands first.
+async fn serve_secured<S: Service>(
+    tls: Arc<dyn ServerHandshake>,
+    io: Box<dyn Io>,
+    mut peer: Peer,
+    draining: Draining<S>,
+) {
+    let shaken = {
+        let mut handshake = tls.perform(io, &mut peer);
+        let mut notice = pin!(Notice::new(Arc::clone(&draining.0)));
+        poll_fn(|cx| match notice.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
+            Poll::Pending => handshake.as_mut().poll(cx),
+        })
+        .await
+    };
+    match shaken {
+        Ok(io) => serve_connection(S::link(draining.0.live.current(), io, peer), draining).await,
+        Err(error) => tracing::debug!(client = ?peer.address, %error, "TLS handshake failed"),
+    }
+}
+
 /// Serves one connection until its end, or until the drain's deadline.
-async fn serve_connection<S: Service>(link: Arc<Link>, draining: Draining) {
-    let observer = link.observer();
-    if let Some(observer) = observer {
+async fn serve_connection<S: Service>(mut link: Arc<Link>, draining: Draining<S>) {
+    let observer = link.observer().cloned();
+    if let Some(observer) = &observer {
         observer.on_connection_opened(&link.peer);
     }
-    let drain = Arc::clone(&draining.0);
-    let mut connection = pin!(S::serve(&link, draining));
-    let mut notice = pin!(Notice::new(drain));
-    let requests = poll_fn(|cx| match notice.as_mut().poll(cx) {
-        Poll::Ready(()) => Poll::Ready(0),
-        Poll::Pending => connection.as_mut().poll(cx),
-    })
-    .await;
-    if let Some(observer) = observer {
+    let requests = {
+        let mut connection = pin!(S::serve(&mut link, &draining));
+        let mut notice = pin!(Notice::new(Arc::clone(&draining.0)));
+        poll_fn(|cx| match notice.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(0),
+            Poll::Pending => connection.as_mut().poll(cx),
+        })
+        .await
+    };
+    if let Some(observer) = &observer {
         observer.on_connection_closed(&link.peer, requests);
     }
 }
@@ -242,48 +300,55 @@ fn hold(filters: &[Arc<dyn Filter>], peer: &Peer) -> Option<Vec<Box<dyn Any + Se
     Some(held)
 }
 
-/// The state of stopping.
-#[derive(Debug, Default)]
-struct Drain {
+/// The state of serving and stopping.
+struct Drain<S> {
+    live: Arc<Live<S>>,
     draining: AtomicBool,
     killed: AtomicBool,
-    /// Wakes every connection when one of the two is set.
-    changed: Arc<Notify>,
-    /// Counts the changes.
-    epoch: AtomicUsize,
+    /// How connections are told that one of these has changed, and the server that one of them has left.
+    told: Arc<live::Server>,
     open: AtomicUsize,
-    /// The last connection has ended.
-    empty: Notify,
 }
 
-impl Drain {
+impl<S> Drain<S> {
+    fn new(live: Arc<Live<S>>) -> Arc<Self> {
+        let told = Arc::default();
+        live.tell(&told);
+        let (draining, killed) = (AtomicBool::new(false), AtomicBool::new(false));
+        Arc::new(Drain { live, draining, killed, told, open: AtomicUsize::new(0) })
+    }
+
     fn set(&self, flag: &AtomicBool) {
         flag.store(true, Ordering::SeqCst);
-        self.epoch.fetch_add(1, Ordering::SeqCst);
-        self.changed.notify_waiters();
+        self.told.wake();
     }
 
     /// Waits until no connection is open.
     async fn wait(&self) {
-        loop {
-            let empty = self.empty.notified();
-            if self.open.load(Ordering::SeqCst) == 0 {
-                return;
-            }
-            empty.await;
+        while self.open.load(Ordering::SeqCst) > 0 {
+            self.told.left.notified().await;
         }
     }
 }
 
 /// A connection's view of it.
-#[derive(Clone, Debug)]
-pub(crate) struct Draining(Arc<Drain>);
+pub(crate) struct Draining<S = Shared>(Arc<Drain<S>>);
 
-impl Draining {
+impl<S> Draining<S> {
     /// Never draining.
     #[cfg(feature = "testing")]
-    pub(crate) fn never() -> Self {
-        Draining(Arc::default())
+    pub(crate) fn never(live: Arc<Live<S>>) -> Self {
+        Draining(Drain::new(live))
+    }
+
+    /// What is served now, and its number.
+    pub(crate) fn current(&self) -> (Arc<S>, usize) {
+        self.0.live.current()
+    }
+
+    /// Whether the proxy of this connection has a successor.
+    pub(crate) fn is_renewed(&self, link: &Link) -> bool {
+        self.0.live.generation() != link.generation
     }
 
     pub(crate) fn is_on(&self) -> bool {
@@ -291,42 +356,42 @@ impl Draining {
     }
 }
 
-struct ConnectionGuard(Arc<Drain>);
+struct ConnectionGuard<S>(Arc<Drain<S>>);
 
-impl ConnectionGuard {
-    fn new(drain: &Arc<Drain>) -> Self {
+impl<S> ConnectionGuard<S> {
+    fn new(drain: &Arc<Drain<S>>) -> Self {
         drain.open.fetch_add(1, Ordering::SeqCst);
         ConnectionGuard(Arc::clone(drain))
     }
 }
 
-impl Drop for ConnectionGuard {
+impl<S> Drop for ConnectionGuard<S> {
     fn drop(&mut self) {
-        if self.0.open.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.0.empty.notify_waiters();
-        }
+        self.0.open.fetch_sub(1, Ordering::SeqCst);
+        // Kept for the one who waits next, where nobody does.
+        self.0.told.left.notify_one();
     }
 }
 
 pin_project_lite::pin_project! {
     /// Has its task woken when the drain changes; ready when the connection must end. It registers
     /// once: a wake-up for another reason costs two atomic reads.
-    struct Notice {
-        drain: Arc<Drain>,
+    struct Notice<S> {
+        drain: Arc<Drain<S>>,
         #[pin]
         notified: OwnedNotified,
         registered: Option<(usize, Waker)>,
     }
 }
 
-impl Notice {
-    fn new(drain: Arc<Drain>) -> Self {
-        let notified = Arc::clone(&drain.changed).notified_owned();
+impl<S> Notice<S> {
+    fn new(drain: Arc<Drain<S>>) -> Self {
+        let notified = Arc::clone(&drain.told.changed).notified_owned();
         Notice { drain, notified, registered: None }
     }
 }
 
-impl Future for Notice {
+impl<S> Future for Notice<S> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<()> {
@@ -335,13 +400,13 @@ impl Future for Notice {
             if this.drain.killed.load(Ordering::SeqCst) {
                 return Poll::Ready(());
             }
-            let epoch = this.drain.epoch.load(Ordering::SeqCst);
+            let epoch = this.drain.told.epoch.load(Ordering::SeqCst);
             let current = matches!(this.registered, Some((at, waker)) if *at == epoch && waker.will_wake(cx.waker()));
             if current {
                 return Poll::Pending;
             }
             if this.notified.as_mut().poll(cx).is_ready() {
-                this.notified.set(Arc::clone(&this.drain.changed).notified_owned());
+                this.notified.set(Arc::clone(&this.drain.told.changed).notified_owned());
                 continue;
             }
             *this.registered = Some((epoch, cx.waker().clone()));

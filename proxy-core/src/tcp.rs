@@ -13,18 +13,20 @@ use crate::{Address, Backend, Filter, Io, Listener, Observer, ParseAddressError,
 
 mod builder;
 pub(crate) mod client_hello;
+mod live;
 mod route;
 mod router;
 mod session;
 
 pub use builder::TcpProxyBuilder;
+pub use live::LiveTcpProxy;
 pub use route::TcpRoute;
 
 use router::Router;
 
 /// Serves every connection of `listener` by relaying it to an upstream, until it is told to stop.
 ///
-/// It goes to a [`TcpProxy`], or to any [`Upstream`] that has raw connections to give, as a
+/// It goes to a [`TcpProxy`], to a [`LiveTcpProxy`] that is replaced while it serves, or to any [`Upstream`] that has raw connections to give, as a
 /// [`Cluster`](crate::Cluster) does: with its selector, health, breaker and retries of failed connects. Between
 /// TCP sockets the bytes stay in the kernel, where that is Linux's.
 ///
@@ -50,7 +52,7 @@ use router::Router;
 ///
 /// # Cancel safety
 /// Dropping the future stops accepting; connections go on until they end, or the runtime does.
-pub fn serve_tcp<L: Listener>(listener: L, proxy: impl Into<TcpProxy>) -> Serve<L, TcpProxy> {
+pub fn serve_tcp<L: Listener>(listener: L, proxy: impl Into<LiveTcpProxy>) -> Serve<L, LiveTcpProxy> {
     Serve::new(listener, proxy.into())
 }
 
@@ -152,12 +154,6 @@ impl TcpProxy {
     }
 }
 
-impl<U: Upstream> From<U> for TcpProxy {
-    fn from(upstream: U) -> Self {
-        TcpProxy::over(upstream)
-    }
-}
-
 impl Shared {
     pub(crate) fn observer(&self) -> Option<&Arc<dyn Observer>> {
         self.observer.as_ref()
@@ -185,11 +181,11 @@ impl Service for Shared {
         self.proxy_protocol.as_ref()
     }
 
-    fn link(self: Arc<Self>, io: Box<dyn Io>, peer: Peer) -> Arc<Link> {
-        Link::raw(io, peer, self)
+    fn link(current: (Arc<Self>, usize), io: Box<dyn Io>, peer: Peer) -> Arc<Link> {
+        Link::raw(io, peer, current)
     }
 
-    async fn serve(link: &Arc<Link>, _: Draining) -> u64 {
+    async fn serve(link: &mut Arc<Link>, _: &Draining<Self>) -> u64 {
         session::serve(link).await;
         0
     }

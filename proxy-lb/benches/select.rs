@@ -1,9 +1,13 @@
-//! What a choice costs: nanoseconds per pick, the clone of the handle included, by the number of backends.
+//! What a choice costs: nanoseconds per pick, the clone of the handle included, by the number of backends; or
+//! instructions, as valgrind counts them.
 //!
-//! Run: `cargo bench -p proxy-lb`
+//! Run: `cargo bench -p proxy-lb --bench select`, or `cargo bench -p proxy-lb --bench select -- --instructions`
 
+use std::env;
+use std::fs;
 use std::hint::black_box;
 use std::net::IpAddr;
+use std::process::{Command, Stdio};
 
 use http::{HeaderName, HeaderValue, Method};
 use proxy_core::testing::Busy;
@@ -55,16 +59,66 @@ const SELECTORS: &[(&str, bool, Make)] = &[
 ];
 
 fn main() {
-    // `cargo test --all-targets` runs this too, and wants no figures.
-    if !std::env::args().any(|argument| argument == "--bench") {
-        return;
-    }
+    let arguments: Vec<_> = env::args().collect();
+    let has = |wanted: &str| arguments.iter().any(|argument| argument == wanted);
     let heads: Vec<_> = (0..HEADS).map(head).collect();
     let contexts: Vec<_> = (0..REQUESTS).map(|index| context(index, &heads[index % HEADS])).collect();
-    println!("ns per pick{:>25}{:>9}{:>9}{:>9} backends", SIZES[0], SIZES[1], SIZES[2], SIZES[3]);
-    for (name, weighted, make) in SELECTORS {
-        let cells = SIZES.map(|size| format!("{:9.0}", measure(&*make(), *weighted, size, &contexts)));
+    match &arguments[..] {
+        [_, counted, selector, size] if counted == COUNTED => {
+            let (_, weighted, make) = SELECTORS[selector.parse::<usize>().expect("an index")];
+            let size = size.parse().expect("a number");
+            measure(&*make(), weighted, size, |selector, candidates| {
+                counted_picks(selector, candidates, &contexts[..COUNTED_PICKS]);
+                0.0
+            });
+        }
+        _ if has("--instructions") => table("instructions per pick", instructions),
+        // `cargo test --all-targets` runs this too, and wants no figures.
+        _ if has("--bench") => table("ns per pick", |index, size| {
+            let (_, weighted, make) = SELECTORS[index];
+            measure(&*make(), weighted, size, |selector, candidates| {
+                (0..ROUNDS).map(|_| round(selector, candidates, &contexts)).fold(f64::MAX, f64::min)
+            })
+        }),
+        _ => {}
+    }
+}
+
+/// A line for each selector, as soon as it is known.
+fn table(what: &str, cell: impl Fn(usize, usize) -> f64) {
+    println!("{what:<27}{:>9}{:>9}{:>9}{:>9} backends", SIZES[0], SIZES[1], SIZES[2], SIZES[3]);
+    for (index, (name, ..)) in SELECTORS.iter().enumerate() {
+        let cells = SIZES.map(|size| format!("{:9.0}", cell(index, size)));
         println!("{name:<27}{}", cells.concat());
+    }
+}
+
+/// This program again, under valgrind, which counts what happens within `counted_picks`.
+fn instructions(selector: usize, size: usize) -> f64 {
+    let file = env::temp_dir().join(format!("select-{}.callgrind", std::process::id()));
+    let status = Command::new("valgrind")
+        .args(["--tool=callgrind", "--collect-atstart=no", "--toggle-collect=*counted_picks*"])
+        .arg(format!("--callgrind-out-file={}", file.display()))
+        .arg(env::current_exe().expect("a program has a path"))
+        .args([COUNTED, &selector.to_string(), &size.to_string()])
+        .stderr(Stdio::null())
+        .status();
+    assert!(status.is_ok_and(|status| status.success()), "valgrind is not installed, or failed");
+    let profile = fs::read_to_string(&file).expect("valgrind wrote its profile");
+    let _ = fs::remove_file(&file);
+    let count = profile.lines().find_map(|line| line.strip_prefix("totals: ")?.trim().parse::<f64>().ok());
+    count.expect("a profile has totals") / COUNTED_PICKS as f64
+}
+
+/// How this program is told to be the one that is counted.
+const COUNTED: &str = "--counted";
+const COUNTED_PICKS: usize = 1000;
+
+/// A function of its own: valgrind finds it by its name.
+#[inline(never)]
+fn counted_picks(selector: &dyn Selector, candidates: &Candidates<'_>, contexts: &[SelectionContext<'_>]) {
+    for context in contexts {
+        black_box(selector.select(candidates, black_box(context)));
     }
 }
 
@@ -83,8 +137,14 @@ fn context(index: usize, head: &RequestHead) -> SelectionContext<'_> {
     SelectionContext::new(Some(address), Some(head))
 }
 
-/// The quickest of some rounds: others had to share the machine.
-fn measure(selector: &dyn Selector, weighted: bool, size: usize, contexts: &[SelectionContext<'_>]) -> f64 {
+/// What `figure` finds of a selector over so many backends. Of times that is the quickest of some rounds: the others
+/// had to share the machine.
+fn measure(
+    selector: &dyn Selector,
+    weighted: bool,
+    size: usize,
+    figure: impl Fn(&dyn Selector, &Candidates<'_>) -> f64,
+) -> f64 {
     let backend = |index: usize| {
         let weight = if weighted { 1 + index as u32 % 3 } else { 1 };
         Backend::builder(format!("b{index}:1").parse().expect("an address")).weight(weight).build()
@@ -94,9 +154,7 @@ fn measure(selector: &dyn Selector, weighted: bool, size: usize, contexts: &[Sel
     // Up to three requests each, so that there is something to compare.
     let _busy: Vec<_> = (0..3 * size).map(|index| Busy::with(&backends[index * 7919 % size])).collect();
     selector.on_change(&backends);
-    set.with_candidates(&[], |candidates| {
-        (0..ROUNDS).map(|_| round(selector, candidates, contexts)).fold(f64::MAX, f64::min)
-    })
+    set.with_candidates(&[], |candidates| figure(selector, candidates))
 }
 
 fn round(selector: &dyn Selector, candidates: &Candidates<'_>, contexts: &[SelectionContext<'_>]) -> f64 {

@@ -25,9 +25,33 @@ impl Dice {
     }
 
     pub(crate) fn next(&self) -> u64 {
-        mix(self.0.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed))
+        mix(self.0.fetch_add(STEP, Ordering::Relaxed))
     }
 }
+
+/// The same numbers for one owner, who shares them with nobody.
+#[derive(Clone, Debug)]
+pub(crate) struct OwnDice(u64);
+
+impl OwnDice {
+    pub(crate) fn seeded(seed: u64) -> Self {
+        OwnDice(seed)
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        let number = mix(self.0);
+        self.0 = self.0.wrapping_add(STEP);
+        number
+    }
+
+    /// From 0 to below 1, in steps of 2^-53.
+    pub(crate) fn fraction(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+}
+
+/// From one state to the next: 2^64 divided by the golden ratio.
+const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Spreads what differs in any bit over all bits: the finaliser of SplitMix64.
 pub(crate) fn mix(mut z: u64) -> u64 {

@@ -11,11 +11,15 @@ mod dns;
 mod file;
 mod fixed;
 mod lines;
+#[cfg(feature = "dns")]
+mod records;
 
 pub use dns::DnsName;
 pub use file::WatchedFile;
 pub use fixed::Fixed;
 pub use lines::{LineError, backends_from_lines};
+#[cfg(feature = "dns")]
+pub use records::{DnsRecords, DnsServer};
 
 /// Finds backends: a stream of sets, each a whole one.
 ///

@@ -63,7 +63,7 @@
 //! | [`CircuitBreaker`] | limits per backend, and leaving alone one that fails until a trial succeeds |
 //! | [`PanicThreshold`] | using all backends when too few are healthy |
 //! | [`SlowStart`] | giving a backend that returns its share little by little |
-//! | [`Discovery`] | taking backends from [`DnsName`], [`WatchedFile`], a [`Discover`] of yours |
+//! | [`Discovery`] | taking backends from [`DnsName`], [`WatchedFile`], a [`Discover`] of yours; with the feature `dns` from SRV records and by the lifetime of answers (`DnsRecords`) |
 //!
 //! A selector of your own takes five lines: see [`Selector`](proxy_core::Selector). One that hashes can implement
 //! [`ConsistentHash`] to work within [`BoundedLoad`].
@@ -81,7 +81,6 @@ mod outlier;
 mod panic_threshold;
 mod peak_ewma;
 mod power_of_two;
-mod random;
 mod registry;
 mod roster;
 mod round_robin;
@@ -93,6 +92,8 @@ mod weighted_random;
 pub use breaker::{BreakerSettings, CircuitBreaker};
 pub use consistent::{BoundedLoad, ConsistentHash, HashKey, Maglev, Rendezvous, RingHash, SourceIpHash};
 pub use discovery::{Discover, DiscoverError, Discovery, DnsName, Fixed, LineError, WatchedFile, backends_from_lines};
+#[cfg(feature = "dns")]
+pub use discovery::{DnsRecords, DnsServer};
 pub use eligibility::{SameZone, Subset, Tiers};
 pub use health::{Check, CheckFailure, HealthChecker, HealthSettings, HttpCheck, StartState, TcpCheck};
 pub use least_connections::LeastConnections;

@@ -129,18 +129,26 @@ fn many_keys(c: &mut Criterion) {
             governor.check_key(&address(key)).is_ok()
         });
     });
-    // Full: each new key makes another one go.
-    let full = Limiter::new(Gcra::new(quota())).with_capacity(KEYS as usize);
-    (0..KEYS * 2).for_each(|key| {
-        full.check(address(key), now, 1);
-    });
-    let mut new = KEYS * 2;
-    group.bench_function("gcra, a new key instead of an old one", |b| {
-        b.iter(|| {
+    group.finish();
+}
+
+/// Full limiters, where each new key makes another one go: how many there are does not matter, but for what
+/// fits into the processor's caches.
+fn evictions(c: &mut Criterion) {
+    let mut group = c.benchmark_group("a new key instead of an old one, of");
+    let now = Time::now();
+    for keys in [1 << 10, 1 << 15, KEYS] {
+        let full = Limiter::new(Gcra::new(quota())).with_capacity(keys as usize);
+        let mut new = 0u32;
+        let mut check = || {
             new = new.wrapping_add(1);
             full.check(address(new), now, 1).is_allowed()
+        };
+        (0..keys * 2).for_each(|_| {
+            check();
         });
-    });
+        group.bench_function(keys.to_string(), |b| b.iter(&mut check));
+    }
     group.finish();
 }
 
@@ -190,6 +198,6 @@ fn threads(c: &mut Criterion) {
 criterion_group! {
     name = benches;
     config = Criterion::default().warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1)).sample_size(30);
-    targets = states, one_key, beside_governor, many_keys, threads
+    targets = states, one_key, beside_governor, many_keys, evictions, threads
 }
 criterion_main!(benches);

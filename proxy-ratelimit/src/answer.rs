@@ -22,8 +22,9 @@ pub enum Announce {
 
 /// The fields of an answer.
 ///
-/// `RateLimit` and `RateLimit-Policy` are those of draft-ietf-httpapi-ratelimit-headers-10. A bucket
-/// is told as what it gives: as many as its burst, in the time it takes to fill.
+/// `RateLimit` and `RateLimit-Policy` are those of draft-ietf-httpapi-ratelimit-headers-11. A bucket
+/// is told as what it gives: as many as its burst, in the time it takes to fill. The effective window
+/// `t` ends when there is more, which is never later than what `Retry-After` says (§6).
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
@@ -78,15 +79,15 @@ impl Answer {
         let (Some(name), Some(quota)) = (self.names.get(decision.limit), self.quotas.get(decision.limit)) else {
             return;
         };
-        let (remaining, reset) = (decision.remaining, seconds(decision.reset));
-        if let Ok(value) = HeaderValue::try_from(format!("{name};r={};t={reset}", integer(remaining))) {
+        let (remaining, more_in) = (decision.remaining, seconds(decision.more_in));
+        if let Ok(value) = HeaderValue::try_from(format!("{name};r={};t={more_in}", integer(remaining))) {
             put(RATE_LIMIT_POLICY, self.policy.clone());
             put(RATE_LIMIT, value);
         }
         if self.legacy {
             put(X_LIMIT, quota.burst().into());
             put(X_REMAINING, remaining.into());
-            put(X_RESET, reset.into());
+            put(X_RESET, more_in.into());
         }
     }
 }
@@ -128,10 +129,10 @@ mod tests {
         let quotas = vec!["100/s".parse().unwrap(), "1000/h".parse().unwrap()];
         let mut answer = Answer::new("per client\"", quotas);
         let denied = Verdict::Denied { retry_after: Some(Duration::from_millis(1001)) };
-        let denied = Decision::new(denied, 0, Duration::from_secs(7)).of_limit(1);
+        let denied = Decision::new(denied, 0, Duration::from_millis(900)).of_limit(1);
         let expected = "retry-after: 2\n\
             ratelimit-policy: \"per_client_\";q=100;w=1, \"per_client_-2\";q=1000;w=3600\n\
-            ratelimit: \"per_client_-2\";r=0;t=7\n";
+            ratelimit: \"per_client_-2\";r=0;t=1\n";
         assert_eq!(lines(&answer, &denied), expected);
         let allowed = Decision::new(Verdict::Allowed, 99, Duration::from_millis(10));
         assert_eq!(lines(&answer, &allowed), "");

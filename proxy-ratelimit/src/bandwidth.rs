@@ -87,8 +87,8 @@ impl Lane {
     /// Takes so many bytes of a key's quota; says how long they have to wait.
     fn reserve(&self, hash: u64, bytes: usize) -> Duration {
         let now = Time::now();
-        let reserve = |state: &mut u64| self.pacer.reserve(state, now, bytes as u64);
-        self.store.with(hash, || 0, |state| self.pacer.debt(*state, now), reserve)
+        let mut lent = self.store.lend(hash, || 0, |state| self.pacer.debt(*state, now));
+        self.pacer.reserve(lent.state(), now, bytes as u64)
     }
 
     fn pace(self: &Arc<Self>, hash: u64, body: Body) -> Body {

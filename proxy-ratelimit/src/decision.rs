@@ -10,8 +10,8 @@ pub struct Decision {
     pub verdict: Verdict,
     /// How much is left, after this request if it may go ahead.
     pub remaining: u64,
-    /// How long until all of it is there again, if nothing else comes.
-    pub reset: Duration,
+    /// How long until more than that is left, if nothing else comes; zero if nothing is used.
+    pub more_in: Duration,
     /// Which of several limits this is about: the tightest one.
     pub limit: usize,
 }
@@ -35,10 +35,10 @@ pub enum Verdict {
 impl Decision {
     /// No limit at all.
     pub const UNLIMITED: Decision =
-        Decision { verdict: Verdict::Allowed, remaining: u64::MAX, reset: Duration::ZERO, limit: 0 };
+        Decision { verdict: Verdict::Allowed, remaining: u64::MAX, more_in: Duration::ZERO, limit: 0 };
 
-    pub(crate) fn new(verdict: Verdict, remaining: u64, reset: Duration) -> Self {
-        Decision { verdict, remaining, reset, limit: 0 }
+    pub(crate) fn new(verdict: Verdict, remaining: u64, more_in: Duration) -> Self {
+        Decision { verdict, remaining, more_in, limit: 0 }
     }
 
     /// Whether the request may go ahead, now or after a delay.

@@ -1,7 +1,7 @@
 //! A limit for each key.
 
 use std::fmt;
-use std::hash::{BuildHasher, DefaultHasher, Hash, RandomState};
+use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 
 use crate::store::Store;
 use crate::{Algorithm, AtomicGcra, Decision, Quota, Time};
@@ -55,9 +55,13 @@ impl<A: Algorithm> Limiter<A> {
     }
 
     /// Decides about a request under this key. It costs nothing unless both limits let it go ahead.
-    #[inline]
+    #[inline(always)]
+    #[allow(clippy::manual_hash_one)]
     pub fn check(&self, key: impl Hash, now: Time, cost: u64) -> Decision {
-        self.check_hash(self.hasher.hash_one(key), now, cost)
+        // `hash_one` by hand: it would be a call, with the key and the hash through memory.
+        let mut hasher = self.hasher.build_hasher();
+        key.hash(&mut hasher);
+        self.check_hash(hasher.finish(), now, cost)
     }
 
     /// How many keys are remembered.
@@ -78,12 +82,8 @@ impl<A: Algorithm> Limiter<A> {
     #[inline(always)]
     fn check_hash(&self, hash: u64, now: Time, cost: u64) -> Decision {
         let algorithm = &self.algorithm;
-        self.store.with(
-            hash,
-            || algorithm.fresh(now),
-            |state| algorithm.debt(state, now),
-            |state| algorithm.decide_with(state, now, cost, || self.check_global(now, cost)),
-        )
+        let mut lent = self.store.lend(hash, || algorithm.fresh(now), |state| algorithm.debt(state, now));
+        algorithm.decide_with(lent.state(), now, cost, || self.check_global(now, cost))
     }
 
     #[inline]

@@ -240,4 +240,4 @@ impl Inner {
 
 /// What a request without the key it needs is told.
 const NEVER: Decision =
-    Decision { verdict: Verdict::Denied { retry_after: None }, remaining: 0, reset: Duration::ZERO, limit: 0 };
+    Decision { verdict: Verdict::Denied { retry_after: None }, remaining: 0, more_in: Duration::ZERO, limit: 0 };

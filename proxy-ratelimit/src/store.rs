@@ -1,7 +1,6 @@
 //! What is remembered of each key, within a bound.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hashbrown::HashTable;
@@ -14,7 +13,6 @@ use hashbrown::hash_table::Entry;
 /// limit cannot wash that off with fresh keys, as each of those owes less.
 pub(crate) struct Store<S> {
     shards: Box<[Shard<S>]>,
-    evicted: AtomicU64,
 }
 
 /// Two cache lines: processors fetch them in pairs, and threads on distinct shards must not meet.
@@ -28,6 +26,7 @@ struct Table<S> {
     /// Where the search for a victim goes on.
     hand: usize,
     capacity: usize,
+    evicted: u64,
 }
 
 struct Slot<S> {
@@ -49,29 +48,19 @@ impl<S> Store<S> {
         // Slots are numbered in 32 bits.
         let each = (capacity / shards).clamp(1, u32::MAX as usize);
         let shards = (0..shards).map(|_| Shard(Mutex::new(Table::new(each)))).collect();
-        Store { shards, evicted: AtomicU64::new(0) }
+        Store { shards }
     }
 
-    /// Lends the state of a key to `f`; of a new key it is `fresh`.
+    /// Lends the state of a key, of a new one what `fresh` says. A guard, not a closure to run under it:
+    /// so the decision is made where it is used, and what of it nobody looks at is not computed.
     #[inline(always)]
-    pub(crate) fn with<R>(
-        &self,
-        hash: u64,
-        fresh: impl FnOnce() -> S,
-        debt: impl Fn(&S) -> u64,
-        f: impl FnOnce(&mut S) -> R,
-    ) -> R {
+    pub(crate) fn lend(&self, hash: u64, fresh: impl FnOnce() -> S, debt: impl Fn(&S) -> u64) -> Lent<'_, S> {
         let mut table = self.shard(hash).lock();
-        if let Some(at) = table.find(hash) {
-            return f(&mut table.slots[at].state);
-        }
-        let (at, evicted) = table.insert(Slot { hash, state: fresh() }, debt);
-        let result = f(&mut table.slots[at].state);
-        drop(table);
-        if evicted {
-            self.evicted.fetch_add(1, Ordering::Relaxed);
-        }
-        result
+        let at = match table.find(hash) {
+            Some(at) => at,
+            None => table.insert(Slot { hash, state: fresh() }, debt),
+        };
+        Lent { table, at }
     }
 
     /// How many keys are remembered.
@@ -86,12 +75,25 @@ impl<S> Store<S> {
 
     /// How many keys were forgotten for want of room.
     pub(crate) fn evicted(&self) -> u64 {
-        self.evicted.load(Ordering::Relaxed)
+        self.shards.iter().map(|shard| shard.lock().evicted).sum()
     }
 
     fn shard(&self, hash: u64) -> &Shard<S> {
         // The table takes its bits from both ends.
         &self.shards[(hash >> 40) as usize & (self.shards.len() - 1)]
+    }
+}
+
+/// The state of a key, until it is dropped.
+pub(crate) struct Lent<'a, S> {
+    table: MutexGuard<'a, Table<S>>,
+    at: usize,
+}
+
+impl<S> Lent<'_, S> {
+    #[inline(always)]
+    pub(crate) fn state(&mut self) -> &mut S {
+        &mut self.table.slots[self.at].state
     }
 }
 
@@ -103,7 +105,7 @@ impl<S> Shard<S> {
 
 impl<S> Table<S> {
     fn new(capacity: usize) -> Self {
-        Table { slots: Vec::new(), index: HashTable::new(), hand: 0, capacity }
+        Table { slots: Vec::new(), index: HashTable::new(), hand: 0, capacity, evicted: 0 }
     }
 
     #[inline]
@@ -112,14 +114,17 @@ impl<S> Table<S> {
         found.map(|at| *at as usize)
     }
 
-    /// Where the new slot is, and whether another had to go.
+    /// Where the new slot is.
     #[cold]
-    fn insert(&mut self, slot: Slot<S>, debt: impl Fn(&S) -> u64) -> (usize, bool) {
+    fn insert(&mut self, slot: Slot<S>, debt: impl Fn(&S) -> u64) -> usize {
         let full = self.slots.len() >= self.capacity;
         let at = if full { self.make_room(debt) } else { self.slots.len() };
         let hash = slot.hash;
         match full {
-            true => self.slots[at] = slot,
+            true => {
+                self.slots[at] = slot;
+                self.evicted += 1;
+            }
             false => {
                 // Doubling stops at the bound.
                 if at == self.slots.capacity() {
@@ -130,7 +135,7 @@ impl<S> Table<S> {
         }
         let slots = &self.slots;
         self.index.insert_unique(hash, at as u32, |at| slots[*at as usize].hash);
-        (at, full)
+        at
     }
 
     /// Forgets one of the hand's neighbours; says where it was.
@@ -163,15 +168,9 @@ mod tests {
 
     /// Adds to the number kept under this hash, and returns the sum.
     fn add(store: &Store<u64>, hash: u64, number: u64) -> u64 {
-        store.with(
-            hash,
-            || 0,
-            |state| *state,
-            |state| {
-                *state += number;
-                *state
-            },
-        )
+        let mut lent = store.lend(hash, || 0, |state| *state);
+        *lent.state() += number;
+        *lent.state()
     }
 
     /// As evenly as a keyed hash.

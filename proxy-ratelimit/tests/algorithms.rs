@@ -85,6 +85,26 @@ fn retries_are_exact<A: Algorithm>(algorithm: &A, arrivals: &[Arrival]) {
     }
 }
 
+/// There is more when a decision says so, and not before.
+fn more_comes_in_time<A: Algorithm>(algorithm: &A, arrivals: &[Arrival]) {
+    let mut state = algorithm.fresh(Time::ZERO);
+    let mut now = 0;
+    for (gap, cost) in arrivals {
+        now += gap;
+        let decision = algorithm.decide(&mut state, Time::from_nanos(now), *cost);
+        let Some(more_in) = Some(decision.more_in.as_nanos() as u64).filter(|more_in| *more_in > 0) else { continue };
+        let more = decision.remaining + 1;
+        let later = |nanos: u64, state: &mut A::State| {
+            algorithm.settle(state, Time::from_nanos(now + nanos));
+            algorithm.judge(state, Time::from_nanos(now + nanos), more).is_allowed()
+        };
+        assert!(!later(more_in - 1, &mut state), "{more} before {more_in} ns: {decision:?}");
+        // On to that time: the state cannot be set back.
+        assert!(later(more_in, &mut state), "{more} after {more_in} ns: {decision:?}");
+        now += more_in;
+    }
+}
+
 /// The sum of what was allowed in each stretch of time is at most `bound` of its length.
 fn promise(seen: &[(u64, u64, Decision)], bound: impl Fn(u64) -> u128) {
     let allowed: Vec<_> = seen.iter().filter(|(.., decision)| decision.is_allowed()).collect();
@@ -161,6 +181,7 @@ proptest! {
         same(&bucket, &arrivals, bucket_model(quota));
         promise(&run(&bucket, &arrivals), |nanos| bucket_bound(quota, nanos.into()));
         retries_are_exact(&bucket, &arrivals);
+        more_comes_in_time(&bucket, &arrivals);
     }
 
     #[test]
@@ -170,6 +191,7 @@ proptest! {
         let rest = |seen: Vec<(u64, u64, Decision)>| seen.iter().map(|(.., it)| it.remaining).collect::<Vec<_>>();
         prop_assert_eq!(rest(run(&gcra, &arrivals)), rest(run(&TokenBucket::new(quota), &arrivals)));
         retries_are_exact(&gcra, &arrivals);
+        more_comes_in_time(&gcra, &arrivals);
     }
 
     #[test]
@@ -182,6 +204,7 @@ proptest! {
             false => u128::MAX,
         });
         retries_are_exact(&log, &arrivals);
+        more_comes_in_time(&log, &arrivals);
     }
 
     #[test]
@@ -194,6 +217,7 @@ proptest! {
             false => u128::MAX,
         });
         retries_are_exact(&window, &arrivals);
+        more_comes_in_time(&window, &arrivals);
     }
 
     #[test]
@@ -208,6 +232,7 @@ proptest! {
             prop_assert!(*used <= quota.rate());
         }
         retries_are_exact(&window, &arrivals);
+        more_comes_in_time(&window, &arrivals);
     }
 
     #[test]

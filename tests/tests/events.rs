@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use proxy_core::Outcome;
 use proxy_core::testing::Script;
 use tests::{GET, Stage, post};
 use tracing::field::{Field, Visit};
@@ -62,10 +63,14 @@ async fn logged(request: &str, script: Script) -> Vec<BTreeMap<String, String>> 
     }
     tokio::time::sleep(Duration::from_millis(500)).await;
     client.leave().await;
-    assert_eq!(stage.recorder().outcomes().len(), 1, "{request:?}");
+    let outcomes = stage.recorder().outcomes();
     drop(subscriber);
     let events = log.0.lock().expect("no holder panicked").clone();
-    events.into_iter().filter(|event| event["message"] == "request failed").collect()
+    let failed: Vec<_> = events.into_iter().filter(|event| event["message"] == "request failed").collect();
+    // The outcome, too, says in which phase it failed: answering it is a later one.
+    let told: Vec<_> = failed.iter().map(|event| (&*event["fault"], &*event["phase"])).collect();
+    assert_eq!(outcomes.iter().map(Outcome::reason).collect::<Vec<_>>(), told, "{request:?}");
+    failed
 }
 
 #[tokio::test(start_paused = true)]

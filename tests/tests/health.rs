@@ -174,7 +174,7 @@ async fn comes_back(set: &BackendSet, position: usize) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn origins_that_die_or_hang_cost_no_get() {
     let mut origins = ["one", "two", "four", "foo", "zero"].map(Origin::start);
-    let server = Server::bind(&config(&origins)).expect("port 0 is free");
+    let server = Server::start(&config(&origins)).expect("port 0 is free");
     let (set, address) = (server.backends()[0].1.clone(), server.addresses()[0].1);
     let serving = tokio::spawn(server.run(std::future::pending()));
     for position in 0..origins.len() {

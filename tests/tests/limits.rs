@@ -1,40 +1,23 @@
-//! Limits through real sockets: wrk against a server, and servers that count together in a real Redis.
+//! Limits through real sockets: wrk against `full_lb`, and two of them that count together in a real Redis.
 //! Skipped where the programs are missing, unless `PROXY_REQUIRE_PEERS` is set.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use axum::Router;
-use axum::routing::get;
 use proxy_config::{Config, Server};
 use proxy_ratelimit::{
     Answered, Decision, FixedWindow, Gcra, LeakyBucket, OnFailure, Quota, RedisLimiter, RedisSettings, Remote,
     SharedAlgorithm, SlidingWindow, Time, TokenBucket, Verdict,
 };
+use rustix::process::{Pid, Signal, kill_process};
+use tests::{FullLb, free_address, have};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 use tokio::runtime::Runtime;
-use tokio::sync::oneshot;
 use tokio::time::Instant;
-
-/// Whether the programs are there; `false` skips the test.
-fn have(programs: &[&str]) -> bool {
-    let exists = |program: &&&str| {
-        let found = Command::new(program).arg("-v").stdout(Stdio::null()).stderr(Stdio::null()).status();
-        found.is_ok()
-    };
-    let missing: Vec<_> = programs.iter().filter(|program| !exists(program)).collect();
-    let required = std::env::var_os("PROXY_REQUIRE_PEERS").is_some();
-    assert!(missing.is_empty() || !required, "not installed: {missing:?}");
-    if !missing.is_empty() {
-        eprintln!("skipped: {missing:?} not installed");
-    }
-    missing.is_empty()
-}
 
 /// One after the other: each measures a rate, on a machine of few cores.
 static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
@@ -53,8 +36,7 @@ struct Redis {
 impl Redis {
     /// On a port that the system gave out a moment ago.
     fn start() -> Self {
-        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-        Redis::start_at(free.expect("a free port"))
+        Redis::start_at(free_address())
     }
 
     fn start_at(address: SocketAddr) -> Self {
@@ -92,6 +74,10 @@ impl Redis {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.process), signal).expect("it is our own process");
+    }
 }
 
 impl Drop for Redis {
@@ -101,46 +87,50 @@ impl Drop for Redis {
     }
 }
 
-/// A server on two workers, before an origin in the same process.
+/// Answers everything; killed when it is dropped.
+struct Origin(Child);
+
+impl Drop for Origin {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A `full_lb` on two workers before an origin, each a process of its own.
 struct Running {
-    address: SocketAddr,
-    stop: oneshot::Sender<()>,
-    thread: JoinHandle<()>,
+    lb: FullLb,
+    _origin: Origin,
 }
 
 impl Running {
     /// With these filters.
     fn start(filters: &str) -> Self {
-        let filters = filters.to_owned();
-        let (stop, stopped) = oneshot::channel::<()>();
-        let (tell, told) = std::sync::mpsc::channel();
-        let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-            runtime.expect("a runtime").block_on(async {
-                let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-                let origin = listener.local_addr().expect("a bound socket has an address");
-                let app = Router::new().route("/", get(async || "ok"));
-                tokio::spawn(axum::serve(listener, app).into_future());
-                let server = Server::bind(&config(&filters, origin)).expect("the configuration can be served");
-                tell.send(server.addresses()[0].1).expect("the test waits for it");
-                server.run(async { drop(stopped.await) }).await;
-            });
-        });
-        Running { address: told.recv().expect("the server is bound"), stop, thread }
+        let origin = free_address();
+        let process = Command::new(env!("CARGO_BIN_EXE_origin")).args(["ok", &origin.to_string()]).spawn();
+        let process = Origin(process.expect("the origin starts"));
+        let lb = FullLb::start(env!("CARGO_BIN_EXE_full_lb"), |address| config(address, filters, origin));
+        let running = Running { lb, _origin: process };
+        // From another client than those that are counted.
+        while another_client(9, 1, running.address()) != [200] {}
+        running
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.lb.address()
     }
 
     fn stop(self) {
-        drop(self.stop);
-        self.thread.join().expect("the server ends without a panic");
+        self.lb.stop();
     }
 }
 
-fn config(filters: &str, origin: SocketAddr) -> Config {
-    let text = format!(
-        r#"{{ "listeners": {{ "web": {{ "listen": ["127.0.0.1:0"], "http": {{ "filters": [{filters}], "upstream": "api" }} }} }},
+fn config(address: SocketAddr, filters: &str, origin: SocketAddr) -> String {
+    format!(
+        r#"{{ "workers": 2,
+             "listeners": {{ "web": {{ "listen": ["{address}"], "http": {{ "filters": [{filters}], "upstream": "api" }} }} }},
              "upstreams": {{ "api": {{ "backends": ["{origin}"] }} }} }}"#
-    );
-    text.parse().unwrap_or_else(|errors| panic!("{errors}"))
+    )
 }
 
 fn token_bucket(more: &str) -> String {
@@ -233,13 +223,13 @@ fn a_client_gets_its_rate_and_another_is_not_affected() {
     }
     let _alone = alone();
     let server = Running::start(&token_bucket(""));
-    let load = wrk(server.address, 10);
+    let load = wrk(server.address(), 10);
     // Under the load, and within what this client may: none of these may be refused.
-    assert_eq!(another_client(2, 200, server.address), [200; 200]);
+    assert_eq!(another_client(2, 200, server.address()), [200; 200]);
     let load = Load::of(load);
     assert!(load.refused > 0.0, "{load:?}");
     Load::check(load.passed(), load.seconds, 0.02);
-    assert_eq!(another_client(2, 100, server.address), [200; 100]);
+    assert_eq!(another_client(2, 100, server.address()), [200; 100]);
     server.stop();
 }
 
@@ -247,7 +237,7 @@ fn a_client_gets_its_rate_and_another_is_not_affected() {
 fn two_servers(redis: &str, seconds: u32) -> (f64, Load, Load) {
     let filters = token_bucket(&format!(r#", "name": "both", "redis": {redis}"#));
     let (one, two) = (Running::start(&filters), Running::start(&filters));
-    let loads = [wrk(one.address, seconds), wrk(two.address, seconds)];
+    let loads = [wrk(one.address(), seconds), wrk(two.address(), seconds)];
     let [first, second] = loads.map(Load::of);
     one.stop();
     two.stop();
@@ -287,20 +277,20 @@ fn killed_under_load(policy: &str) -> (Load, Load, Load) {
     let settings =
         format!(r#", "name": "kill", "redis": {{ "url": "redis://{}", "on_failure": "{policy}" }}"#, redis.address);
     let server = Running::start(&token_bucket(&settings));
-    let before = Load::of(wrk(server.address, 1));
-    let during = wrk(server.address, 3);
+    let before = Load::of(wrk(server.address(), 1));
+    let during = wrk(server.address(), 3);
     // The kill must fall into the load: so many more connections have been served by then.
-    another_client(2, 50, server.address);
+    another_client(2, 50, server.address());
     redis.kill();
     let during = Load::of(during);
     let again = Redis::start_at(redis.address);
     // By itself, within the longest pause between two tries.
     let started = Instant::now();
     while again.keys() == 0 {
-        another_client(3, 1, server.address);
+        another_client(3, 1, server.address());
         assert!(started.elapsed() < Duration::from_secs(20), "Redis is back and not used");
     }
-    let after = Load::of(wrk(server.address, 2));
+    let after = Load::of(wrk(server.address(), 2));
     server.stop();
     (before, during, after)
 }
@@ -335,6 +325,33 @@ fn without_redis_each_policy_does_what_it_says() {
         // After the first three failures nobody waits: the deadline bounds the others.
         assert!(during.p99 < Duration::from_millis(200), "{policy}: {during:?}");
     }
+}
+
+/// A Redis that hangs is worse than one that is gone: its kernel still takes what it is sent. Three requests wait
+/// for the deadline, and afterwards one now and then.
+#[test]
+fn a_redis_that_hangs_costs_no_more_than_the_deadline() {
+    if !have(&["wrk", "redis-server"]) {
+        return;
+    }
+    let _alone = alone();
+    let redis = Redis::start();
+    let settings =
+        format!(r#", "name": "hang", "redis": {{ "url": "redis://{}", "on_failure": "open" }}"#, redis.address);
+    let server = Running::start(&token_bucket(&settings));
+    redis.signal(Signal::STOP);
+    let during = Load::of(wrk(server.address(), 3));
+    redis.signal(Signal::CONT);
+    println!("Redis stopped: {during:?}");
+    assert!(during.refused == 0.0 && during.total > 1000.0, "{during:?}");
+    assert!(during.p99 < Duration::from_millis(200), "{during:?}");
+    // And back, by itself.
+    let started = Instant::now();
+    while redis.keys() == 0 {
+        another_client(3, 1, server.address());
+        assert!(started.elapsed() < Duration::from_secs(20), "Redis is back and not used");
+    }
+    server.stop();
 }
 
 /// What Redis counts is what the algorithm would count here.
@@ -398,12 +415,13 @@ async fn count_to_three<A: SharedAlgorithm>(redis: &Redis, name: &str, algorithm
 
 #[test]
 fn who_needs_redis_does_not_start_without_it() {
-    let nobody = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
+    let nobody = free_address();
     let bind = |policy: &str| {
         let redis = format!(r#", "redis": {{ "url": "redis://{nobody}", "on_failure": "{policy}" }}"#);
-        let config = config(&token_bucket(&redis), nobody);
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let config: Config = config(any, &token_bucket(&redis), nobody).parse().expect("a configuration");
         let runtime = Runtime::new().expect("a runtime");
-        runtime.block_on(async { Server::bind(&config).map(drop).map_err(|error| error.to_string()) })
+        runtime.block_on(async { Server::start(&config).map(drop).map_err(|error| error.to_string()) })
     };
     let refused = format!("listeners.web.http.filters[0]: Redis at {nobody} does not answer");
     assert_eq!(bind("closed"), Err(refused));

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use proxy_core::testing::{Script, ScriptedConnector};
 use proxy_core::{
-    Attempt, AttemptResult, Backend, BackendState, Cluster, Observer, Peer, PoolEvent, Proxy, RetryPolicy, Route,
-    SharedPool, selector_fn,
+    Attempt, AttemptResult, Backend, BackendState, Cluster, Context, Observer, Outcome, Peer, PoolEvent, Proxy,
+    RetryPolicy, Route, SharedPool, selector_fn,
 };
 use tests::{Front, GET, ok};
 use tokio::io::AsyncWriteExt;
@@ -32,6 +32,16 @@ impl Observer for Told {
 
     fn on_connection_closed(&self, _: &Peer, requests: u64) {
         self.note(format!("client left after {requests}"));
+    }
+
+    fn on_request_started(&self, _: &Peer) {
+        self.note("request began");
+    }
+
+    fn on_request_ended(&self, outcome: &Outcome, context: &Context) {
+        let status = outcome.status.map_or_else(|| "none".to_owned(), |status| status.as_str().to_owned());
+        let places = (context.route_index(), context.upstream_index());
+        self.note(format!("request ended {status} {places:?}"));
     }
 
     fn on_pool(&self, backend: &Backend, event: PoolEvent) {
@@ -83,22 +93,22 @@ async fn everything_is_told_as_it_happens() {
     assert_eq!(told.take(), ["client came"]);
     first.write_all(GET.as_bytes()).await.expect("the proxy reads");
     pause().await;
-    assert_eq!(told.take(), ["a:1 failed", "a:1 connect_refused", "b:1 opened"]);
+    assert_eq!(told.take(), ["request began", "a:1 failed", "a:1 connect_refused", "b:1 opened"]);
 
     // A second client finds the only connection in use.
     let mut second = server.dial();
     second.write_all(GET.as_bytes()).await.expect("the proxy reads");
     pause().await;
-    assert_eq!(told.take(), ["client came", "b:1 waiting"]);
+    assert_eq!(told.take(), ["client came", "request began", "b:1 waiting"]);
     tokio::time::sleep(Duration::from_millis(1100)).await;
-    assert_eq!(told.take(), ["b:1 200", "b:1 reused"]);
+    assert_eq!(told.take(), ["b:1 200", "request ended 200 (Some(0), Some(0))", "b:1 reused"]);
 
     // It leaves before it is answered: the connection is of no use any more.
     drop(second);
     pause().await;
     let mut left = told.take();
     left.sort();
-    assert_eq!(left, ["b:1 abandoned", "b:1 closed", "client left after 1"]);
+    assert_eq!(left, ["b:1 abandoned", "b:1 closed", "client left after 1", "request ended none (Some(0), Some(0))"]);
     drop(first);
     pause().await;
     assert_eq!(told.take(), ["client left after 1"]);
@@ -125,11 +135,13 @@ async fn a_clusters_own_pool_has_its_observer() {
 #[test]
 fn pointers_forward_every_event() {
     let told = Told::default();
-    let pointer: Arc<dyn Observer> = Arc::new(Box::new(told.clone()) as Box<dyn Observer>);
+    let pair = (told.clone(), Box::new(()) as Box<dyn Observer>);
+    let pointer: Arc<dyn Observer> = Arc::new(Box::new(pair) as Box<dyn Observer>);
     let backend = Backend::new("a:1".parse().expect("an address"));
     pointer.on_connection_opened(&Peer::default());
     pointer.on_connection_closed(&Peer::default(), 3);
+    pointer.on_request_started(&Peer::default());
     pointer.on_pool(&backend, PoolEvent::Closed);
     pointer.on_health(&backend, BackendState::Healthy);
-    assert_eq!(told.take(), ["client came", "client left after 3", "a:1 closed", "a:1 Healthy"]);
+    assert_eq!(told.take(), ["client came", "client left after 3", "request began", "a:1 closed", "a:1 Healthy"]);
 }

@@ -1,26 +1,10 @@
-//! Real origins, real load: nginx and wrk. Skipped where they are missing, unless `PROXY_REQUIRE_PEERS` is set.
+//! Real origins, real load, the real `full_lb`: nginx and wrk. Skipped where they are missing, unless `PROXY_REQUIRE_PEERS` is set.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use proxy_config::{Config, Server};
-
-/// Whether the programs are there; `false` skips the test.
-fn have(programs: &[&str]) -> bool {
-    let missing: Vec<_> = programs.iter().filter(|program| !exists(program)).collect();
-    let required = std::env::var_os("PROXY_REQUIRE_PEERS").is_some();
-    assert!(missing.is_empty() || !required, "not installed: {missing:?}");
-    if !missing.is_empty() {
-        eprintln!("skipped: {missing:?} not installed");
-    }
-    missing.is_empty()
-}
-
-fn exists(program: &str) -> bool {
-    let found = Command::new(program).arg("-v").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    found.is_ok()
-}
+use tests::{FullLb, free_address, have};
 
 /// One nginx process that answers everything; killed when it is dropped.
 struct Origin {
@@ -55,12 +39,6 @@ impl Drop for Origin {
     }
 }
 
-/// An address nobody listens on. Another process may take it before nginx does, which is unlikely.
-fn free_address() -> SocketAddr {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("a bound socket has an address")
-}
-
 fn configuration(folder: &Path, address: SocketAddr, name: &str, requests: u32) -> String {
     let folder = folder.display();
     format!(
@@ -75,27 +53,17 @@ fn configuration(folder: &Path, address: SocketAddr, name: &str, requests: u32) 
     )
 }
 
-/// A server over these origins on two workers, until the sender is dropped.
-fn serve(origins: &[Origin]) -> (SocketAddr, tokio::sync::oneshot::Sender<()>, std::thread::JoinHandle<()>) {
+/// A load balancer over these origins.
+fn serve(origins: &[Origin]) -> FullLb {
     let backends: Vec<_> = origins.iter().map(|origin| format!("\"{}\"", origin.address)).collect();
-    let text = format!(
-        r#"{{ "listeners": {{ "web": {{ "listen": ["127.0.0.1:0"], "http": {{ "upstream": "api" }} }} }},
-             "upstreams": {{ "api": {{ "backends": [{}] }} }} }}"#,
-        backends.join(", ")
-    );
-    let config: Config = text.parse().expect("a valid configuration");
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let (tell, told) = std::sync::mpsc::channel();
-    let thread = std::thread::spawn(move || {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-        runtime.block_on(async {
-            let server = Server::bind(&config).expect("port 0 is free");
-            tell.send(server.addresses()[0].1).expect("the test waits for it");
-            server.run(async { drop(stopped.await) }).await;
-        });
-    });
-    (told.recv().expect("the server is bound"), stop, thread)
+    let backends = backends.join(", ");
+    FullLb::start(env!("CARGO_BIN_EXE_full_lb"), |address| {
+        format!(
+            r#"{{ "workers": 2,
+                 "listeners": {{ "web": {{ "listen": ["{address}"], "http": {{ "upstream": "api" }} }} }},
+                 "upstreams": {{ "api": {{ "backends": [{backends}] }} }} }}"#
+        )
+    })
 }
 
 /// Answers until all of these names have been heard.
@@ -130,7 +98,8 @@ fn a_killed_origin_costs_no_request() {
         return;
     }
     let mut origins = ["one", "two", "three"].map(|name| Origin::start(name, 1000));
-    let (address, stop, thread) = serve(&origins);
+    let server = serve(&origins);
+    let address = server.address();
     wait_for(address, &["one", "two", "three"]);
     let load = wrk(address, 3);
     // The kill must fall into the load: that many more requests have been served by then.
@@ -140,8 +109,7 @@ fn a_killed_origin_costs_no_request() {
     origins[1].kill();
     check_clean(load);
     wait_for(address, &["one", "three"]);
-    drop(stop);
-    thread.join().expect("the server ends without a panic");
+    server.stop();
 }
 
 /// nginx closes each connection after so many requests: the race with the next one must not show.
@@ -151,9 +119,9 @@ fn an_origin_that_closes_often_costs_no_request() {
         return;
     }
     let origins = [Origin::start("one", 50)];
-    let (address, stop, thread) = serve(&origins);
+    let server = serve(&origins);
+    let address = server.address();
     wait_for(address, &["one"]);
     check_clean(wrk(address, 2));
-    drop(stop);
-    thread.join().expect("the server ends within its drain time");
+    server.stop();
 }

@@ -9,9 +9,9 @@ use async_trait::async_trait;
 use http::StatusCode;
 use proxy_core::testing::{Recorder, Script, ScriptedConnector, TestProxy};
 use proxy_core::{
-    Address, Backend, Breaker, BreakerPermit, Cluster, Connector, Context, Error, ErrorKind, Filter, Flow, Instant, Io,
-    Limits, Proxy, ProxyBuilder, Request, Response, Result, RetryPolicy, Route, ServiceUpstream, SharedPool, Target,
-    Upstream, UpstreamTimeouts, filter_fn, selector_fn,
+    Address, Backend, Breaker, BreakerPermit, ClientHandshake, Cluster, Connector, Context, Error, ErrorKind, Filter,
+    Flow, Instant, Io, Limits, Proxy, ProxyBuilder, Request, Response, Result, RetryPolicy, Route, ServiceUpstream,
+    SharedPool, Target, TlsInfo, Upstream, UpstreamTimeouts, filter_fn, selector_fn,
 };
 use tests::{GET, Log, ok, post};
 
@@ -34,6 +34,8 @@ struct Cause {
     upstream: Box<dyn Upstream>,
     configure: Box<dyn FnOnce(ProxyBuilder) -> ProxyBuilder>,
     route: Route,
+    /// The client asked for this host when it shook hands.
+    server_name: Option<&'static str>,
 }
 
 impl Cause {
@@ -41,7 +43,8 @@ impl Cause {
     fn sent(bytes: impl Into<String>) -> Self {
         let upstream = Box::new(ScriptedConnector::always(Script::ok()).cluster());
         let route = Route::to("upstream");
-        Cause { sent: bytes.into(), then: Then::Reads, upstream, configure: Box::new(|builder| builder), route }
+        let configure = Box::new(|builder| builder);
+        Cause { sent: bytes.into(), then: Then::Reads, upstream, configure, route, server_name: None }
     }
 
     /// A head with these lines between the first and the last.
@@ -100,6 +103,7 @@ fn cause(kind: ErrorKind) -> Cause {
         Kind::HostRepeated => Cause::lines("Host: h\r\nHost: h"),
         Kind::HostMalformed => Cause::lines("Host: a b"),
         Kind::HostMismatch => Cause::sent("GET http://a/ HTTP/1.1\r\nHost: b\r\n\r\n"),
+        Kind::Misdirected => Cause { server_name: Some("other"), ..Cause::sent(GET) },
         Kind::LengthAndChunked => Cause::lines("Host: h\r\nContent-Length: 1\r\nTransfer-Encoding: chunked"),
         Kind::LengthRepeated => Cause::lines("Host: h\r\nContent-Length: 1\r\nContent-Length: 1"),
         Kind::LengthMalformed => Cause::lines("Host: h\r\nContent-Length: 0x1"),
@@ -141,6 +145,7 @@ fn cause(kind: ErrorKind) -> Cause {
         Kind::PoolTimeout => Cause::sent(GET).at(Crowded::new(1)),
         Kind::ConnectRefused => Cause::origin(Script::refuse()),
         Kind::ConnectTimeout => Cause::origin(Script::hang()),
+        Kind::ConnectTls => Cause::sent(GET).at(untrusted()),
         Kind::Resolve => Cause::sent(GET).at(unresolved()),
         Kind::UpstreamGone => Cause::origin(read().close()),
         Kind::UpstreamIo => Cause::origin(Script::new().read_head().close()).sending(post(&"x".repeat(1 << 20))),
@@ -246,6 +251,33 @@ fn unresolved() -> impl Upstream {
     cluster.backend(Address::Name("nowhere".into(), 80)).build_with(pool)
 }
 
+/// A backend that is not whom it should be.
+fn untrusted() -> impl Upstream {
+    #[derive(Debug)]
+    struct Distrust;
+
+    #[async_trait]
+    impl ClientHandshake for Distrust {
+        async fn perform(&self, _: Box<dyn Io>, _: &Target) -> io::Result<Box<dyn Io>> {
+            Err(io::ErrorKind::InvalidData.into())
+        }
+    }
+
+    struct Secure;
+
+    #[async_trait]
+    impl Connector for Secure {
+        async fn connect(&self, target: &Target) -> io::Result<Box<dyn Io>> {
+            let tls = target.tls().expect("the cluster's");
+            tls.perform(Box::new(tokio::io::duplex(1).0), target).await
+        }
+    }
+
+    let pool = SharedPool::builder().connector(Arc::new(Secure)).build();
+    let cluster = Cluster::builder(selector_fn(|candidates, _| candidates.at(0).cloned()));
+    cluster.backend("origin:443".parse().expect("an address")).tls(Distrust).build_with(pool)
+}
+
 async fn fails(_: http::Request<proxy_core::Body>) -> Result<http::Response<axum::body::Body>, io::Error> {
     Err(io::Error::other("trouble"))
 }
@@ -253,10 +285,16 @@ async fn fails(_: http::Request<proxy_core::Body>) -> Result<http::Response<axum
 #[tokio::test(start_paused = true)]
 async fn every_reason_has_a_cause() {
     for kind in ErrorKind::ALL.iter().filter(|kind| !NOT_OF_REQUESTS.contains(kind)) {
-        let Cause { sent, then, upstream, configure, route } = cause(*kind);
+        let Cause { sent, then, upstream, configure, route, server_name } = cause(*kind);
         let (recorder, log) = (Recorder::new("r"), Log::start());
         let builder = configure(Proxy::builder().filter(recorder.clone()).upstream("upstream", upstream));
-        let mut client = TestProxy::new(builder.route(route).build().expect("the route names the upstream")).connect();
+        let mut proxy = TestProxy::new(builder.route(route).build().expect("the route names the upstream"));
+        if let Some(name) = server_name {
+            let mut tls = TlsInfo::default();
+            tls.server_name = Some(name.into());
+            proxy = proxy.over_tls(tls);
+        }
+        let mut client = proxy.connect();
         // A head that is refused may be longer than what the proxy reads of it.
         let _ = client.try_send(sent).await;
         tokio::time::sleep(Duration::from_millis(1)).await;

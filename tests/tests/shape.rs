@@ -18,7 +18,11 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("proxy-lb", &["proxy-core"]),
     ("proxy-ratelimit", &["proxy-core"]),
     ("proxy-metrics", &["proxy-core"]),
-    ("proxy-config", &["proxy-zerocopy", "proxy-core", "proxy-lb", "proxy-ratelimit", "proxy-metrics"]),
+    ("proxy-forward", &["proxy-core"]),
+    (
+        "proxy-config",
+        &["proxy-zerocopy", "proxy-core", "proxy-lb", "proxy-ratelimit", "proxy-metrics", "proxy-forward"],
+    ),
 ];
 
 /// The only file with system calls that Rust cannot check.

@@ -107,7 +107,7 @@ fn run_demo(listen: SocketAddr) -> Result<(), Failure> {
 }
 
 fn app(config: &Config) -> Result<Server, ServerError> {
-    Server::bind(config)
+    Server::start(config)
 }
 
 fn run(config: &Config, start: impl FnOnce() -> Result<Server, Failure>) -> Result<(), Failure> {

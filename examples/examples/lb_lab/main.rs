@@ -116,7 +116,7 @@ fn app(origins: &[SocketAddr]) -> Result<Server, Box<dyn Error>> {
         backends.join(", ")
     )
     .parse()?;
-    Ok(Server::bind(&config)?)
+    Ok(Server::start(&config)?)
 }
 
 async fn all_well(set: &BackendSet) {

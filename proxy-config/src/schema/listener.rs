@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::forward::{Forward, forward};
 use super::http::{Http, http};
@@ -10,7 +11,8 @@ use super::relay::{Tcp, Udp, tcp, udp};
 use super::tls::{Tls, tls};
 use crate::decode::{Cursor, Fields, Unique};
 use crate::values::address::listen_address;
-use crate::values::cidr::{Cidr, cidrs};
+use crate::values::cidr::{Cidr, cidr, cidrs};
+use crate::values::duration::positive_duration;
 
 /// `listeners.<name>`
 #[derive(Clone, Debug, PartialEq)]
@@ -24,6 +26,10 @@ pub struct Listener {
     pub tls: Option<Tls>,
     /// `proxy_protocol`: connections begin with a PROXY header.
     pub proxy_protocol: Option<ProxyProtocol>,
+    /// `allow`: the only networks that may connect. All when absent.
+    pub allow: Option<Vec<Cidr>>,
+    /// `deny`: networks that may not connect, also where `allow` has them.
+    pub deny: Vec<Cidr>,
     /// `http`, `tcp`, `udp` or `forward`.
     pub kind: ListenerKind,
 }
@@ -42,14 +48,28 @@ pub enum ListenerKind {
     Forward(Forward),
 }
 
+impl ListenerKind {
+    /// The key that it is written under.
+    pub(crate) fn key(&self) -> &'static str {
+        match self {
+            ListenerKind::Http(_) => "http",
+            ListenerKind::Tcp(_) => "tcp",
+            ListenerKind::Udp(_) => "udp",
+            ListenerKind::Forward(_) => "forward",
+        }
+    }
+}
+
 /// `listeners.<name>.proxy_protocol`
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProxyProtocol {
-    /// `required`: connections without the header are refused.
+    /// `required`: connections without the header are refused. They are when absent.
     pub required: Option<bool>,
     /// `trusted`: who may send the header.
     pub trusted: Vec<Cidr>,
+    /// `timeout`: until the header is complete; longer than zero.
+    pub timeout: Option<Duration>,
 }
 
 /// All listeners; none of their addresses may be `taken`.
@@ -61,6 +81,7 @@ pub(super) fn listeners(cursor: Cursor<'_>, taken: &mut Unique<Port>) -> Option<
 
 fn listener(cursor: Cursor<'_>, taken: &mut Unique<Port>) -> Option<Listener> {
     const WHAT: &str = r#"an array of addresses such as ["127.0.0.1:8080"]"#;
+    const NETWORKS: &str = r#"an array of networks such as "10.0.0.0/8""#;
     cursor.object("an object", |fields| {
         let port = if fields.has("udp") { Port::Datagram } else { Port::Stream };
         let listen = fields.required("listen", WHAT, |cursor| {
@@ -73,8 +94,10 @@ fn listener(cursor: Cursor<'_>, taken: &mut Unique<Port>) -> Option<Listener> {
         let reuse_port = fields.flag("reuse_port");
         let tls = fields.optional("tls", tls);
         let proxy_protocol = fields.optional("proxy_protocol", proxy_protocol);
+        let allow = fields.optional("allow", |cursor| cursor.non_empty_list(NETWORKS, cidr));
+        let deny = fields.optional("deny", cidrs).unwrap_or_default();
         let kind = kind(fields);
-        Some(Listener { listen: listen?, reuse_port, tls, proxy_protocol, kind: kind? })
+        Some(Listener { listen: listen?, reuse_port, tls, proxy_protocol, allow, deny, kind: kind? })
     })
 }
 
@@ -103,7 +126,8 @@ fn proxy_protocol(cursor: Cursor<'_>) -> Option<ProxyProtocol> {
     cursor.object("an object", |fields| {
         let required = fields.flag("required");
         let trusted = fields.required("trusted", "an array of networks", cidrs);
-        Some(ProxyProtocol { required, trusted: trusted? })
+        let timeout = fields.optional("timeout", positive_duration);
+        Some(ProxyProtocol { required, trusted: trusted?, timeout })
     })
 }
 

@@ -20,6 +20,8 @@ enum Reason {
     CannotListen(SocketAddr, io::Error),
     CannotBuild(Box<dyn StdError + Send + Sync>),
     NothingToServe,
+    StartOnly,
+    Stopping,
 }
 
 impl ServerError {
@@ -35,6 +37,20 @@ impl ServerError {
 
     pub(super) fn nothing_to_serve() -> Self {
         Self { path: "listeners".to_owned(), reason: Reason::NothingToServe }
+    }
+
+    pub(super) fn start_only(path: String) -> Self {
+        Self { path, reason: Reason::StartOnly }
+    }
+
+    pub(super) fn stopping() -> Self {
+        Self { path: "listeners".to_owned(), reason: Reason::Stopping }
+    }
+
+    /// Whether the new configuration is one that only another process can serve: it changes what is fixed at the
+    /// start, [`path`](Self::path).
+    pub fn needs_restart(&self) -> bool {
+        matches!(self.reason, Reason::StartOnly)
     }
 
     /// The part of the configuration, such as `listeners.web.listen[0]`.
@@ -64,6 +80,8 @@ impl fmt::Display for ServerError {
             Reason::CannotListen(_, error) => error.fmt(f),
             Reason::CannotBuild(error) => error.fmt(f),
             Reason::NothingToServe => f.write_str("none of them can be served by this build"),
+            Reason::StartOnly => f.write_str("is fixed at the start; a change of it needs a restart or an upgrade"),
+            Reason::Stopping => f.write_str("the server is stopping, and takes no other configuration"),
         }
     }
 }

@@ -7,27 +7,27 @@ use http::HeaderName;
 use http::header::InvalidHeaderName;
 use proxy_core::{EditHeaders, Filter, HeaderEditError, HeaderEdits, RequestId};
 
-use super::kept_limits::KeptLimits;
-use super::{ServerError, limit};
+use super::{Parts, ServerError, limit};
 use crate::path::Path;
 
 /// The filters of a listener or a route.
 pub(super) fn filters(
     path: &Path<'_>,
     filters: &[crate::Filter],
-    limits: &KeptLimits,
+    parts: &Parts<'_>,
 ) -> Result<Vec<Arc<dyn Filter>>, ServerError> {
     let key = Path::Key(path, "filters");
     let built = filters.iter().enumerate().map(|(index, filter)| {
         let place = Path::Index(&key, index).to_string();
-        build(&place, filter, limits).map_err(|error| ServerError::cannot_build(place, error))
+        build(&place, filter, parts).map_err(|error| ServerError::cannot_build(place, error))
     });
     built.collect()
 }
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
-fn build(place: &str, filter: &crate::Filter, limits: &KeptLimits) -> Result<Arc<dyn Filter>, Source> {
+fn build(place: &str, filter: &crate::Filter, parts: &Parts<'_>) -> Result<Arc<dyn Filter>, Source> {
+    let limits = parts.limits;
     // Where it stands, and all that is said about it.
     let identity = |name: Option<&str>| format!("{} {filter:?}", name.unwrap_or(place));
     match filter {

@@ -71,6 +71,11 @@ pub(super) fn start_state(upstream: &Upstream) -> Option<BackendState> {
     check.filter(|check| check.start == Some(Start::Down)).map(|_| BackendState::Unhealthy)
 }
 
+/// Whether something asks the backends of this upstream how they are.
+pub(super) fn is_checked(upstream: &Upstream) -> bool {
+    upstream.health_check.as_ref().is_some_and(|check| is_served(&check.probe))
+}
+
 fn is_served(probe: &Probe) -> bool {
     matches!(probe, Probe::Http(_) | Probe::Tcp)
 }

@@ -3,42 +3,47 @@
 use std::num::NonZero;
 use std::sync::Arc;
 
-use proxy_core::{Cidr, Forwarding, Limits, Proxy, ProxyBuilder, Timeouts};
+use proxy_core::{Forwarding, Limits, Proxy, ProxyBuilder, Timeouts};
 
-use super::kept_limits::KeptLimits;
-use super::upstream::{Upstreams, set};
-use super::{ServerError, filter, route};
-use crate::Http;
+use super::admission::{Admission, ranges};
+use super::upstream::set;
+use super::{Parts, ServerError, filter, route};
 use crate::path::Path;
+use crate::{Http, Listener};
 
+/// `path` is that of the listener.
 pub(super) fn proxy(
     path: &Path<'_>,
+    listener: &Listener,
     http: &Http,
-    upstreams: &Upstreams,
-    kept: &KeptLimits,
+    parts: &Parts<'_>,
 ) -> Result<Proxy, ServerError> {
+    let admission = Admission::of(path, listener)?;
+    let path = &Path::Key(path, "http");
     let proxy = Proxy::builder()
         .limits(limits(&http.limits))
         .timeouts(timeouts(&http.timeouts))
         .forwarding(forwarding(path, http)?)
         .half_close(http.half_close.unwrap_or(false));
-    let filters = filter::filters(path, &http.filters, kept)?.into_iter();
+    let proxy = admission.access.into_iter().fold(proxy, ProxyBuilder::filter);
+    let proxy = admission.proxy_protocol.into_iter().fold(proxy, ProxyBuilder::proxy_protocol);
+    let filters = filter::filters(path, &http.filters, parts)?.into_iter();
     let proxy = filters.fold(proxy, ProxyBuilder::shared_filter);
-    let proxy = with_upstreams(proxy, http, upstreams);
+    let proxy = with_upstreams(proxy, http, parts);
     let routes = Path::Key(path, "routes");
     let mut numbered = http.routes.iter().enumerate();
     let proxy = numbered.try_fold(proxy, |proxy, (index, config)| {
-        route::route(&Path::Index(&routes, index), config, kept).map(|route| proxy.route(route))
+        route::route(&Path::Index(&routes, index), config, parts).map(|route| proxy.route(route))
     })?;
     let at = |error| ServerError::cannot_build(path.to_string(), error);
     proxy.build().map_err(at)
 }
 
 /// Only those that its routes name: others would outlive a reload that drops them.
-fn with_upstreams(proxy: ProxyBuilder, http: &Http, upstreams: &Upstreams) -> ProxyBuilder {
+fn with_upstreams(proxy: ProxyBuilder, http: &Http, parts: &Parts<'_>) -> ProxyBuilder {
     let names = http.routes.iter().flat_map(|route| route.target.upstreams());
-    names.fold(proxy, |proxy, name| match upstreams.get(name) {
-        Some(built) => proxy.shared_upstream(name, Arc::clone(&built.upstream)),
+    names.fold(proxy, |proxy, name| match parts.upstream(name) {
+        Some(upstream) => proxy.shared_upstream(name, Arc::clone(upstream)),
         None => proxy,
     })
 }
@@ -71,11 +76,7 @@ fn timeouts(config: &crate::HttpTimeouts) -> Timeouts {
 }
 
 fn forwarding(path: &Path<'_>, http: &Http) -> Result<Forwarding, ServerError> {
-    let trusted = http.trusted_proxies.iter();
-    let trusted = trusted.map(|network| Cidr::new(network.address(), network.prefix()));
-    let trusted: Vec<_> = trusted
-        .collect::<Result<_, _>>()
-        .map_err(|error| ServerError::cannot_build(Path::Key(path, "trusted_proxies").to_string(), error))?;
+    let trusted = ranges(&Path::Key(path, "trusted_proxies"), &http.trusted_proxies)?;
     let forwarding = match http.forwarded.x_forwarded {
         Some(on) => Forwarding::default().x_forwarded_for(on).x_forwarded_proto(on).x_forwarded_host(on),
         None => Forwarding::default(),

@@ -3,16 +3,15 @@
 use http::Method;
 use proxy_core::{Route, RouteError};
 
-use super::kept_limits::KeptLimits;
-use super::{ServerError, filter};
+use super::{Parts, ServerError, filter};
 use crate::path::Path;
 use crate::{Match, PathMatch, Target};
 
-pub(super) fn route(path: &Path<'_>, config: &crate::Route, limits: &KeptLimits) -> Result<Route, ServerError> {
+pub(super) fn route(path: &Path<'_>, config: &crate::Route, parts: &Parts<'_>) -> Result<Route, ServerError> {
     let at = |key| move |error| ServerError::cannot_build(Path::Key(path, key).to_string(), error);
     let route = target(&config.target).map_err(at("split"))?;
     let route = conditions(route, &config.matcher).map_err(at("match"))?;
-    let filters = filter::filters(path, &config.filters, limits)?.into_iter();
+    let filters = filter::filters(path, &config.filters, parts)?.into_iter();
     Ok(filters.fold(route, Route::shared_filter))
 }
 

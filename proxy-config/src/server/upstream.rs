@@ -1,58 +1,237 @@
-//! Upstreams: a cluster each.
+//! Upstreams: a cluster each, and how each goes over into the next configuration.
 
 use std::collections::BTreeMap;
 use std::num::NonZero;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use proxy_core::{
-    Address, Backend, BackendSet, BackendState, Cluster, ClusterBuilder, PoolSettings, RetryPolicy, Selector,
-    SharedPool, UpstreamTimeouts,
+    Address, Backend, BackendSet, BackendState, Cluster, ClusterBuilder, HealthSource, Pool as _, PoolSettings,
+    ProxyHeaderSender, RetryPolicy, Selector, SharedPool, UpstreamTimeouts, Verdict,
 };
 use proxy_lb::PanicThreshold;
+use tokio::task::JoinSet;
 
 use super::ServerError;
 use super::eligibility::{eligibility, labelled};
-use super::health::{Guards, Task, start_state};
+use super::health::{Guards, Task, is_checked, start_state};
 use super::selector::selector;
 use super::sticky::sticky;
 use crate::path::Path;
-use crate::{Config, Retry, Timeouts, Upstream};
+use crate::{Config, Retry, SendProxyHeader, Timeouts, Upstream};
 
-/// The upstreams by name, shared by all listeners.
-pub(super) type Upstreams = BTreeMap<String, Built>;
+/// The upstreams that run, by name, shared by all listeners.
+pub(super) type Upstreams = BTreeMap<String, Running>;
 
-/// An upstream and the backends it goes to.
-pub(super) struct Built {
-    pub(super) upstream: Arc<dyn proxy_core::Upstream>,
-    pub(super) backends: BackendSet,
+/// An upstream that runs. A clone is the same one.
+#[derive(Clone)]
+pub(super) struct Running {
+    built: Arc<Built>,
+    /// What runs beside it; dropping the last handle ends it.
+    beside: Arc<Mutex<JoinSet<()>>>,
 }
 
-/// The upstreams, and what runs beside them.
-pub(super) fn upstreams(config: &Config) -> Result<(Upstreams, Vec<Task>), ServerError> {
-    let (mut upstreams, mut tasks) = (BTreeMap::new(), Vec::new());
-    let path = Path::Key(&Path::Root, "upstreams");
-    for (name, upstream) in &config.upstreams {
-        let (path, guards) = (Path::Key(&path, name), Guards::of(upstream));
-        let built = build(&path, cluster(config, upstream, &guards), upstream)?;
-        tasks.extend(guards.tasks(&path, upstream, &built.backends)?);
-        upstreams.insert(name.clone(), built);
+/// An upstream, the backends it goes to and their connections.
+struct Built {
+    upstream: Arc<dyn proxy_core::Upstream>,
+    backends: BackendSet,
+    pool: SharedPool,
+}
+
+/// An upstream of the next configuration: everything that can fail has been done.
+pub(super) struct Planned {
+    built: Arc<Built>,
+    change: Change,
+}
+
+enum Change {
+    /// Nothing, or its backends: then all of them.
+    Kept(Running, Option<Vec<Backend>>),
+    /// Its settings: a new cluster, which takes over what it can.
+    Built(Renewal),
+}
+
+/// What is left to do when a new cluster comes into force.
+#[derive(Default)]
+struct Renewal {
+    tasks: Vec<Task>,
+    before: Option<Running>,
+    /// Backends of the one before, and the weights that are theirs now.
+    taken_over: Vec<(Backend, u32)>,
+    /// Backends of the one before whose idle connections are in the pool that is kept.
+    gone: Vec<Backend>,
+    is_checked: bool,
+}
+
+impl Running {
+    pub(super) fn backends(&self) -> &BackendSet {
+        &self.built.backends
     }
-    Ok((upstreams, tasks))
+
+    fn beside(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.beside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Planned {
+    pub(super) fn upstream(&self) -> &Arc<dyn proxy_core::Upstream> {
+        &self.built.upstream
+    }
+
+    /// Whether a proxy that has the one of this name before needs another.
+    pub(super) fn is_new(&self) -> bool {
+        matches!(self.change, Change::Built(_))
+    }
+
+    /// Puts it into force.
+    pub(super) fn start(self) -> Running {
+        match self.change {
+            Change::Kept(running, None) => running,
+            Change::Kept(running, Some(backends)) => {
+                if let Err(error) = running.built.backends.replace(backends) {
+                    unreachable!("a valid configuration has backends, and none of them twice: {error}");
+                }
+                running
+            }
+            Change::Built(renewal) => renewal.start(self.built),
+        }
+    }
+}
+
+impl Renewal {
+    fn start(self, built: Arc<Built>) -> Running {
+        let Renewal { tasks, before, taken_over, gone, is_checked } = self;
+        taken_over.iter().for_each(|(backend, weight)| backend.set_weight(*weight));
+        built.backends.refresh();
+        gone.iter().for_each(|backend| built.pool.evict(backend));
+        let (set, taken_over) = (built.backends.clone(), taken_over.into_iter().map(|(backend, _)| backend).collect());
+        let before = before.map(|running| std::mem::take(&mut *running.beside()));
+        let mut beside = JoinSet::new();
+        beside.spawn(async move {
+            // Those before may be about to say something: only once they are gone it can be taken back.
+            before.unwrap_or_default().shutdown().await;
+            forget(&set, taken_over, is_checked);
+            let mut tasks: JoinSet<()> = tasks.into_iter().collect();
+            while tasks.join_next().await.is_some() {}
+        });
+        Running { built, beside: Arc::new(Mutex::new(beside)) }
+    }
+}
+
+/// What watched these backends watches no longer, and takes nothing back itself.
+fn forget(set: &BackendSet, backends: Vec<Backend>, is_checked: bool) {
+    backends.iter().for_each(|backend| backend.set_ramp(FULL));
+    let forgotten: &[_] = match is_checked {
+        true => &[HealthSource::Outlier, HealthSource::Breaker],
+        false => &[HealthSource::Outlier, HealthSource::Breaker, HealthSource::Check, HealthSource::Start],
+    };
+    let forget = |backend, source| (backend, Verdict::new(source, BackendState::Healthy, "its settings changed"));
+    set.report_all(
+        backends.into_iter().flat_map(|backend| forgotten.iter().map(move |it| forget(backend.clone(), *it))),
+    );
+}
+
+/// A backend that takes its whole share.
+const FULL: u32 = 256;
+
+/// Plans all upstreams, over those that run.
+pub(super) fn plan(
+    config: &Config,
+    before: Option<&Config>,
+    running: &Upstreams,
+) -> Result<BTreeMap<String, Planned>, ServerError> {
+    let path = Path::Key(&Path::Root, "upstreams");
+    let planned = config.upstreams.iter().map(|(name, upstream)| {
+        let before = before.and_then(|config| Some((config, config.upstreams.get(name)?, running.get(name)?)));
+        let planned = match before {
+            Some((old, settings, running)) if old.local_zone == config.local_zone && fits(settings, upstream) => {
+                keep(running, settings, upstream)
+            }
+            before => renew(&Path::Key(&path, name), config, upstream, before.map(|(_, old, running)| (old, running)))?,
+        };
+        Ok((name.clone(), planned))
+    });
+    planned.collect()
+}
+
+/// Whether an upstream can go on: nothing but its backends is another.
+fn fits(before: &Upstream, now: &Upstream) -> bool {
+    let but_for_backends = |upstream: &Upstream| Upstream { backends: Vec::new(), ..upstream.clone() };
+    but_for_backends(before) == but_for_backends(now)
+}
+
+fn keep(running: &Running, before: &Upstream, now: &Upstream) -> Planned {
+    // Where backends are discovered, those that are written down served until they were.
+    let changes = before.backends != now.backends && now.discovery.is_none();
+    let start = start_state(now);
+    let backends = changes.then(|| now.backends.iter().map(|config| backend(config, start)).collect());
+    Planned { built: Arc::clone(&running.built), change: Change::Kept(running.clone(), backends) }
+}
+
+fn renew(
+    path: &Path<'_>,
+    config: &Config,
+    upstream: &Upstream,
+    before: Option<(&Upstream, &Running)>,
+) -> Result<Planned, ServerError> {
+    let (backends, mut renewal) = members(upstream, before);
+    let pool = match before {
+        Some((old, running)) if pool_settings(old) == pool_settings(upstream) => running.built.pool.clone(),
+        _ => SharedPool::builder().settings(pool_settings(upstream)).build(),
+    };
+    let guards = Guards::of(upstream);
+    let cluster = backends.into_iter().fold(cluster(config, upstream, &guards), ClusterBuilder::with);
+    let built = build(path, cluster, upstream, pool)?;
+    renewal.tasks = guards.tasks(path, upstream, &built.backends)?;
+    renewal.before = before.map(|(_, running)| running.clone());
+    Ok(Planned { built: Arc::new(built), change: Change::Built(renewal) })
+}
+
+/// The backends of a new cluster. Those that the one before has, too, are the same: with their counts, their
+/// health and their connections.
+fn members(upstream: &Upstream, before: Option<(&Upstream, &Running)>) -> (Vec<Backend>, Renewal) {
+    let start = start_state(upstream);
+    let named = upstream.backends.iter().map(|config| backend(config, start));
+    let mut renewal = Renewal { is_checked: is_checked(upstream), ..Renewal::default() };
+    let Some((old, running)) = before else { return (named.collect(), renewal) };
+    let known = running.built.backends.backends();
+    if upstream.discovery.is_some() && upstream.discovery == old.discovery {
+        // What was found is found still.
+        renewal.taken_over = known.iter().map(|backend| (backend.clone(), backend.weight())).collect();
+        return (known, renewal);
+    }
+    let known: BTreeMap<_, _> = known.iter().map(|backend| (backend.id(), backend)).collect();
+    let mut members = Vec::with_capacity(upstream.backends.len());
+    for new in named {
+        match known.get(new.id()).filter(|known| is_same(known, &new)) {
+            Some(&known) => {
+                renewal.taken_over.push((known.clone(), new.weight()));
+                members.push(known.clone());
+            }
+            None => members.push(new),
+        }
+    }
+    renewal.gone = known.into_values().filter(|backend| !members.contains(backend)).cloned().collect();
+    (members, renewal)
+}
+
+/// Whether both stand for the same server.
+fn is_same(one: &Backend, other: &Backend) -> bool {
+    one.address() == other.address() && one.labels().eq(other.labels())
 }
 
 fn build(
     path: &Path<'_>,
     cluster: ClusterBuilder<Box<dyn Selector>>,
     upstream: &Upstream,
+    pool: SharedPool,
 ) -> Result<Built, ServerError> {
-    let pool = pool(upstream);
     let Some(sticky_config) = &upstream.sticky else {
-        let cluster = cluster.build_with(pool);
-        return Ok(Built { backends: cluster.backends().clone(), upstream: Arc::new(cluster) });
+        let cluster = cluster.build_with(pool.clone());
+        return Ok(Built { backends: cluster.backends().clone(), upstream: Arc::new(cluster), pool });
     };
     let at = |error| ServerError::cannot_build(Path::Key(path, "sticky").to_string(), error);
-    let sticky = sticky(sticky_config).map_err(at)?.build_with(cluster, pool);
-    Ok(Built { backends: sticky.inner().backends().clone(), upstream: Arc::new(sticky) })
+    let sticky = sticky(sticky_config).map_err(at)?.build_with(cluster, pool.clone());
+    Ok(Built { backends: sticky.inner().backends().clone(), upstream: Arc::new(sticky), pool })
 }
 
 fn cluster(config: &Config, upstream: &Upstream, guards: &Guards) -> ClusterBuilder<Box<dyn Selector>> {
@@ -66,12 +245,11 @@ fn cluster(config: &Config, upstream: &Upstream, guards: &Guards) -> ClusterBuil
         .eligibility(PanicThreshold::new(guards.panic_percent, eligibility))
         .retry(retry(&upstream.retry))
         .timeouts(timeouts(&upstream.timeouts));
-    let builder = match &guards.breaker {
+    let builder = upstream.proxy_protocol.iter().map(sender).fold(builder, ClusterBuilder::proxy_protocol);
+    match &guards.breaker {
         Some(breaker) => builder.breaker(breaker.clone()),
         None => builder,
-    };
-    let start = start_state(upstream);
-    upstream.backends.iter().map(|config| backend(config, start)).fold(builder, ClusterBuilder::with)
+    }
 }
 
 /// `start` is the state it begins in, if it is not healthy.
@@ -92,6 +270,15 @@ fn address(config: &crate::Address) -> Address {
     }
 }
 
+fn sender(config: &SendProxyHeader) -> ProxyHeaderSender {
+    match config {
+        SendProxyHeader::V1 => ProxyHeaderSender::v1(),
+        SendProxyHeader::V2 { checksum, unique_id } => {
+            ProxyHeaderSender::v2().checksum(checksum.unwrap_or(false)).unique_id(unique_id.unwrap_or(false))
+        }
+    }
+}
+
 fn retry(config: &Retry) -> RetryPolicy {
     let mut policy = RetryPolicy::default();
     set(&mut policy.attempts, config.attempts.map(u32::from));
@@ -108,7 +295,7 @@ fn timeouts(config: &Timeouts) -> UpstreamTimeouts {
     timeouts
 }
 
-fn pool(upstream: &Upstream) -> SharedPool {
+fn pool_settings(upstream: &Upstream) -> PoolSettings {
     let (config, timeouts) = (&upstream.pool, &upstream.timeouts);
     let mut settings = PoolSettings::default();
     let per_backend = config.max_idle_per_backend;
@@ -128,7 +315,7 @@ fn pool(upstream: &Upstream) -> SharedPool {
         set(&mut settings.max_open_per_backend, breaker.max_connections.map(Some));
         set(&mut settings.max_pending, breaker.max_pending);
     }
-    SharedPool::builder().settings(settings).build()
+    settings
 }
 
 /// Turns a knob, where the configuration does.

@@ -13,18 +13,28 @@ const RACES: u32 = 3;
 pub(super) type Choice = (Backend, Option<BreakerPermit>);
 
 impl<S: Selector, P: Pool> Cluster<S, P> {
-    /// A backend that may be tried now.
+    /// A backend that may be tried now: `chosen`, or what the selector chooses.
     pub(super) fn choose(
         &self,
+        chosen: Option<&Backend>,
         head: Option<&RequestHead>,
         ctx: &Context,
         tried: &[Backend],
         now: Instant,
     ) -> Result<Choice> {
+        if let Some(backend) = chosen {
+            return self.admit(backend, ctx.attempts + 1, now);
+        }
         match &self.core.breaker {
             None => Ok((self.pick(head, ctx, tried, now)?, None)),
             Some(breaker) => self.choose_admitted(&**breaker, head, ctx, tried, now),
         }
+    }
+
+    fn admit(&self, backend: &Backend, number: u32, now: Instant) -> Result<Choice> {
+        let Some(breaker) = &self.core.breaker else { return Ok((backend.clone(), None)) };
+        let permit = breaker.admit(backend, number, now).ok_or(ErrorKind::CircuitOpen)?;
+        Ok((backend.clone(), Some(permit)))
     }
 
     fn choose_admitted(

@@ -9,7 +9,8 @@ use super::{Cluster, Core, Quarantine, RetryBudget, RetryPolicy, UpstreamTimeout
 use crate::http1::client::Rules;
 use crate::pool::{Pool, SharedPool};
 use crate::{
-    Address, Backend, BackendSet, Breaker, Eligibility, Limits, Observer, ProxyHeaderSender, Selector, SetEvent, Usable,
+    Address, Backend, BackendSet, Breaker, ClientHandshake, Eligibility, Limits, Observer, ProxyHeaderSender, Selector,
+    SetEvent, Usable,
 };
 
 /// Retries a cluster may make before requests have paid for any.
@@ -27,6 +28,7 @@ pub struct ClusterBuilder<S> {
     seed: Option<u64>,
     introduces: Option<ProxyHeaderSender>,
     eligibility: Box<dyn Eligibility>,
+    tls: Option<Arc<dyn ClientHandshake>>,
 }
 
 impl<S: Selector> ClusterBuilder<S> {
@@ -42,6 +44,7 @@ impl<S: Selector> ClusterBuilder<S> {
             seed: None,
             introduces: None,
             eligibility: Box::new(Usable),
+            tls: None,
         }
     }
 
@@ -72,6 +75,7 @@ impl<S: Selector> ClusterBuilder<S> {
             seed: self.seed,
             introduces: self.introduces,
             eligibility: self.eligibility,
+            tls: self.tls,
         }
     }
 
@@ -79,6 +83,13 @@ impl<S: Selector> ClusterBuilder<S> {
     #[must_use]
     pub fn eligibility(mut self, eligibility: impl Eligibility) -> Self {
         self.eligibility = Box::new(eligibility);
+        self
+    }
+
+    /// Speaks TLS to the backends. Default: plain.
+    #[must_use]
+    pub fn tls(mut self, handshake: impl ClientHandshake) -> Self {
+        self.tls = Some(Arc::new(handshake));
         self
     }
 
@@ -161,6 +172,7 @@ impl<S: Selector> ClusterBuilder<S> {
             timeouts: self.timeouts,
             introduces: self.introduces,
             rules,
+            tls: self.tls,
             random: AtomicU64::new(self.seed.unwrap_or_else(|| RandomState::new().hash_one(0))),
         };
         let (core, pool) = (Arc::new(core), Arc::new(pool));

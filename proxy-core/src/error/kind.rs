@@ -57,6 +57,7 @@ kinds! {
     HostRepeated, "host_repeated", BAD_REQUEST, Client, "more than one Host";
     HostMalformed, "host_malformed", BAD_REQUEST, Client, "Host is not a host with an optional port";
     HostMismatch, "host_mismatch", BAD_REQUEST, Client, "Host disagrees with the absolute request target";
+    Misdirected, "misdirected", MISDIRECTED_REQUEST, Client, "Host is none of those that the certificate of this connection is for";
     LengthAndChunked, "length_and_chunked", BAD_REQUEST, Client, "Content-Length together with Transfer-Encoding";
     LengthRepeated, "length_repeated", BAD_REQUEST, Client, "more than one Content-Length";
     LengthMalformed, "length_malformed", BAD_REQUEST, Client, "Content-Length is not a decimal number";
@@ -99,6 +100,7 @@ kinds! {
     PoolTimeout, "pool_timeout", GATEWAY_TIMEOUT, Upstream, "waited too long for a free connection";
     ConnectRefused, "connect_refused", BAD_GATEWAY, Upstream, "the backend could not be connected to";
     ConnectTimeout, "connect_timeout", GATEWAY_TIMEOUT, Upstream, "connecting to the backend took too long";
+    ConnectTls, "connect_tls", BAD_GATEWAY, Upstream, "the TLS handshake with the backend failed";
     Resolve, "resolve", BAD_GATEWAY, Upstream, "the backend's name could not be resolved";
     UpstreamGone, "upstream_gone", BAD_GATEWAY, Upstream, "the backend closed the connection before its response was complete";
     UpstreamIo, "upstream_io", BAD_GATEWAY, Upstream, "reading from or writing to the backend failed";

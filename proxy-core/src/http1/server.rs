@@ -32,15 +32,20 @@ const AHEAD: usize = BLOCK / 2;
 /// How long a closing connection is read from, so that its last answer is not lost to a reset.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// Serves one client until either side has had enough. Returns how many requests there were.
-pub(crate) async fn serve(link: &Arc<Link>, draining: Draining) -> u64 {
-    let (Some(stream), Some(proxy)) = (&link.client, &link.proxy) else { return 0 };
+/// Serves one client until either side has had enough, or the proxy has a successor that is to go on
+/// with what is kept.
+pub(crate) async fn serve(link: &Arc<Link>, draining: &Draining, kept: Option<Box<Kept>>) -> Served {
+    let (Some(stream), Some(proxy)) = (&link.client, &link.proxy) else { return Served::All(0) };
     let mut connection = Connection::new(stream.clone(), link, proxy, draining);
+    if let Some(kept) = kept {
+        connection.take_over(*kept);
+    }
     loop {
         let next = match connection.read_head().await {
             Heads::Request(parsed) => connection.exchange(parsed).await,
             Heads::Malformed(kind) => Box::pin(connection.refuse(kind)).await,
             Heads::Closed => Next::Close,
+            Heads::Renewed => return Served::Renewed(connection.keep()),
         };
         match next {
             Next::Request => {}
@@ -51,7 +56,25 @@ pub(crate) async fn serve(link: &Arc<Link>, draining: Draining) -> u64 {
             }
         }
     }
-    connection.requests
+    poll_fn(|cx| connection.poll_close(cx)).await;
+    Served::All(connection.requests)
+}
+
+/// Why a connection is served no longer.
+pub(crate) enum Served {
+    /// It has ended, after so many requests.
+    All(u64),
+    /// The proxy was replaced before the next request.
+    Renewed(Box<Kept>),
+}
+
+/// What of a connection outlives the proxy that served it.
+pub(crate) struct Kept {
+    reader: Option<Reader>,
+    timer: Timer,
+    idle_since: Instant,
+    requests: u64,
+    unread: bool,
 }
 
 /// What happens with the connection after a request.
@@ -66,6 +89,8 @@ enum Heads {
     Request(ParsedRequest),
     Malformed(ErrorKind),
     Closed,
+    /// Whatever comes next is the successor's.
+    Renewed,
 }
 
 /// The wait for a head.
@@ -83,7 +108,7 @@ struct Connection<'a> {
     reader: Option<Reader>,
     link: &'a Arc<Link>,
     shared: &'a Shared,
-    draining: Draining,
+    draining: &'a Draining,
     timer: Timer,
     idle_since: Instant,
     requests: u64,
@@ -92,7 +117,7 @@ struct Connection<'a> {
 }
 
 impl<'a> Connection<'a> {
-    fn new(stream: Stream, link: &'a Arc<Link>, shared: &'a Shared, draining: Draining) -> Self {
+    fn new(stream: Stream, link: &'a Arc<Link>, shared: &'a Shared, draining: &'a Draining) -> Self {
         let reader = Some(Reader::new(stream.clone()));
         Connection {
             stream,
@@ -107,6 +132,32 @@ impl<'a> Connection<'a> {
         }
     }
 
+    fn keep(&mut self) -> Box<Kept> {
+        Box::new(Kept {
+            reader: self.reader.take(),
+            timer: std::mem::take(&mut self.timer),
+            idle_since: self.idle_since,
+            requests: self.requests,
+            unread: self.unread,
+        })
+    }
+
+    fn take_over(&mut self, kept: Kept) {
+        let Kept { reader, timer, idle_since, requests, unread } = kept;
+        self.stream.adopt();
+        (self.reader, self.timer, self.idle_since) = (reader, timer, idle_since);
+        (self.requests, self.unread) = (requests, unread);
+    }
+
+    /// Says that nothing more comes, where the stream has a word for it (TLS): without it the client
+    /// cannot tell an end from a cut. A client that takes nothing in is not waited for.
+    fn poll_close(&self, cx: &mut Task<'_>) -> Poll<()> {
+        if !self.stream.is_tcp() {
+            let _ = self.stream.poll_shutdown(cx);
+        }
+        Poll::Ready(())
+    }
+
     async fn read_head(&mut self) -> Heads {
         let mut wait = HeadWait::default();
         poll_fn(|cx| self.poll_head(cx, &mut wait)).await
@@ -115,6 +166,9 @@ impl<'a> Connection<'a> {
     fn poll_head(&mut self, cx: &mut Task<'_>, wait: &mut HeadWait) -> Poll<Heads> {
         let Some(reader) = &mut self.reader else { return Poll::Ready(Heads::Closed) };
         loop {
+            if self.draining.is_renewed(self.link) {
+                return Poll::Ready(Heads::Renewed);
+            }
             // Without a new line end there is no new head: bytes that drip in are not parsed again each time.
             let fresh = &reader.buffer.filled()[wait.parsed_to..];
             if wait.parsed_to == 0 && !fresh.is_empty()

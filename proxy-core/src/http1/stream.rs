@@ -164,6 +164,11 @@ impl Stream {
         drop(left);
     }
 
+    /// Another task, or the same one under another proxy, serves the connection on.
+    pub(crate) fn adopt(&self) {
+        self.0.abandoned.store(false, Ordering::Relaxed);
+    }
+
     pub(crate) fn set_uploading(&self, uploading: bool) {
         self.0.uploading.store(uploading, Ordering::Relaxed);
     }

@@ -60,6 +60,14 @@ impl TcpListener {
         Ok(TcpListener { inner: net::TcpListener::from_std(listener)?, local, name: None })
     }
 
+    /// The socket itself, no longer registered with the runtime.
+    ///
+    /// # Errors
+    /// If it cannot be taken from the runtime.
+    pub fn into_std(self) -> io::Result<std::net::TcpListener> {
+        self.inner.into_std()
+    }
+
     /// Names the listener in [`Peer::listener`], logs and metrics.
     #[must_use]
     pub fn named(mut self, name: &str) -> Self {

@@ -269,6 +269,7 @@ fn connect_error(target: &Target, error: io::Error) -> Error {
     let kind = match error.kind() {
         io::ErrorKind::NotFound if named => ErrorKind::Resolve,
         io::ErrorKind::TimedOut => ErrorKind::ConnectTimeout,
+        io::ErrorKind::InvalidData if target.tls().is_some() => ErrorKind::ConnectTls,
         _ => ErrorKind::ConnectRefused,
     };
     Error::new(kind).with_source(error)

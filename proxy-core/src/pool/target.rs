@@ -3,7 +3,7 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use crate::Backend;
+use crate::{Backend, ClientHandshake};
 
 /// What is spoken on a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -12,17 +12,17 @@ pub enum Protocol {
     /// HTTP/1.1: one request at a time.
     #[default]
     Http1,
-    /// Bytes of one client: such a connection is never shared.
-    Tcp,
+    /// Bytes of any protocol: a TCP relay, a tunnel. The connection is one user's alone.
+    Raw,
 }
 
 /// A backend and everything else that must be equal for a connection to be shared.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Target {
     backend: Backend,
     protocol: Protocol,
-    /// The TLS identity spoken to (server name, roots, client certificate), as its owner names it.
-    tls: Option<Arc<str>>,
+    /// How it is made secure: server name, authorities, client certificate.
+    tls: Option<Arc<dyn ClientHandshake>>,
     /// The PROXY header sent first.
     proxy_header: Option<Arc<[u8]>>,
 }
@@ -33,17 +33,23 @@ impl Target {
         Target { backend, protocol: Protocol::Http1, tls: None, proxy_header: None }
     }
 
-    /// With this TLS identity: connections of different identities are never shared.
+    /// For bytes of any protocol: such a connection is never shared.
     #[must_use]
-    pub fn with_tls(mut self, identity: Arc<str>) -> Self {
-        self.tls = Some(identity);
+    pub fn raw(mut self) -> Self {
+        self.protocol = Protocol::Raw;
         self
     }
 
-    /// For what this protocol says.
+    /// Over TLS. Connections of different handshakes are never shared, however alike they are; those of
+    /// clones of one `Arc` are.
     #[must_use]
-    pub fn with_protocol(mut self, protocol: Protocol) -> Self {
-        self.protocol = protocol;
+    pub fn with_tls(mut self, handshake: Arc<dyn ClientHandshake>) -> Self {
+        self.tls = Some(handshake);
+        self
+    }
+
+    pub(crate) fn with_tls_of(mut self, handshake: Option<&Arc<dyn ClientHandshake>>) -> Self {
+        self.tls = handshake.cloned();
         self
     }
 
@@ -64,9 +70,9 @@ impl Target {
         self.protocol
     }
 
-    /// The TLS identity, where the connection is encrypted.
-    pub fn tls(&self) -> Option<&str> {
-        self.tls.as_deref()
+    /// How the connection is made secure, where it is.
+    pub fn tls(&self) -> Option<&Arc<dyn ClientHandshake>> {
+        self.tls.as_ref()
     }
 
     /// The PROXY header sent first.
@@ -76,9 +82,25 @@ impl Target {
 
     /// Whether a connection for it may serve another client's request.
     pub fn is_shareable(&self) -> bool {
-        self.proxy_header.is_none() && self.protocol == Protocol::Http1
+        self.proxy_header.is_none() && self.protocol != Protocol::Raw
     }
 }
+
+impl PartialEq for Target {
+    fn eq(&self, other: &Self) -> bool {
+        let same_tls = match (&self.tls, &other.tls) {
+            (Some(ours), Some(theirs)) => Arc::ptr_eq(ours, theirs),
+            (None, None) => true,
+            _ => false,
+        };
+        same_tls
+            && self.backend == other.backend
+            && self.protocol == other.protocol
+            && self.proxy_header == other.proxy_header
+    }
+}
+
+impl Eq for Target {}
 
 impl Hash for Target {
     /// Few targets share a backend, so its key alone spreads them; equality is full.

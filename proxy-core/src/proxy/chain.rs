@@ -62,6 +62,12 @@ impl Shared {
                 Ok(())
             });
         }
+        if let Some(observer) = &self.observer {
+            let _ = guarded(|| {
+                observer.on_request_ended(outcome, ctx);
+                Ok(())
+            });
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use super::chain::{CatchPanic, run_on_request};
 use super::{Route, Shared};
 use crate::clock::Instant;
 use crate::forwarding;
+use crate::guard::guarded;
 use crate::head::Known;
 use crate::http1::framing::Options;
 use crate::{
@@ -31,12 +32,20 @@ pub(crate) struct Exchange<S: Proxied = Arc<Shared>> {
     ran: usize,
     status: Option<StatusCode>,
     error: Option<ErrorKind>,
+    /// The phase the error belongs to: answering it is a later one.
+    failed_in: Option<Phase>,
     sent: u64,
 }
 
 impl<S: Proxied> Exchange<S> {
     pub(crate) fn new(shared: S, ctx: Box<Context>) -> Self {
-        Exchange { shared, ctx: Some(ctx), ran: 0, status: None, error: None, sent: 0 }
+        if let Some(observer) = &shared.observer {
+            let _ = guarded(|| {
+                observer.on_request_started(ctx.peer());
+                Ok(())
+            });
+        }
+        Exchange { shared, ctx: Some(ctx), ran: 0, status: None, error: None, failed_in: None, sent: 0 }
     }
 
     pub(crate) fn ctx(&mut self) -> &mut Context {
@@ -50,6 +59,9 @@ impl<S: Proxied> Exchange<S> {
     pub(crate) async fn run(&mut self, slot: &mut Option<Request>, options: Options) -> Response {
         if let Some(request) = slot {
             self.prepare(request, options);
+            if self.is_misdirected(request) {
+                return self.refuse(&ErrorKind::Misdirected.into());
+            }
         }
         let shared = self.shared.clone();
         match self.send(&shared, slot).await {
@@ -74,6 +86,13 @@ impl<S: Proxied> Exchange<S> {
             let client = ctx.request().map(|head| shared.forwarding.client_addr(head, address.ip()));
             ctx.set_client(client);
         }
+    }
+
+    /// Whether the client asked for another host than it shook hands for (RFC 9110 §15.5.20): what was
+    /// demanded of it there (a certificate) may not be what that host demands.
+    fn is_misdirected(&mut self, request: &Request) -> bool {
+        let tls = self.ctx().peer().tls.as_ref();
+        tls.is_some_and(|tls| request.head().authority().is_some_and(|host| !tls.covers(host)))
     }
 
     /// The answer to a request that failed before or within the proxy.
@@ -172,6 +191,7 @@ impl<S: Proxied> Exchange<S> {
             return;
         }
         self.error = Some(kind);
+        self.failed_in = Some(self.ctx().phase);
         let ctx = self.ctx();
         tracing::debug!(
             code = kind.code(),
@@ -217,7 +237,7 @@ impl<S: Proxied> Exchange<S> {
         if let Some(attempt) = &mut ctx.attempt {
             attempt.end(self.attempt_result(), now);
         }
-        if self.shared.has_filters(&ctx) {
+        if self.shared.observer.is_some() || self.shared.has_filters(&ctx) {
             let outcome = self.outcome(&ctx, now);
             self.shared.run_on_done(&outcome, &ctx);
         }
@@ -236,7 +256,7 @@ impl<S: Proxied> Exchange<S> {
         Outcome {
             status: self.status,
             error: self.error,
-            phase: ctx.phase,
+            phase: self.failed_in.unwrap_or(ctx.phase),
             timings: Timings::of(&ctx.clocks, now),
             bytes_received: ctx.received,
             bytes_sent: self.sent,

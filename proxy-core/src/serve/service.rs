@@ -8,7 +8,7 @@ use crate::proxy_protocol::ProxyProtocol;
 use crate::{Filter, Io, Observer, Peer};
 
 /// What a listener's connections are for: HTTP, or raw TCP.
-pub(crate) trait Service: Send + Sync + 'static {
+pub(crate) trait Service: Sized + Send + Sync + 'static {
     /// Those that are asked about each connection.
     fn filters(&self) -> &[Arc<dyn Filter>];
 
@@ -20,9 +20,9 @@ pub(crate) trait Service: Send + Sync + 'static {
     /// How connections begin with a PROXY header, if they do.
     fn proxy_protocol(&self) -> Option<&ProxyProtocol>;
 
-    /// What its requests have in common.
-    fn link(self: Arc<Self>, io: Box<dyn Io>, peer: Peer) -> Arc<Link>;
+    /// What the connection's requests have in common, under this service and its number.
+    fn link(current: (Arc<Self>, usize), io: Box<dyn Io>, peer: Peer) -> Arc<Link>;
 
     /// Serves the connection to its end. Returns how many requests there were.
-    fn serve(link: &Arc<Link>, draining: Draining) -> impl Future<Output = u64> + Send;
+    fn serve(link: &mut Arc<Link>, draining: &Draining<Self>) -> impl Future<Output = u64> + Send;
 }

@@ -179,6 +179,6 @@ impl Connector for ScriptedConnector {
         }
         let (proxy, origin) = tokio::io::duplex(self.room);
         tokio::spawn(script.play(origin, received));
-        introduced(proxy, target).await
+        introduced(Box::new(proxy), target).await
     }
 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use super::{ROOM, Script, ScriptedConnector, TestClient};
 use crate::context::Link;
+use crate::http1::server::Served;
 use crate::serve::Draining;
-use crate::{Filter, Peer, Proxy, Route, Upstream, http1};
+use crate::{Filter, LiveProxy, Peer, Proxy, Route, TlsInfo, Upstream, http1};
 
 /// A [`Proxy`] that serves in-memory connections.
 ///
@@ -51,6 +52,13 @@ impl TestProxy {
         TestProxy::new(built.unwrap_or_else(|error| unreachable!("the one route names the one upstream: {error}")))
     }
 
+    /// As if over TLS.
+    #[must_use]
+    pub fn over_tls(mut self, tls: TlsInfo) -> Self {
+        self.peer.tls = Some(Arc::new(tls));
+        self
+    }
+
     /// Lets clients come from this address.
     #[must_use]
     pub fn client_at(mut self, address: SocketAddr) -> Self {
@@ -79,8 +87,15 @@ impl TestProxy {
     /// many requests there were.
     pub fn pair(&self) -> (TestClient, impl Future<Output = u64> + Send + use<>) {
         let (client, server) = tokio::io::duplex(self.room);
-        let link = Link::new(Box::new(server), self.peer.clone(), Arc::clone(&self.proxy.0));
-        let connection = async move { http1::server::serve(&link, Draining::never()).await };
+        let live = LiveProxy::new(self.proxy.clone());
+        let link = Link::new(Box::new(server), self.peer.clone(), live.0.current());
+        let connection = async move {
+            match http1::server::serve(&link, &Draining::never(live.0), None).await {
+                Served::All(requests) => requests,
+                // Nobody has this proxy but the connection.
+                Served::Renewed(_) => 0,
+            }
+        };
         (TestClient::new(client), connection)
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use proxy_core::Instant;
 
 use super::HealthSettings;
-use crate::random::Random;
+use crate::dice::OwnDice;
 
 /// When the next question to one backend is due.
 #[derive(Debug)]
@@ -13,7 +13,7 @@ pub(super) struct Pace {
     interval: Duration,
     fast: Duration,
     jitter_percent: u32,
-    random: Random,
+    dice: OwnDice,
 }
 
 impl Pace {
@@ -23,21 +23,21 @@ impl Pace {
             interval: settings.interval,
             fast: settings.fast_interval(),
             jitter_percent: settings.jitter_percent.min(100),
-            random: Random::new(seed),
+            dice: OwnDice::seeded(seed),
         }
     }
 
     /// Until the first question: any part of the interval, so that backends which join together are not
     /// asked together.
     pub(super) fn first(&mut self, settled: bool) -> Duration {
-        let part = self.random.fraction();
+        let part = self.dice.fraction();
         self.plain(settled).mul_f64(part)
     }
 
     /// From one question to the next.
     pub(super) fn next(&mut self, settled: bool) -> Duration {
         let jitter = f64::from(self.jitter_percent) / 100.0;
-        let factor = 1.0 + jitter * (2.0 * self.random.fraction() - 1.0);
+        let factor = 1.0 + jitter * (2.0 * self.dice.fraction() - 1.0);
         self.plain(settled).mul_f64(factor)
     }
 

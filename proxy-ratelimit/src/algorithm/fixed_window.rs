@@ -42,6 +42,10 @@ impl FixedWindow {
         let period = self.quota.period_nanos();
         state.start.saturating_add(period).saturating_sub(now.as_nanos())
     }
+
+    fn more_in(&self, rest: u64, end: Duration) -> Duration {
+        if rest < self.quota.rate() { end } else { Duration::ZERO }
+    }
 }
 
 /// The window that a time is in.
@@ -69,12 +73,12 @@ impl Algorithm for FixedWindow {
 
     fn judge(&self, state: &FixedWindowState, now: Time, cost: u64) -> Decision {
         let rest = self.quota.rate() - state.used;
-        let reset = Duration::from_nanos(self.rest_of_window(state, now));
+        let end = Duration::from_nanos(self.rest_of_window(state, now));
         match rest.checked_sub(cost) {
-            Some(rest) => Decision::new(Verdict::Allowed, rest, reset),
+            Some(rest) => Decision::new(Verdict::Allowed, rest, self.more_in(rest, end)),
             None => {
                 let never = cost > self.quota.rate();
-                Decision::new(Verdict::Denied { retry_after: (!never).then_some(reset) }, rest, reset)
+                Decision::new(Verdict::Denied { retry_after: (!never).then_some(end) }, rest, self.more_in(rest, end))
             }
         }
     }

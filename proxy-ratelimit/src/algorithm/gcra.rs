@@ -59,7 +59,8 @@ impl Gcra {
                 (Verdict::Denied { retry_after }, arrival)
             }
         };
-        Decision::new(verdict, self.ticks.worth(bound - arrival), self.ticks.duration(arrival - now))
+        let (remaining, more) = self.ticks.worth(bound - arrival);
+        Decision::new(verdict, remaining, self.ticks.duration(more.min(arrival - now)))
     }
 }
 
@@ -220,7 +221,7 @@ mod tests {
         }
         let denied = gcra.decide(&mut state, Time::ZERO, 1);
         assert_eq!(denied.verdict, Verdict::Denied { retry_after: Some(Duration::from_millis(250)) });
-        assert_eq!(denied.reset, Duration::from_secs(1));
+        assert_eq!(denied.more_in, Duration::from_millis(250));
         let later = Time::ZERO + Duration::from_millis(250);
         assert!(!gcra.decide(&mut state, Time::from_nanos(later.as_nanos() - 1), 1).is_allowed());
         assert!(gcra.decide(&mut state, later, 1).is_allowed());

@@ -30,6 +30,16 @@ impl LeakyBucket {
     pub fn new(quota: Quota) -> Self {
         LeakyBucket { quota, ticks: Ticks::of(&quota) }
     }
+
+    /// With what is left when the next one would wait so long.
+    fn decision(&self, verdict: Verdict, wait: u64) -> Decision {
+        let bound = self.ticks.burst();
+        let (remaining, more) = match bound.checked_sub(wait) {
+            Some(room) => self.ticks.worth(room),
+            None => (0, wait - bound),
+        };
+        Decision::new(verdict, remaining, self.ticks.duration(more.min(wait)))
+    }
 }
 
 impl Algorithm for LeakyBucket {
@@ -52,15 +62,13 @@ impl Algorithm for LeakyBucket {
         let cost = self.ticks.cost(cost);
         if cost > bound || wait > bound {
             let retry_after = (cost <= bound).then(|| self.ticks.duration(wait - bound));
-            let remaining = self.ticks.worth(bound.saturating_sub(wait));
-            return Decision::new(Verdict::Denied { retry_after }, remaining, self.ticks.duration(wait));
+            return self.decision(Verdict::Denied { retry_after }, wait);
         }
         let verdict = match wait {
             0 => Verdict::Allowed,
             wait => Verdict::Delayed(self.ticks.duration(wait)),
         };
-        let after = wait + cost;
-        Decision::new(verdict, self.ticks.worth(bound.saturating_sub(after)), self.ticks.duration(after))
+        self.decision(verdict, wait + cost)
     }
 
     fn spend(&self, state: &mut u64, _: Time, cost: u64) {

@@ -88,12 +88,17 @@ impl Algorithm for SlidingLog {
     fn judge(&self, state: &SlidingLogState, now: Time, cost: u64) -> Decision {
         let rest = self.quota.rate() - state.used;
         match rest.checked_sub(cost) {
-            Some(rest) => Decision::new(Verdict::Allowed, rest, self.quota.period()),
+            Some(rest) => {
+                // What is taken now leaves last.
+                let taken = if cost > 0 { self.quota.period_nanos() } else { 0 };
+                let more_in = state.log.front().map_or(taken, |(at, _)| self.leaves_in(*at, now));
+                Decision::new(Verdict::Allowed, rest, Duration::from_nanos(more_in))
+            }
             None => {
                 let never = cost > self.quota.rate();
                 let retry_after = (!never).then(|| Duration::from_nanos(self.until(state, now, cost)));
-                let reset = Duration::from_nanos(self.free_in(state, now));
-                Decision::new(Verdict::Denied { retry_after }, rest, reset)
+                let more_in = state.log.front().map_or(0, |(at, _)| self.leaves_in(*at, now));
+                Decision::new(Verdict::Denied { retry_after }, rest, Duration::from_nanos(more_in))
             }
         }
     }

@@ -107,7 +107,8 @@ impl Algorithm for SlidingWindow {
             }
         };
         let after = SlidingWindowState { current, ..*state };
-        Decision::new(verdict, rest, Duration::from_nanos(self.free_in(&after, now)))
+        let more_in = if rest < self.quota.rate() { self.until(&after, now, rest + 1) } else { 0 };
+        Decision::new(verdict, rest, Duration::from_nanos(more_in))
     }
 
     fn spend(&self, state: &mut SlidingWindowState, _: Time, cost: u64) {

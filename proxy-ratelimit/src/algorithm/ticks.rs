@@ -71,26 +71,31 @@ impl Ticks {
         u64::try_from(ticks).unwrap_or(LONGEST).min(LONGEST)
     }
 
-    /// The whole cost that so many ticks are worth.
+    /// The whole cost that so many ticks are worth, and how many more ticks the next one takes.
     #[inline]
-    pub(crate) fn worth(&self, ticks: u64) -> u64 {
+    pub(crate) fn worth(&self, ticks: u64) -> (u64, u64) {
         match self.shift {
-            0 => self.divided(ticks),
-            shift => ((u128::from(ticks) << shift) / u128::from(self.per_cost)) as u64,
+            0 => {
+                let worth = self.divided(ticks);
+                (worth, self.per_cost - (ticks - worth * self.per_cost))
+            }
+            shift => {
+                let worth = ((u128::from(ticks) << shift) / u128::from(self.per_cost)) as u64;
+                (worth, self.round_up(worth.saturating_add(1)).saturating_sub(ticks))
+            }
         }
     }
 
     /// `ticks / per_cost`. A division takes longer, and there is one for each decision.
     #[inline]
     fn divided(&self, ticks: u64) -> u64 {
-        let mut quotient = ((u128::from(ticks) * u128::from(self.reciprocal)) >> 64) as u64;
-        let mut rest = ticks - quotient * self.per_cost;
-        // The estimate is at most two too small: the reciprocal lacks less than one, and the shift drops less than one.
-        while rest >= self.per_cost {
-            quotient += 1;
-            rest -= self.per_cost;
-        }
-        quotient
+        let quotient = ((u128::from(ticks) * u128::from(self.reciprocal)) >> 64) as u64;
+        // The estimate is at most two too small: the reciprocal lacks less than one, and the shift drops less than
+        // one. No loop: what nobody asks for could not be left out then.
+        let rest = ticks - quotient * self.per_cost;
+        let (quotient, rest) =
+            if rest >= self.per_cost { (quotient + 1, rest - self.per_cost) } else { (quotient, rest) };
+        if rest >= self.per_cost { quotient + 1 } else { quotient }
     }
 
     #[inline]

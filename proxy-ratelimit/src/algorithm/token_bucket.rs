@@ -68,10 +68,25 @@ impl TokenBucket {
     }
 
     /// How long until the bucket holds so many.
+    #[inline]
     fn until(&self, state: &TokenBucketState, tokens: u64) -> u64 {
-        let Some(missing) = tokens.checked_sub(state.tokens).filter(|missing| *missing > 0) else { return 0 };
-        let parts = u128::from(missing) * u128::from(self.quota.period_nanos()) - u128::from(state.parts);
-        u64::try_from(parts.div_ceil(u128::from(self.quota.rate()))).unwrap_or(u64::MAX)
+        let (rate, period) = (self.quota.rate(), self.quota.period_nanos());
+        match tokens.saturating_sub(state.tokens) {
+            0 => 0,
+            // The common case takes one division of 64 bits.
+            1 => (period - state.parts).div_ceil(rate),
+            missing => {
+                let parts = u128::from(missing) * u128::from(period) - u128::from(state.parts);
+                u64::try_from(parts.div_ceil(u128::from(rate))).unwrap_or(u64::MAX)
+            }
+        }
+    }
+
+    fn more_in(&self, state: &TokenBucketState) -> u64 {
+        match state.tokens < self.quota.burst() {
+            true => self.until(state, state.tokens + 1),
+            false => 0,
+        }
     }
 }
 
@@ -105,7 +120,7 @@ impl Algorithm for TokenBucket {
             }
         };
         let after = TokenBucketState { tokens, ..*state };
-        Decision::new(verdict, tokens, Duration::from_nanos(self.until(&after, self.quota.burst())))
+        Decision::new(verdict, tokens, Duration::from_nanos(self.more_in(&after)))
     }
 
     fn spend(&self, state: &mut TokenBucketState, _: Time, cost: u64) {

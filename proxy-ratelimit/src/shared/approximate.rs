@@ -64,7 +64,7 @@ impl Approximate {
 
     fn with<R>(&self, key: &[u8], now: Time, f: impl FnOnce(&mut u64) -> R) -> R {
         let hash = self.hasher.hash_one(key);
-        self.store.with(hash, || 0, |state| self.gcra.debt(state, now), f)
+        f(self.store.lend(hash, || 0, |state| self.gcra.debt(state, now)).state())
     }
 
     fn owe(&self, key: &[u8], cost: u64) {

@@ -8,7 +8,7 @@ use tokio::time::{advance, sleep};
 
 use super::*;
 use crate::pool::Protocol;
-use crate::{Fault, Io};
+use crate::{ClientHandshake, Fault, Io};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -52,6 +52,21 @@ fn lab(configure: impl FnOnce(PoolBuilder) -> PoolBuilder) -> Lab {
     let origin = Arc::new(Origin::default());
     let builder = SharedPool::builder().connector(origin.clone()).observer(origin.clone());
     Lab { pool: configure(builder).build(), origin, target: target("127.0.0.1:9000") }
+}
+
+/// TLS that is none: what matters here is that it is not another's.
+#[derive(Debug)]
+struct Plain;
+
+#[async_trait]
+impl ClientHandshake for Plain {
+    async fn perform(&self, io: Box<dyn Io>, _: &Target) -> io::Result<Box<dyn Io>> {
+        Ok(io)
+    }
+}
+
+fn secure() -> Arc<dyn ClientHandshake> {
+    Arc::new(Plain)
 }
 
 fn target(address: &str) -> Target {
@@ -126,7 +141,7 @@ async fn only_what_is_equal_in_full_is_shared() {
     let lab = lab(|pool| pool);
     lab.fill(1).await;
     let other = Target::new(Backend::new("127.0.0.1:9000".parse().unwrap()));
-    for target in [lab.target.clone().with_tls("a".into()), lab.target.clone().with_proxy_header([1].into()), other] {
+    for target in [lab.target.clone().with_tls(secure()), lab.target.clone().with_proxy_header([1].into()), other] {
         assert!(lab.pool.checkout(&target, Instant::now()).is_none(), "{target:?}");
         assert_eq!(target.protocol(), Protocol::Http1);
     }
@@ -193,7 +208,7 @@ async fn waiters_are_served_in_order() {
 #[tokio::test(start_paused = true)]
 async fn an_idle_one_of_another_target_makes_room() {
     let lab = lab(|pool| pool.max_open_per_backend(1));
-    let tls = lab.target.clone().with_tls("a".into());
+    let tls = lab.target.clone().with_tls(secure());
     lab.fill(1).await;
     let lease = lab.pool.acquire(&tls, None).await.unwrap();
     lab.check(1, 0, 0);
@@ -309,7 +324,7 @@ async fn what_spoke_unasked_is_not_used() {
 async fn an_evicted_backend_keeps_nothing() {
     let lab = lab(|pool| pool);
     lab.fill(2).await;
-    let (held, tls) = (lab.acquire().await, lab.target.clone().with_tls("a".into()));
+    let (held, tls) = (lab.acquire().await, lab.target.clone().with_tls(secure()));
     lab.pool.acquire(&tls, None).await.unwrap().release(Instant::now());
     lab.pool.evict(lab.target.backend());
     lab.check(1, 0, 0);

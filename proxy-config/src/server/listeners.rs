@@ -1,0 +1,235 @@
+//! Listeners as they run, and how each goes over into the next configuration.
+
+use std::collections::BTreeMap;
+use std::future::IntoFuture;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proxy_core::{LiveProxy, LiveTcpProxy, Proxy, Serve, TcpListener, TcpProxy, serve, serve_tcp};
+use tokio::sync::watch;
+
+use super::sockets::{Socket, Sockets};
+use super::{Parts, ServerError, http, tcp};
+use crate::path::Path;
+use crate::{Config, Listener, ListenerKind};
+
+/// The listeners that run, by name.
+pub(super) type Listeners = BTreeMap<String, Running>;
+
+/// A listener that runs. A clone shares its sockets and what stands behind them.
+#[derive(Clone)]
+pub(super) struct Running {
+    live: Live,
+    open: Vec<Arc<Open>>,
+}
+
+/// What stands behind a listener's connections, and can be replaced while they run. Another kind of
+/// listener is a variant here and in [`Service`].
+#[derive(Clone)]
+enum Live {
+    Http(LiveProxy),
+    Tcp(LiveTcpProxy),
+}
+
+/// What a listener is to have behind it: built, not yet served.
+enum Service {
+    Http(Proxy),
+    Tcp(TcpProxy),
+}
+
+/// A socket with its accept loops. Dropping it stops them: what runs then has the time of the drain.
+struct Open {
+    socket: Arc<Socket>,
+    _serving: watch::Sender<()>,
+}
+
+/// What every accept loop of a server needs.
+#[derive(Clone)]
+pub(super) struct Stage {
+    /// How long connections may take to end, by the time they are told to.
+    pub(super) drain: watch::Receiver<Duration>,
+    /// Held as long as the loop or one of its connections runs.
+    pub(super) loops: watch::Receiver<()>,
+}
+
+/// A listener of the next configuration: everything that can fail has been done.
+pub(super) struct Planned {
+    /// The one of this name, where it goes on.
+    before: Option<Running>,
+    /// What is new behind it; `None` if nothing is.
+    service: Option<Service>,
+    sockets: Vec<Looped>,
+}
+
+/// A socket, and the handles of the accept loops that it still needs.
+type Looped = (Arc<Socket>, Vec<TcpListener>);
+
+impl Running {
+    pub(super) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.open.iter().map(|open| open.socket.local())
+    }
+
+    fn sockets(&self) -> impl Iterator<Item = Arc<Socket>> {
+        self.open.iter().map(|open| Arc::clone(&open.socket))
+    }
+
+    /// The one with this socket.
+    fn open(&self, socket: &Arc<Socket>) -> Option<Arc<Open>> {
+        self.open.iter().find(|open| Arc::ptr_eq(&open.socket, socket)).cloned()
+    }
+}
+
+/// Plans all listeners that this build can serve, over those that run.
+pub(super) fn plan(
+    config: &Config,
+    parts: &Parts<'_>,
+    before: Option<&Config>,
+    running: &Listeners,
+) -> Result<BTreeMap<String, Planned>, ServerError> {
+    let path = Path::Key(&Path::Root, "listeners");
+    let mut sockets = Sockets::new(running.values().flat_map(Running::sockets));
+    let mut planned = BTreeMap::new();
+    for (name, listener) in &config.listeners {
+        if !is_supported(listener) {
+            continue;
+        }
+        let path = Path::Key(&path, name);
+        let before = before.and_then(|config| config.listeners.get(name)).filter(|before| is_supported(before));
+        let is_kept = before.is_some_and(|before| serves_alike(before, listener)) && !parts.renews(&listener.kind);
+        let service = match is_kept {
+            true => None,
+            false => service(&path, listener, parts)?,
+        };
+        let taken = sockets.take(&path, name, listener, config)?;
+        let before = running.get(name).filter(|running| service.iter().all(|new| running.live.takes(new))).cloned();
+        let sockets = with_loops(&path, name, taken, before.as_ref())?;
+        planned.insert(name.clone(), Planned { before, service, sockets });
+    }
+    match planned.is_empty() {
+        true => Err(ServerError::nothing_to_serve()),
+        false => Ok(planned),
+    }
+}
+
+/// Whether this build can serve it.
+pub(super) fn is_supported(listener: &Listener) -> bool {
+    listener.tls.is_none() && matches!(listener.kind, ListenerKind::Http(_) | ListenerKind::Tcp(_))
+}
+
+/// Whether what stands behind two listeners is the same: all but their sockets.
+fn serves_alike(one: &Listener, other: &Listener) -> bool {
+    let but_for_sockets = |listener: &Listener| {
+        let Listener { listen: _, reuse_port: _, tls, proxy_protocol, allow, deny, kind } = listener.clone();
+        (tls, proxy_protocol, allow, deny, kind)
+    };
+    but_for_sockets(one) == but_for_sockets(other)
+}
+
+/// `None` for what this build cannot serve.
+fn service(path: &Path<'_>, listener: &Listener, parts: &Parts<'_>) -> Result<Option<Service>, ServerError> {
+    Ok(match &listener.kind {
+        ListenerKind::Http(http) => Some(Service::Http(http::proxy(path, listener, http, parts)?)),
+        ListenerKind::Tcp(tcp) => Some(Service::Tcp(tcp::proxy(path, listener, tcp, parts)?)),
+        _ => None,
+    })
+}
+
+/// None where the listener has them already.
+fn with_loops(
+    path: &Path<'_>,
+    name: &str,
+    sockets: Vec<Arc<Socket>>,
+    before: Option<&Running>,
+) -> Result<Vec<Looped>, ServerError> {
+    let looped = sockets.into_iter().map(|socket| {
+        let is_served = before.is_some_and(|before| before.open(&socket).is_some());
+        let handles = if is_served { Ok(Vec::new()) } else { socket.handles(name) };
+        let at = |error| ServerError::cannot_listen(Path::Key(path, "listen").to_string(), socket.local(), error);
+        Ok((Arc::clone(&socket), handles.map_err(at)?))
+    });
+    looped.collect()
+}
+
+impl Planned {
+    /// Puts it into force. Sockets that it leaves are closed when the one before it is dropped.
+    pub(super) fn start(self, stage: &Stage) -> Running {
+        let Planned { before, service, sockets } = self;
+        let live = match (before.as_ref(), service) {
+            (Some(before), Some(service)) => before.live.replace(service),
+            (Some(before), None) => before.live.clone(),
+            (None, Some(service)) => service.into_live(),
+            (None, None) => unreachable!("a listener that did not run before is new"),
+        };
+        let open = sockets.into_iter().map(|(socket, loops)| {
+            let served = before.as_ref().and_then(|before| before.open(&socket));
+            served.unwrap_or_else(|| live.open(socket, loops, stage))
+        });
+        let open = open.collect();
+        Running { live, open }
+    }
+}
+
+impl Live {
+    /// Whether it can be replaced by this; otherwise its sockets go over to another.
+    fn takes(&self, service: &Service) -> bool {
+        match (self, service) {
+            (Live::Http(_), Service::Http(_)) | (Live::Tcp(_), Service::Tcp(_)) => true,
+            _ => false,
+        }
+    }
+
+    fn replace(&self, service: Service) -> Live {
+        match (self, service) {
+            (Live::Http(live), Service::Http(proxy)) => drop(live.replace(proxy)),
+            (Live::Tcp(live), Service::Tcp(proxy)) => drop(live.replace(proxy)),
+            _ => unreachable!("a listener of another kind is another listener"),
+        }
+        self.clone()
+    }
+
+    fn open(&self, socket: Arc<Socket>, loops: Vec<TcpListener>, stage: &Stage) -> Arc<Open> {
+        let (serving, _) = watch::channel(());
+        for socket in loops {
+            self.spawn(socket, serving.subscribe(), stage.clone());
+        }
+        Arc::new(Open { socket, _serving: serving })
+    }
+
+    /// Starts an accept loop that ends after `serving` has.
+    fn spawn(&self, socket: TcpListener, mut serving: watch::Receiver<()>, stage: Stage) {
+        let Stage { drain, loops } = stage;
+        let stopped = async move { while serving.changed().await.is_ok() {} };
+        // The time that is in force by then.
+        let deadline = async move {
+            let time = *drain.borrow();
+            tokio::time::sleep(time).await;
+        };
+        let serving = match self {
+            Live::Http(live) => stopping(serve(socket, live.clone()), stopped, deadline).into_future(),
+            Live::Tcp(live) => stopping(serve_tcp(socket, live.clone()), stopped, deadline).into_future(),
+        };
+        tokio::spawn(async move {
+            serving.await;
+            drop(loops);
+        });
+    }
+}
+
+impl Service {
+    fn into_live(self) -> Live {
+        match self {
+            Service::Http(proxy) => Live::Http(LiveProxy::new(proxy)),
+            Service::Tcp(proxy) => Live::Tcp(LiveTcpProxy::new(proxy)),
+        }
+    }
+}
+
+/// Ends when `stopped` is ready, and cuts off what is left at the `deadline` from then.
+fn stopping<L, P>(
+    serve: Serve<L, P>,
+    stopped: impl Future<Output = ()> + Send + 'static,
+    deadline: impl Future<Output = ()> + Send + 'static,
+) -> Serve<L, P> {
+    serve.with_graceful_shutdown(stopped).drain_until(deadline)
+}

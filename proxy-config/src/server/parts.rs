@@ -1,0 +1,32 @@
+//! What builders of listeners, routes and filters have at hand.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use proxy_core::Upstream;
+
+use super::kept_limits::KeptLimits;
+use super::upstream::Planned;
+use crate::ListenerKind;
+
+/// What a configuration is built from, beside itself.
+pub(super) struct Parts<'a> {
+    pub(super) limits: &'a KeptLimits,
+    pub(super) upstreams: &'a BTreeMap<String, Planned>,
+}
+
+impl Parts<'_> {
+    pub(super) fn upstream(&self, name: &str) -> Option<&Arc<dyn Upstream>> {
+        self.upstreams.get(name).map(Planned::upstream)
+    }
+
+    /// Whether a listener that did not change has to be built anew all the same: for an upstream that was.
+    pub(super) fn renews(&self, kind: &ListenerKind) -> bool {
+        let is_new = |name: &str| self.upstreams.get(name).is_some_and(Planned::is_new);
+        match kind {
+            ListenerKind::Http(http) => http.routes.iter().flat_map(|route| route.target.upstreams()).any(is_new),
+            ListenerKind::Tcp(tcp) => tcp.upstreams().any(is_new),
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! Forward proxies in memory: scripted origins, answers from a table, paused time.
+
+mod egress;
+mod forward;
+mod refusals;
+mod socks;
+mod stage;

@@ -1,0 +1,72 @@
+//! The example `full_lb` in a process of its own.
+
+use std::fs;
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::time::Instant;
+
+use crate::free_address;
+
+/// How long it may take to start.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A `full_lb` that runs until this is dropped.
+#[derive(Debug)]
+pub struct FullLb {
+    process: Child,
+    address: SocketAddr,
+    file: PathBuf,
+}
+
+impl FullLb {
+    /// Starts `program`, which is `env!("CARGO_BIN_EXE_full_lb")`, and waits until it listens. What it serves,
+    /// `config` says, given the address to listen on.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn start(program: &str, config: impl FnOnce(SocketAddr) -> String) -> Self {
+        let address = free_address();
+        let file = std::env::temp_dir().join(format!("full_lb-{}-{}.json", std::process::id(), address.port()));
+        fs::write(&file, config(address)).expect("a file of its own");
+        let process = Command::new(program).arg(&file).env("RUST_LOG", "error").spawn().expect("it starts");
+        let mut lb = FullLb { process, address, file };
+        lb.wait_until_it_listens();
+        lb
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops it as an operator does: by SIGTERM.
+    ///
+    /// # Panics
+    /// If it does not end well.
+    pub fn stop(mut self) {
+        kill_process(Pid::from_child(&self.process), Signal::TERM).expect("it is our own process");
+        let status = self.process.wait().expect("it ends");
+        assert!(status.success(), "{status}");
+    }
+
+    fn wait_until_it_listens(&mut self) {
+        let started = Instant::now();
+        while TcpStream::connect(self.address).is_err() {
+            let ended = self.process.try_wait().expect("it is our own process");
+            assert!(ended.is_none() && started.elapsed() < PATIENCE, "full_lb does not listen: {ended:?}");
+            std::thread::yield_now();
+        }
+    }
+}
+
+impl Drop for FullLb {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        let _ = fs::remove_file(&self.file);
+    }
+}
