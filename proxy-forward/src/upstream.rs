@@ -194,7 +194,7 @@ fn note(refusal: &Refusal, ctx: &mut Context) {
         code = refusal.code(),
         destination = refusal.destination(),
         rule = refusal.rule(),
-        class = refusal.class().map(|class| class.as_str()),
+        class = refusal.class().map(crate::AddressClass::as_str),
         client = ctx.client().map(tracing::field::display),
         user = ctx.get::<User>().map(User::name),
         "request refused",

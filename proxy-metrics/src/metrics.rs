@@ -24,7 +24,7 @@ pub use upstream::{UpstreamMetrics, Watched};
 
 pub(crate) use failures::Failures;
 pub(crate) use listener::Listener;
-pub(crate) use upstream::{BackendCounts, Upstream};
+pub(crate) use upstream::Upstream;
 
 /// The metrics of one process: a cheap handle. Parts of a proxy are given observers of it;
 /// [`render`](Self::render) is what Prometheus scrapes.

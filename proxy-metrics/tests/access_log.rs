@@ -36,10 +36,10 @@ impl Kept {
 }
 
 fn logged_by(log: &AccessLog) -> TestProxy {
-    logged_at(log, ScriptedConnector::always(Script::ok()))
+    logged_at(log, &ScriptedConnector::always(Script::ok()))
 }
 
-fn logged_at(log: &AccessLog, origins: ScriptedConnector) -> TestProxy {
+fn logged_at(log: &AccessLog, origins: &ScriptedConnector) -> TestProxy {
     let proxy = Proxy::builder().observer(log.clone()).filter(RequestId::new().with_seed(1));
     let proxy = proxy.upstream("api", origins.cluster()).route(Route::to("api").named("all"));
     TestProxy::new(proxy.build().expect("the route names the upstream"))
@@ -112,7 +112,7 @@ async fn errors_and_slow_requests_are_logged_whatever_the_sample() {
         Script::new().read_request().answer(answer("503 Busy")).close(),
         Script::new().read_request().wait(Duration::from_secs(3)).answer(answer("201 Created")).close(),
     ]);
-    let proxy = logged_at(&log, origins);
+    let proxy = logged_at(&log, &origins);
     for expected in [200, 404, 503, 201] {
         assert_eq!(exchange(&proxy, GET).await, expected);
     }

@@ -31,7 +31,10 @@ impl Lab {
         let api = metrics.upstream("api");
         let pool = SharedPool::builder().connector(Arc::new(origins)).observer(Arc::new(api.clone())).build();
         let builder = Cluster::builder(selector_fn(|candidates, _| candidates.at(0).cloned()));
-        let builder = backends.iter().map(|it| it.parse().expect("an address")).fold(builder, |it, at| it.backend(at));
+        let builder = backends
+            .iter()
+            .map(|it| it.parse().expect("an address"))
+            .fold(builder, proxy_core::ClusterBuilder::backend);
         let cluster = builder.observer(Arc::new(api.clone())).build_with(pool.clone());
         let backends = cluster.backends().clone();
         let watched = Some(api.watch(backends.clone(), move || pool.stats()));

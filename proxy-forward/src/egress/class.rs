@@ -114,9 +114,7 @@ fn of_v6(address: Ipv6Addr) -> Option<AddressClass> {
         [0, 0, 0, 0, 0, 0, 0, 0] => AddressClass::Unspecified,
         [0, 0, 0, 0, 0, 0, 0, 1] => AddressClass::Loopback,
         // Compatible (RFC 4291 §2.5.5.1) and translated (RFC 2765): never to be seen on a wire.
-        [0, 0, 0, 0, 0, 0, high, low] | [0, 0, 0, 0, 0xffff, 0, high, low] => {
-            of_v4(v4(high, low)).unwrap_or(AddressClass::Reserved)
-        }
+        [0, 0, 0, 0, 0 | 0xffff, 0, high, low] => of_v4(v4(high, low)).unwrap_or(AddressClass::Reserved),
         // NAT64 (RFC 6052) reaches the address inside.
         [0x64, 0xff9b, 0, 0, 0, 0, high, low] => return of_v4(v4(high, low)),
         [0xfe80..=0xfeff, ..] => AddressClass::LinkLocal,

@@ -94,20 +94,20 @@ impl<I: Io> SocksStream<I> {
             State::Begin => self.begin(),
             State::Greeting => match self.take(|bytes| messages::greeting(bytes, wanted)) {
                 Ok(Some(method)) => self.greeted(method),
-                other => self.incomplete(other.map(drop)),
+                other => self.incomplete(other.is_ok()),
             },
             State::Login => match self.take(messages::login) {
                 Ok(Some((name, password))) => self.login(name, password),
-                other => self.incomplete(other.map(drop)),
+                other => self.incomplete(other.is_ok()),
             },
             State::Checking(checking) => {
                 let login = ready!(checking.result.as_mut().poll(cx));
                 let authorization = std::mem::take(&mut checking.authorization);
-                self.checked(login, authorization)
+                self.checked(&login, authorization)
             }
             State::Request => match self.take(messages::request) {
                 Ok(Some(command)) => self.requested(messages::VERSION_5, command),
-                other => self.incomplete(other.map(drop)),
+                other => self.incomplete(other.is_ok()),
             },
             State::Asked { .. } | State::Open | State::Closed => Step::Go,
         };
@@ -134,7 +134,7 @@ impl<I: Io> SocksStream<I> {
                 Step::Go
             }
             Ok(Some(command)) => self.requested(messages::VERSION_4, command),
-            other => self.incomplete(other.map(drop)),
+            other => self.incomplete(other.is_ok()),
         }
     }
 
@@ -162,7 +162,7 @@ impl<I: Io> SocksStream<I> {
     }
 
     /// RFC 1929 §2: zero is right, all else is wrong, and ends the connection.
-    fn checked(&mut self, login: Login, authorization: String) -> Step {
+    fn checked(&mut self, login: &Login, authorization: String) -> Step {
         let right = matches!(login, Login::User(_));
         self.output.extend_from_slice(&[1, u8::from(!right)]);
         self.state = if right { State::Request } else { State::Closed };
@@ -222,8 +222,8 @@ impl<I: Io> SocksStream<I> {
     }
 
     /// More is needed of a message, or it is none.
-    fn incomplete<T>(&mut self, message: Result<T, Malformed>) -> Step {
-        if message.is_ok() {
+    fn incomplete(&mut self, well_formed: bool) -> Step {
+        if well_formed {
             return Step::Read;
         }
         self.state = State::Closed;

@@ -108,7 +108,7 @@ impl Field {
             Field::FirstByte => timings.first_byte.map_or(Value::None, Value::Seconds),
             Field::Total => Value::Seconds(timings.total),
             Field::Reason => Value::Reason(outcome.reason().0, outcome.reason().1),
-            Field::Code => outcome.error.map(|kind| kind.code()).into(),
+            Field::Code => outcome.error.map(proxy_core::ErrorKind::code).into(),
             Field::Referer => header("referer"),
             Field::UserAgent => header("user-agent"),
         }

@@ -70,18 +70,6 @@ pub(crate) struct BackendCounts {
     pub(crate) first_byte_nanos: u64,
 }
 
-impl BackendCounts {
-    /// Attempts that ended in any way.
-    pub(crate) fn attempts(&self) -> u64 {
-        self.by_result.iter().sum()
-    }
-
-    /// Those that ended with a 5xx, or with nothing through the backend's fault.
-    pub(crate) fn errors(&self) -> u64 {
-        self.by_result[5] + self.by_result[6]
-    }
-}
-
 impl UpstreamMetrics {
     pub(super) fn new(upstream: Arc<Upstream>) -> Self {
         UpstreamMetrics(upstream)
