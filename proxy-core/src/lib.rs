@@ -18,6 +18,8 @@
 //! | several backends, retries, a pool with limits of your own | [`Cluster`] and a [`Selector`]: [`selector_fn`], those of `proxy-lb`, or five lines of yours |
 //! | to route by host, path, method, header, cookie or query, to split by weight | [`Proxy::builder`], [`Route`] |
 //! | to look at requests, change them, answer them | a [`Filter`], or [`filter_fn`] |
+//! | to relay raw TCP, also by the server name of a TLS handshake | [`serve_tcp`], [`TcpProxy`], [`TcpRoute`] |
+//! | to know clients behind another balancer | [`ProxyProtocol`] |
 //! | answers from this process: an axum `Router`, any tower service | [`ServiceUpstream`] |
 //! | to mount the proxy in an axum `Router`, under tower layers | [`Proxy`] is a `tower_service::Service` |
 //! | to stop without losing a request | [`Serve::with_graceful_shutdown`] |
