@@ -13,7 +13,6 @@ const ABSENT: &[&str] = &[
     "access_log",
     "listeners.*.tls",
     "listeners.*.udp",
-    "listeners.*.forward",
     "upstreams.*.discovery.srv",
     "upstreams.*.health_check.grpc",
     "upstreams.*.health_check.http2",

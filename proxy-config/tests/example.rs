@@ -26,7 +26,6 @@ fn lists_what_is_not_in_this_build() {
             "access_log: not in this build",
             "listeners.web-tls.tls: not in this build",
             "listeners.dns.udp: not in this build",
-            "listeners.egress.forward: not in this build",
         ]
     );
 }

@@ -47,13 +47,6 @@ impl AttemptGuard {
         self
     }
 
-    /// What is connected to carries bytes of any protocol. `secured`: by the TLS that the backend wants. Where the
-    /// client chose the destination, it is for the client to speak TLS with it.
-    pub(crate) fn make_raw(&mut self, secured: bool) {
-        let target = self.target.clone().raw();
-        self.target = if secured { target } else { target.with_tls_of(None) };
-    }
-
     /// What is connected to.
     pub(crate) fn target(&self) -> &Target {
         &self.target

@@ -14,7 +14,7 @@ use crate::attempt::{AttemptGuard, AttemptSink};
 use crate::clock::Instant;
 use crate::guard::guarded;
 use crate::http1::client::{self, Failure, Rules};
-use crate::pool::{Connection, Lease, Pool, SharedPool};
+use crate::pool::{Connection, Lease, Pool, Protocol, SharedPool};
 use crate::{
     Address, Attempt, Backend, BackendSet, Body, Breaker, BreakerPermit, ClientHandshake, Context, Error, ErrorKind,
     Observer, Phase, ProxyHeaderSender, Request, RequestHead, Response, Result, SelectionContext, Selector, SetEvent,
@@ -263,12 +263,19 @@ impl<S: Selector, P: Pool> Cluster<S, P> {
         }
     }
 
-    fn begin(&self, (backend, permit): Choice, ctx: &mut Context, now: Instant) {
+    fn begin(
+        &self,
+        (backend, permit): Choice,
+        protocol: Protocol,
+        tls: Option<&Arc<dyn ClientHandshake>>,
+        ctx: &mut Context,
+        now: Instant,
+    ) {
         ctx.attempts += 1;
         ctx.attempt = None;
         ctx.clocks.connecting.get_or_insert(now);
         let sink: Arc<dyn AttemptSink> = Arc::<Core<S>>::clone(&self.core);
-        let target = Target::new(backend).with_tls_of(self.core.tls.as_ref());
+        let target = Target::of(backend, protocol, tls);
         let target = match &self.core.introduces {
             None => target,
             Some(sender) => target.with_proxy_header(sender.header(ctx.peer())),
@@ -329,18 +336,19 @@ impl<S: Selector, P: Pool> Cluster<S, P> {
         let (mut head, mut body) = request.into_parts();
         let idempotent = head.method().is_idempotent();
         let mut retries = Retries::new(&self.core.policy, &self.core.budget);
+        let tls = self.core.tls.as_ref();
         loop {
             let now = if retries.is_first() { ctx.clocks.started } else { Instant::now() };
             let choice = self.choose(chosen, Some(&head), ctx, retries.tried(), now)?;
             let tried = if ctx.has_filters() {
                 let backend = choice.0.clone();
-                self.begin(choice, ctx, now);
+                self.begin(choice, Protocol::Http1, tls, ctx, now);
                 // A fresh copy of the edits for each attempt: its hooks see no other attempt's.
                 let mut fresh = head.clone();
                 ctx.forward(&mut fresh, &backend)?;
                 self.attempt(&mut fresh, body, ctx, now).await
             } else {
-                self.begin(choice, ctx, now);
+                self.begin(choice, Protocol::Http1, tls, ctx, now);
                 self.attempt(&mut head, body, ctx, now).await
             };
             let (error, again) = match tried {
@@ -367,16 +375,15 @@ impl<S: Selector, P: Pool> Cluster<S, P> {
         }
     }
 
-    /// A connection for bytes of any protocol, `secured` by TLS where the backends speak it, to `chosen` or to whom the selector chooses.
+    /// A connection for bytes of any protocol, to `chosen` or to whom the selector chooses. `secured`: over TLS, where
+    /// the backends speak it.
     async fn open(&self, chosen: Option<&Backend>, secured: bool, ctx: &mut Context) -> Result<Connection> {
         let mut retries = Retries::new(&self.core.policy, &self.core.budget);
+        let tls = self.core.tls.as_ref().filter(|_| secured);
         loop {
             let now = Instant::now();
             let choice = self.choose(chosen, None, ctx, retries.tried(), now)?;
-            self.begin(choice, ctx, now);
-            if let Some(attempt) = &mut ctx.attempt {
-                attempt.make_raw(secured);
-            }
+            self.begin(choice, Protocol::Raw, tls, ctx, now);
             match self.lease(ctx, now).await {
                 Ok(lease) => {
                     self.connected(ctx);

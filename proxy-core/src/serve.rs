@@ -69,8 +69,9 @@ impl<L, P> Serve<L, P> {
         Serve { listener, proxy, tls: None, signal: None, deadline: Deadline::After(Duration::from_secs(30)) }
     }
 
-    /// Stops when `signal` is ready: no more connections are accepted, idle ones are closed, those
-    /// with a request finish it and say `Connection: close`. Raw connections go on.
+    /// Stops when `signal` is ready: what waits to be accepted is, and no more; connections with a request finish
+    /// it and say `Connection: close`; idle ones are closed, those that idle for less than a second when it is one. Raw
+    /// connections go on.
     pub fn with_graceful_shutdown(mut self, signal: impl Future<Output = ()> + Send + 'static) -> Self {
         self.signal = Some(Box::pin(signal));
         self
@@ -140,8 +141,32 @@ async fn run<L: Listener, S: Service>(
             (io, peer) = accept => server.accepted(Box::new(io), peer),
         }
     }
+    for _ in 0..QUEUED {
+        match queued(&mut listener).await {
+            Some((io, peer)) if server.has_place() => server.accepted(Box::new(io), peer),
+            _ => break,
+        }
+    }
     drop(listener);
     server.drain(deadline).await;
+}
+
+/// Clients that are taken from the kernel's queue after the signal, at most: as many as fit into it.
+const QUEUED: usize = 4096;
+
+/// A client that is connected already as far as it knows: the kernel would reset it when the socket closes.
+async fn queued<L: Listener>(listener: &mut L) -> Option<(L::Io, Peer)> {
+    let mut accept = pin!(listener.accept());
+    let mut look = async || poll_fn(|cx| Poll::Ready(accept.as_mut().poll(cx))).await;
+    if let Poll::Ready(accepted) = look().await {
+        return Some(accepted);
+    }
+    // The reactor may have news.
+    tokio::task::yield_now().await;
+    match look().await {
+        Poll::Ready(accepted) => Some(accepted),
+        Poll::Pending => None,
+    }
 }
 
 /// What the connections of one listener share.
@@ -158,9 +183,13 @@ impl<S: Service> Server<S> {
 
     /// Waits while all the connections that may be open are.
     async fn place(&self) {
-        while self.drain.open.load(Ordering::SeqCst) >= self.drain.live.with(|service| service.max_connections().0) {
+        while !self.has_place() {
             self.drain.told.left.notified().await;
         }
+    }
+
+    fn has_place(&self) -> bool {
+        self.drain.open.load(Ordering::SeqCst) < self.drain.live.with(|service| service.max_connections().0)
     }
 
     fn accepted(self: &Arc<Self>, io: Box<dyn Io>, peer: Peer) {

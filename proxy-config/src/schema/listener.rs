@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::forward::{Forward, forward};
+use super::forward::{Forward, Socks, forward, socks};
 use super::http::{Http, http};
 use super::names::named;
 use super::relay::{Tcp, Udp, tcp, udp};
@@ -30,11 +30,11 @@ pub struct Listener {
     pub allow: Option<Vec<Cidr>>,
     /// `deny`: networks that may not connect, also where `allow` has them.
     pub deny: Vec<Cidr>,
-    /// `http`, `tcp`, `udp` or `forward`.
+    /// `http`, `tcp`, `udp`, `forward` or `socks`.
     pub kind: ListenerKind,
 }
 
-/// What a listener speaks: exactly one of the keys `http`, `tcp`, `udp` and `forward`.
+/// What a listener speaks: exactly one of the keys `http`, `tcp`, `udp`, `forward` and `socks`.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum ListenerKind {
@@ -45,7 +45,9 @@ pub enum ListenerKind {
     /// `udp`: datagrams are relayed.
     Udp(Udp),
     /// `forward`: a forward proxy.
-    Forward(Forward),
+    Forward(Box<Forward>),
+    /// `socks`: a forward proxy for clients that speak SOCKS.
+    Socks(Box<Socks>),
 }
 
 impl ListenerKind {
@@ -56,7 +58,13 @@ impl ListenerKind {
             ListenerKind::Tcp(_) => "tcp",
             ListenerKind::Udp(_) => "udp",
             ListenerKind::Forward(_) => "forward",
+            ListenerKind::Socks(_) => "socks",
         }
+    }
+
+    /// Whether it connects wherever a client says.
+    pub(crate) fn goes_anywhere(&self) -> bool {
+        matches!(self, ListenerKind::Forward(_) | ListenerKind::Socks(_))
     }
 }
 
@@ -105,19 +113,24 @@ fn kind(fields: &mut Fields<'_>) -> Option<ListenerKind> {
     let http = fields.optional("http", http).map(|http| ListenerKind::Http(Box::new(http)));
     let tcp = fields.optional("tcp", tcp).map(ListenerKind::Tcp);
     let udp = fields.optional("udp", udp).map(ListenerKind::Udp);
-    let forward = fields.optional("forward", forward).map(ListenerKind::Forward);
-    fields.exactly_one(&["http", "tcp", "udp", "forward"]);
-    if fields.has("udp") {
-        refuse_stream_keys(fields.object());
-    }
-    http.or(tcp).or(udp).or(forward)
+    let forward = fields.optional("forward", forward).map(|forward| ListenerKind::Forward(Box::new(forward)));
+    let socks = fields.optional("socks", socks).map(|socks| ListenerKind::Socks(Box::new(socks)));
+    fields.exactly_one(&["http", "tcp", "udp", "forward", "socks"]);
+    // Datagrams have no connection that could begin with a handshake or a header.
+    refuse(fields, "udp", &["tls", "proxy_protocol"]);
+    // The header would come before the greeting that the listener itself takes.
+    refuse(fields, "socks", &["proxy_protocol"]);
+    http.or(tcp).or(udp).or(forward).or(socks)
 }
 
-/// Datagrams have no connection that could begin with a handshake or a header.
-fn refuse_stream_keys(listener: Cursor<'_>) {
-    for key in ["tls", "proxy_protocol"] {
-        listener.revisit_key(key, |value| {
-            value.fail::<()>("is not possible on a \"udp\" listener");
+/// Keys that a listener of this kind cannot have.
+fn refuse(fields: &mut Fields<'_>, kind: &str, keys: &[&str]) {
+    if !fields.has(kind) {
+        return;
+    }
+    for key in keys {
+        fields.object().revisit_key(key, |value| {
+            value.fail::<()>(format!("is not possible on a {kind:?} listener"));
         });
     }
 }

@@ -1,6 +1,6 @@
 //! Who may connect to a listener, and how connections begin.
 
-use proxy_core::{Cidr, ClientAccess, ProxyProtocol};
+use proxy_core::{Cidr, ClientAccess, ProxyBuilder, ProxyProtocol};
 
 use super::ServerError;
 use crate::Listener;
@@ -26,6 +26,12 @@ impl Admission {
         let header = Path::Key(path, "proxy_protocol");
         let proxy_protocol = listener.proxy_protocol.as_ref().map(|config| proxy_protocol(&header, config));
         Ok(Admission { access, proxy_protocol: proxy_protocol.transpose()? })
+    }
+
+    /// In front of all other filters.
+    pub(super) fn into_proxy(self, proxy: ProxyBuilder) -> ProxyBuilder {
+        let proxy = self.access.into_iter().fold(proxy, ProxyBuilder::filter);
+        self.proxy_protocol.into_iter().fold(proxy, ProxyBuilder::proxy_protocol)
     }
 }
 

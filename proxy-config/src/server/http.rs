@@ -25,8 +25,7 @@ pub(super) fn proxy(
         .timeouts(timeouts(&http.timeouts))
         .forwarding(forwarding(path, http)?)
         .half_close(http.half_close.unwrap_or(false));
-    let proxy = admission.access.into_iter().fold(proxy, ProxyBuilder::filter);
-    let proxy = admission.proxy_protocol.into_iter().fold(proxy, ProxyBuilder::proxy_protocol);
+    let proxy = admission.into_proxy(proxy);
     let filters = filter::filters(path, &http.filters, parts)?.into_iter();
     let proxy = filters.fold(proxy, ProxyBuilder::shared_filter);
     let proxy = with_upstreams(proxy, http, parts);
@@ -48,7 +47,7 @@ fn with_upstreams(proxy: ProxyBuilder, http: &Http, parts: &Parts<'_>) -> ProxyB
     })
 }
 
-fn limits(config: &crate::Limits) -> Limits {
+pub(super) fn limits(config: &crate::Limits) -> Limits {
     let mut limits = Limits::default();
     set(&mut limits.max_head_bytes, config.max_head_bytes);
     set(&mut limits.max_headers, config.max_headers);
@@ -63,7 +62,7 @@ fn limits(config: &crate::Limits) -> Limits {
     limits
 }
 
-fn timeouts(config: &crate::HttpTimeouts) -> Timeouts {
+pub(super) fn timeouts(config: &crate::HttpTimeouts) -> Timeouts {
     let mut timeouts = Timeouts::default();
     set(&mut timeouts.head, config.head);
     set(&mut timeouts.keep_alive, config.keep_alive);

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proxy_core::{LiveProxy, LiveTcpProxy, Proxy, Serve, TcpListener, TcpProxy, serve, serve_tcp};
+use proxy_forward::{PasswordFile, SocksListener};
 use tokio::sync::watch;
 
 use super::sockets::{Socket, Sockets};
-use super::{Parts, ServerError, http, tcp};
+use super::{Parts, ServerError, forward, http, tcp};
 use crate::path::Path;
 use crate::{Config, Listener, ListenerKind};
 
@@ -30,12 +31,22 @@ pub(super) struct Running {
 enum Live {
     Http(LiveProxy),
     Tcp(LiveTcpProxy),
+    /// What is asked of clients before they get to the proxy cannot be replaced in a loop that runs.
+    Socks(LiveProxy, Greeting),
+}
+
+/// How a listener of SOCKS meets its clients.
+#[derive(Clone)]
+struct Greeting {
+    users: Option<PasswordFile>,
+    also_http: bool,
 }
 
 /// What a listener is to have behind it: built, not yet served.
 enum Service {
     Http(Proxy),
     Tcp(TcpProxy),
+    Socks(Proxy, Greeting),
 }
 
 /// A socket with its accept loops. Dropping it stops them: what runs then has the time of the drain.
@@ -90,18 +101,25 @@ pub(super) fn plan(
     let path = Path::Key(&Path::Root, "listeners");
     let mut sockets = Sockets::new(running.values().flat_map(Running::sockets));
     let mut planned = BTreeMap::new();
+    let mut taken = Vec::new();
     for (name, listener) in &config.listeners {
         if !is_supported(listener) {
             continue;
         }
+        taken.push((name, listener, sockets.take(&Path::Key(&path, name), name, listener, config)?));
+    }
+    // A forward proxy must not reach the server that it is part of.
+    let own = addresses(taken.iter().flat_map(|(_, _, sockets)| sockets).map(|socket| socket.local()));
+    let moved = own != addresses(running.values().flat_map(Running::addresses));
+    for (name, listener, taken) in taken {
         let path = Path::Key(&path, name);
         let before = before.and_then(|config| config.listeners.get(name)).filter(|before| is_supported(before));
-        let is_kept = before.is_some_and(|before| serves_alike(before, listener)) && !parts.renews(&listener.kind);
+        let is_alike = before.is_some_and(|before| serves_alike(before, listener));
+        let is_kept = is_alike && !parts.renews(&listener.kind) && !(moved && listener.kind.goes_anywhere());
         let service = match is_kept {
             true => None,
-            false => service(&path, listener, parts)?,
+            false => Some(service(&path, listener, parts, &own)?),
         };
-        let taken = sockets.take(&path, name, listener, config)?;
         let before = running.get(name).filter(|running| service.iter().all(|new| running.live.takes(new))).cloned();
         let sockets = with_loops(&path, name, taken, before.as_ref())?;
         planned.insert(name.clone(), Planned { before, service, sockets });
@@ -114,7 +132,7 @@ pub(super) fn plan(
 
 /// Whether this build can serve it.
 pub(super) fn is_supported(listener: &Listener) -> bool {
-    listener.tls.is_none() && matches!(listener.kind, ListenerKind::Http(_) | ListenerKind::Tcp(_))
+    listener.tls.is_none() && !matches!(listener.kind, ListenerKind::Udp(_))
 }
 
 /// Whether what stands behind two listeners is the same: all but their sockets.
@@ -126,13 +144,32 @@ fn serves_alike(one: &Listener, other: &Listener) -> bool {
     but_for_sockets(one) == but_for_sockets(other)
 }
 
-/// `None` for what this build cannot serve.
-fn service(path: &Path<'_>, listener: &Listener, parts: &Parts<'_>) -> Result<Option<Service>, ServerError> {
-    Ok(match &listener.kind {
-        ListenerKind::Http(http) => Some(Service::Http(http::proxy(path, listener, http, parts)?)),
-        ListenerKind::Tcp(tcp) => Some(Service::Tcp(tcp::proxy(path, listener, tcp, parts)?)),
-        _ => None,
-    })
+/// What is to stand behind a listener; one that is not [supported](is_supported) never comes here.
+fn service(
+    path: &Path<'_>,
+    listener: &Listener,
+    parts: &Parts<'_>,
+    own: &[SocketAddr],
+) -> Result<Service, ServerError> {
+    match &listener.kind {
+        ListenerKind::Http(config) => http::proxy(path, listener, config, parts).map(Service::Http),
+        ListenerKind::Tcp(config) => tcp::proxy(path, listener, config, parts).map(Service::Tcp),
+        ListenerKind::Forward(config) => Ok(Service::Http(forward::proxy(path, listener, config, parts, own)?.proxy)),
+        ListenerKind::Socks(config) => {
+            let built = forward::proxy(path, listener, &config.forward, parts, own)?;
+            let greeting = Greeting { users: built.users, also_http: config.also_http.unwrap_or(false) };
+            Ok(Service::Socks(built.proxy, greeting))
+        }
+        ListenerKind::Udp(_) => Err(ServerError::nothing_to_serve()),
+    }
+}
+
+/// Each once, in an order of their own.
+fn addresses(all: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
+    let mut addresses: Vec<_> = all.collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses
 }
 
 /// None where the listener has them already.
@@ -173,19 +210,21 @@ impl Planned {
 impl Live {
     /// Whether it can be replaced by this; otherwise its sockets go over to another.
     fn takes(&self, service: &Service) -> bool {
-        match (self, service) {
-            (Live::Http(_), Service::Http(_)) | (Live::Tcp(_), Service::Tcp(_)) => true,
-            _ => false,
-        }
+        matches!((self, service), (Live::Http(_), Service::Http(_)) | (Live::Tcp(_), Service::Tcp(_)))
     }
 
     fn replace(&self, service: Service) -> Live {
         match (self, service) {
-            (Live::Http(live), Service::Http(proxy)) => drop(live.replace(proxy)),
-            (Live::Tcp(live), Service::Tcp(proxy)) => drop(live.replace(proxy)),
-            _ => unreachable!("a listener of another kind is another listener"),
+            (Live::Http(live), Service::Http(proxy)) => {
+                drop(live.replace(proxy));
+                self.clone()
+            }
+            (Live::Tcp(live), Service::Tcp(proxy)) => {
+                drop(live.replace(proxy));
+                self.clone()
+            }
+            (_, service) => service.into_live(),
         }
-        self.clone()
     }
 
     fn open(&self, socket: Arc<Socket>, loops: Vec<TcpListener>, stage: &Stage) -> Arc<Open> {
@@ -208,6 +247,9 @@ impl Live {
         let serving = match self {
             Live::Http(live) => stopping(serve(socket, live.clone()), stopped, deadline).into_future(),
             Live::Tcp(live) => stopping(serve_tcp(socket, live.clone()), stopped, deadline).into_future(),
+            Live::Socks(live, greeting) => {
+                stopping(serve(greeting.listener(socket), live.clone()), stopped, deadline).into_future()
+            }
         };
         tokio::spawn(async move {
             serving.await;
@@ -216,11 +258,23 @@ impl Live {
     }
 }
 
+impl Greeting {
+    fn listener(&self, socket: TcpListener) -> SocksListener<TcpListener> {
+        let listener = SocksListener::new(socket);
+        let listener = if self.also_http { listener.also_http() } else { listener };
+        match &self.users {
+            Some(users) => listener.credentials(Arc::new(users.clone())),
+            None => listener,
+        }
+    }
+}
+
 impl Service {
     fn into_live(self) -> Live {
         match self {
             Service::Http(proxy) => Live::Http(LiveProxy::new(proxy)),
             Service::Tcp(proxy) => Live::Tcp(LiveTcpProxy::new(proxy)),
+            Service::Socks(proxy, greeting) => Live::Socks(LiveProxy::new(proxy), greeting),
         }
     }
 }
