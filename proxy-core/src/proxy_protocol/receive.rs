@@ -44,13 +44,12 @@ impl Receiver {
             match start(&self.read, self.max) {
                 Start::Incomplete => self.consume(before).await?,
                 Start::Header(header, length) => {
-                    self.read.truncate(length.max(before));
+                    self.forget_seen(length.max(before));
                     self.consume(before).await?;
                     self.read.drain(..length);
                     return Ok(Some(header));
                 }
                 Start::Other => {
-                    // What was only looked at is still in the socket.
                     self.forget_seen(before);
                     return Ok(None);
                 }
@@ -87,9 +86,10 @@ impl Receiver {
         Ok(())
     }
 
-    fn forget_seen(&mut self, before: usize) {
+    /// Leaves in the socket what is behind the first bytes. Of another stream it was read, and comes first in what follows.
+    fn forget_seen(&mut self, first: usize) {
         if self.io.as_tcp().is_some() {
-            self.read.truncate(before);
+            self.read.truncate(first);
         }
     }
 }
