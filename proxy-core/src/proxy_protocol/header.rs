@@ -2,12 +2,14 @@
 
 use std::net::SocketAddr;
 
+/// The type of each TLV, and its value.
+pub(super) type Values = Box<[(u8, Box<[u8]>)]>;
+
 /// What a PROXY header said about its connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProxyHeader {
     pub(super) addresses: Option<(SocketAddr, SocketAddr)>,
-    /// The type of each TLV, and its value.
-    pub(super) values: Box<[(u8, Box<[u8]>)]>,
+    pub(super) values: Values,
 }
 
 impl ProxyHeader {

@@ -4,6 +4,7 @@ use crc::{CRC_32_ISCSI, Crc};
 use proxy_header::{ParseConfig, Protocol};
 
 use super::ProxyHeader;
+use super::header::Values;
 
 pub(super) const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 const GREETING: &[u8] = b"PROXY ";
@@ -117,7 +118,7 @@ fn second(bytes: &[u8], max: usize) -> Option<Start> {
 }
 
 /// The TLVs, which have to fill their place, with a checksum that is right where there is one.
-fn values(whole: &[u8], mut rest: &[u8]) -> Option<Box<[(u8, Box<[u8]>)]>> {
+fn values(whole: &[u8], mut rest: &[u8]) -> Option<Values> {
     let mut values = Vec::new();
     let mut checked = false;
     while let [kind, high, low, behind @ ..] = rest {
