@@ -30,6 +30,7 @@ mod reload_error;
 mod route;
 mod selector;
 mod sockets;
+mod srv;
 mod sticky;
 mod tcp;
 mod upstream;

@@ -13,6 +13,7 @@ const ABSENT: &[&str] = &[
     "access_log",
     "listeners.*.tls",
     "listeners.*.udp",
+    #[cfg(not(feature = "dns"))]
     "upstreams.*.discovery.srv",
     "upstreams.*.health_check.grpc",
     "upstreams.*.health_check.http2",
