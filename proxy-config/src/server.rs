@@ -33,6 +33,7 @@ mod sockets;
 mod srv;
 mod sticky;
 mod tcp;
+mod udp;
 mod upstream;
 
 pub use diff::{Change, ChangeKind, Diff};

@@ -12,7 +12,6 @@ const ABSENT: &[&str] = &[
     "admin",
     "access_log",
     "listeners.*.tls",
-    "listeners.*.udp",
     #[cfg(not(feature = "dns"))]
     "upstreams.*.discovery.srv",
     "upstreams.*.health_check.grpc",

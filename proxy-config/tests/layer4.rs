@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use proxy_config::{Config, Server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
 /// Says its name, and sends everything back.
 async fn echo(name: &'static str) -> SocketAddr {
@@ -145,4 +145,52 @@ async fn a_reload_leaves_open_connections_alone() {
     assert_eq!(&still, b"still");
     drop(old);
     server.drain().await;
+}
+
+/// Says its name for each datagram.
+async fn datagrams(name: &'static str) -> SocketAddr {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((_, from)) = socket.recv_from(&mut [0; 16]).await {
+            socket.send_to(name.as_bytes(), from).await.unwrap();
+        }
+    });
+    address
+}
+
+async fn ask(client: &UdpSocket, server: SocketAddr) -> String {
+    client.send_to(b"?", server).await.unwrap();
+    let mut room = [0; 16];
+    let (count, _) = client.recv_from(&mut room).await.unwrap();
+    String::from_utf8_lossy(&room[..count]).into_owned()
+}
+
+/// Checks find the backend that answers; a reload gives new clients others, and keeps the socket.
+#[tokio::test]
+async fn datagrams_are_relayed() {
+    let (a, b) = (datagrams("a").await, datagrams("b").await);
+    let config = |upstream: &str| {
+        parse(&format!(
+            r#"{{ "listeners": {{ "dns": {{ "listen": ["127.0.0.1:0"], "udp": {{ "upstream": "{upstream}", "requests": 1 }} }} }},
+                "upstreams": {{
+                    "a": {{ "backends": ["{a}", "{b}"],
+                            "health_check": {{ "udp": {{ "send": "?", "receive": "0x61" }}, "interval": "10ms", "fall": 1, "rise": 1 }} }},
+                    "b": {{ "backends": ["{b}"] }} }} }}"#
+        ))
+    };
+    let server = Server::start(&config("a")).unwrap();
+    let (front, client) = (address(&server, "dns"), UdpSocket::bind("127.0.0.1:0").await.unwrap());
+    let set = server.backends().into_iter().find(|(name, _)| name == "a").unwrap().1;
+    let mut changes = set.changes();
+    while set.backends()[1].is_usable() {
+        changes.changed().await;
+    }
+    for _ in 0..4 {
+        assert_eq!(ask(&client, front).await, "a");
+    }
+    let diff = server.reload(config("b")).await.unwrap();
+    assert_eq!(diff.to_string(), "changed listeners.dns.udp");
+    assert_eq!(address(&server, "dns"), front);
+    assert_eq!(ask(&client, front).await, "b");
 }

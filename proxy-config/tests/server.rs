@@ -372,8 +372,7 @@ async fn parts_of_other_builds_are_left_out() {
                 "web": {{ "listen": ["127.0.0.1:0"], "http": {{
                     "upstream": "a" }} }},
                 "tls": {{ "listen": ["127.0.0.1:0"], "http": {{ "upstream": "a" }},
-                    "tls": {{ "certificates": [{{ "cert": "no.pem", "key": "no.pem" }}] }} }},
-                "udp": {{ "listen": ["127.0.0.1:0"], "udp": {{ "upstream": "a" }} }}
+                    "tls": {{ "certificates": [{{ "cert": "no.pem", "key": "no.pem" }}] }} }}
             }},
             "upstreams": {{ "a": {{ "selector": "least_connections", "backends": ["{a}"] }} }}
         }}"#

@@ -87,6 +87,11 @@ fn everything_of_the_first_build_is_served() {
                     "tcp": { "upstream": "b", "splice": false, "limits": { "max_connections": 10, "max_connections_per_client": 2 },
                              "timeouts": { "idle": "10m", "lifetime": "1h" } }
                 },
+                "dns": {
+                    "listen": ["127.0.0.1:0"], "allow": ["10.0.0.0/8"],
+                    "udp": { "upstream": "dns", "idle": "5s", "requests": 1, "responses": 1,
+                             "limits": { "max_sessions": 10, "max_sessions_per_client": 2 } }
+                },
                 "names": {
                     "listen": ["127.0.0.1:0"],
                     "proxy_protocol": { "trusted": ["10.0.0.0/8"] },
@@ -134,6 +139,7 @@ fn everything_of_the_first_build_is_served() {
                 "d": { "discovery": { "file": { "path": "backends.json", "interval": "1s" } }, "backends": ["[::1]:1"],
                        "outlier_detection": { "success_rate": { "deviations_percent": 190, "ceiling_percent": 95, "min_requests": 100,
                                                                 "min_backends": 5 } } },
+                "dns": { "backends": ["[::1]:53"], "health_check": { "udp": { "send": "0x0001", "receive": "well" } } },
                 "e": { "backends": ["[::1]:1"], "proxy_protocol": "v1" },
                 "f": { "backends": ["[::1]:1"], "proxy_protocol": { "v2": { "checksum": true, "unique_id": true } } },
                 "b": { "selector": { "round_robin": {} }, "backends": ["b.internal:80", "unix:/run/b.sock"] }

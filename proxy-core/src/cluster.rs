@@ -115,6 +115,14 @@ impl<S: Selector> Core<S> {
 }
 
 impl<S: Selector> AttemptSink for Core<S> {
+    fn reached(&self, backend: &Backend) {
+        self.quarantine.release(backend);
+    }
+
+    fn unreachable(&self, backend: &Backend, error: &Error) {
+        self.quarantine.confine(backend, error);
+    }
+
     fn attempt_ended(&self, backend: &Backend, attempt: &Attempt, permit: Option<BreakerPermit>) {
         // It runs in a drop: a panic there would end the process where another is on its way. What
         // it says has been logged, and there is nobody else to tell.
@@ -424,6 +432,17 @@ impl<S: Selector, P: Pool> Upstream for Cluster<S, P> {
 
     async fn connect(&self, destination: Option<&str>, ctx: &mut Context) -> Result<Connection> {
         self.open(None, destination.is_none(), ctx).await
+    }
+
+    fn assign(&self, ctx: &mut Context) -> Result<()> {
+        if self.core.introduces.is_some() {
+            // A header for each datagram is another protocol.
+            return Err(ErrorKind::Unsupported.into());
+        }
+        let now = Instant::now();
+        let choice = self.choose(None, None, ctx, &[], now)?;
+        self.begin(choice, Protocol::Raw, None, ctx, now);
+        Ok(())
     }
 }
 

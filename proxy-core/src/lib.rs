@@ -130,6 +130,7 @@ mod tcp;
 pub mod testing;
 #[cfg(feature = "tls")]
 pub mod tls;
+mod udp;
 mod upgrade;
 mod upstream;
 
@@ -163,4 +164,5 @@ pub use proxy_protocol::{ProxyHeader, ProxyHeaderSender, ProxyProtocol};
 pub use selector::{Attempt, AttemptResult, SelectionContext, Selector, SelectorFn, selector_fn};
 pub use serve::{Serve, serve};
 pub use tcp::{LiveTcpProxy, TcpProxy, TcpProxyBuilder, TcpRoute, TcpSettings, serve_tcp};
+pub use udp::{LiveUdpProxy, UdpListener, UdpProxy, UdpSettings, serve_udp};
 pub use upstream::{ServiceUpstream, Upstream};

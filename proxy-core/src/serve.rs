@@ -17,7 +17,7 @@ use crate::context::Link;
 use crate::guard::guarded;
 use crate::live::{self, Live};
 use crate::proxy::Shared;
-use crate::{Admission, ErrorKind, Filter, Io, Listener, LiveProxy, LiveTcpProxy, Peer, ServerHandshake};
+use crate::{Admission, ErrorKind, Filter, Io, Listener, LiveProxy, LiveTcpProxy, Observer, Peer, ServerHandshake};
 
 mod service;
 
@@ -46,20 +46,20 @@ pub fn serve<L: Listener>(listener: L, proxy: impl Into<LiveProxy>) -> Serve<L> 
     Serve::new(listener, proxy.into())
 }
 
-type Signal = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(crate) type Signal = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// See [`serve`] and [`serve_tcp`](crate::serve_tcp).
+/// See [`serve`], [`serve_tcp`](crate::serve_tcp) and [`serve_udp`](crate::serve_udp).
 #[must_use = "a server does nothing until it is awaited"]
 pub struct Serve<L, P = LiveProxy> {
-    listener: L,
-    proxy: P,
+    pub(crate) listener: L,
+    pub(crate) proxy: P,
     tls: Option<Arc<dyn ServerHandshake>>,
-    signal: Option<Signal>,
-    deadline: Deadline,
+    pub(crate) signal: Option<Signal>,
+    pub(crate) deadline: Deadline,
 }
 
 /// When running requests have had their time.
-enum Deadline {
+pub(crate) enum Deadline {
     After(Duration),
     When(Signal),
 }
@@ -71,15 +71,9 @@ impl<L, P> Serve<L, P> {
 
     /// Stops when `signal` is ready: what waits to be accepted is, and no more; connections with a request finish
     /// it and say `Connection: close`; idle ones are closed, those that idle for less than a second when it is one. Raw
-    /// connections go on.
+    /// connections and sessions of UDP go on.
     pub fn with_graceful_shutdown(mut self, signal: impl Future<Output = ()> + Send + 'static) -> Self {
         self.signal = Some(Box::pin(signal));
-        self
-    }
-
-    /// Speaks TLS with the clients. Default: plain.
-    pub fn tls(mut self, handshake: impl ServerHandshake) -> Self {
-        self.tls = Some(Arc::new(handshake));
         self
     }
 
@@ -93,6 +87,14 @@ impl<L, P> Serve<L, P> {
     /// that is not known beforehand.
     pub fn drain_until(mut self, deadline: impl Future<Output = ()> + Send + 'static) -> Self {
         self.deadline = Deadline::When(Box::pin(deadline));
+        self
+    }
+}
+
+impl<L: Listener, P> Serve<L, P> {
+    /// Speaks TLS with the clients. Default: plain.
+    pub fn tls(mut self, handshake: impl ServerHandshake) -> Self {
+        self.tls = Some(Arc::new(handshake));
         self
     }
 }
@@ -211,7 +213,7 @@ impl<S: Service> Server<S> {
         };
         match introduced {
             Ok((io, peer)) => self.admit(self.drain.live.current(), io, peer, guard),
-            Err(kind) => turned_away(&*service, &peer, kind),
+            Err(kind) => turned_away(service.observer(), &peer, kind),
         }
     }
 
@@ -264,9 +266,9 @@ impl<S: Service> Server<S> {
     }
 }
 
-fn turned_away(service: &impl Service, peer: &Peer, kind: ErrorKind) {
+pub(crate) fn turned_away(observer: Option<&Arc<dyn Observer>>, peer: &Peer, kind: ErrorKind) {
     tracing::debug!(code = kind.code(), client = ?peer.address, error = kind.text(), "connection refused");
-    if let Some(observer) = service.observer() {
+    if let Some(observer) = observer {
         observer.on_connection_failed(peer, kind);
     }
 }
@@ -314,7 +316,7 @@ async fn serve_connection<S: Service>(mut link: Arc<Link>, draining: Draining<S>
 }
 
 /// Asks the filters about a connection. `None`: one of them refused it.
-fn hold(filters: &[Arc<dyn Filter>], peer: &Peer) -> Option<Vec<Box<dyn Any + Send>>> {
+pub(crate) fn hold(filters: &[Arc<dyn Filter>], peer: &Peer) -> Option<Vec<Box<dyn Any + Send>>> {
     let mut held = Vec::new();
     for filter in filters {
         match guarded(|| Ok(filter.on_connection(peer))) {
@@ -445,14 +447,14 @@ impl<S> Future for Notice<S> {
 
 /// Open connections by client address, where that is limited.
 #[derive(Debug, Default)]
-struct Clients(Mutex<HashMap<IpAddr, usize>>);
+pub(crate) struct Clients(Mutex<HashMap<IpAddr, usize>>);
 
 /// A connection counted for its client.
-struct ClientGuard(Option<(Arc<Clients>, IpAddr)>);
+pub(crate) struct ClientGuard(Option<(Arc<Clients>, IpAddr)>);
 
 impl Clients {
     /// Counts a connection; `None` where the client has as many as it may.
-    fn enter(self: &Arc<Self>, peer: &Peer, limit: Option<usize>) -> Option<ClientGuard> {
+    pub(crate) fn enter(self: &Arc<Self>, peer: &Peer, limit: Option<usize>) -> Option<ClientGuard> {
         let (Some(limit), Some(address)) = (limit, peer.address) else { return Some(ClientGuard(None)) };
         let address = address.ip().to_canonical();
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -161,10 +161,11 @@ fn cause(kind: ErrorKind) -> Cause {
     }
 }
 
-/// What only a raw connection can end by, or one that is turned away before its first request: `tests/tests/tcp.rs`,
-/// `server_names.rs` and `proxy_protocol.rs` have their causes.
-const NOT_OF_REQUESTS: [ErrorKind; 8] = [
+/// What only a raw connection or a session of UDP can end by, or one that is turned away before its first request:
+/// `tests/tests/tcp.rs`, `udp.rs`, `server_names.rs` and `proxy_protocol.rs` have their causes.
+const NOT_OF_REQUESTS: [ErrorKind; 9] = [
     ErrorKind::LifetimeOver,
+    ErrorKind::SessionsFull,
     ErrorKind::ProxyHeaderMissing,
     ErrorKind::ProxyHeaderUntrusted,
     ErrorKind::BadProxyHeader,

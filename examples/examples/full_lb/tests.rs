@@ -97,7 +97,7 @@ fn the_configuration_beside_the_examples_is_valid() {
 fn check_lists_what_this_build_cannot_do() {
     let failure = check(&folder().join("../proxy-config/tests/data/lb.example.json")).unwrap_err();
     assert_eq!(failure.exit_code, 2);
-    assert!(failure.message.contains(": listeners.dns.udp: not in this build"), "{failure}");
+    assert!(failure.message.contains(": listeners.web-tls.tls: not in this build"), "{failure}");
 }
 
 #[test]

@@ -75,8 +75,24 @@ pub struct TcpTimeouts {
 pub struct Udp {
     /// `upstream`: where datagrams go.
     pub upstream: String,
-    /// `idle`: how long a silent client keeps its backend.
+    /// `idle`: how long a silent client keeps its backend; 30 s when absent, longer than zero.
     pub idle: Option<Duration>,
+    /// `requests`: after so many datagrams a client gets a backend anew; 1 balances each by itself. At least 1.
+    pub requests: Option<u32>,
+    /// `responses`: how many datagrams answer one of a client, after which nothing is kept of it. At least 1.
+    pub responses: Option<u32>,
+    /// `limits`
+    pub limits: UdpLimits,
+}
+
+/// `listeners.<name>.udp.limits`
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UdpLimits {
+    /// `max_sessions`: of all clients; 4096 when absent, at least 1.
+    pub max_sessions: Option<usize>,
+    /// `max_sessions_per_client`: of one address; at least 1.
+    pub max_sessions_per_client: Option<usize>,
 }
 
 /// What proxy-core can keep until a connection has an upstream.
@@ -155,6 +171,22 @@ pub(super) fn udp(cursor: Cursor<'_>) -> Option<Udp> {
     cursor.object("an object", |fields| {
         let upstream = fields.required("upstream", "the name of an upstream", upstream_reference);
         let idle = fields.optional("idle", positive_duration);
-        Some(Udp { upstream: upstream?, idle })
+        let requests = fields.optional("requests", datagrams);
+        let responses = fields.optional("responses", datagrams);
+        let limits = fields.optional("limits", udp_limits).unwrap_or_default();
+        Some(Udp { upstream: upstream?, idle, requests, responses, limits })
+    })
+}
+
+fn datagrams(cursor: Cursor<'_>) -> Option<u32> {
+    cursor.integer(1..=1_000_000)
+}
+
+fn udp_limits(cursor: Cursor<'_>) -> Option<UdpLimits> {
+    cursor.object("an object", |fields| {
+        Some(UdpLimits {
+            max_sessions: fields.optional("max_sessions", at_least_one),
+            max_sessions_per_client: fields.optional("max_sessions_per_client", at_least_one),
+        })
     })
 }

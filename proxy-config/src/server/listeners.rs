@@ -3,15 +3,19 @@
 use std::collections::BTreeMap;
 use std::future::IntoFuture;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use proxy_core::{LiveProxy, LiveTcpProxy, Proxy, Serve, TcpListener, TcpProxy, serve, serve_tcp};
+use proxy_core::{
+    LiveProxy, LiveTcpProxy, LiveUdpProxy, Proxy, Serve, TcpListener, TcpProxy, UdpListener, UdpProxy, serve,
+    serve_tcp, serve_udp,
+};
 use proxy_forward::{PasswordFile, SocksListener};
 use tokio::sync::watch;
 
-use super::sockets::{Socket, Sockets};
-use super::{Parts, ServerError, forward, http, tcp};
+use super::sockets::{Loops, Socket, Sockets};
+use super::{Parts, ServerError, forward, http, tcp, udp};
 use crate::path::Path;
 use crate::{Config, Listener, ListenerKind};
 
@@ -31,6 +35,7 @@ pub(super) struct Running {
 enum Live {
     Http(LiveProxy),
     Tcp(LiveTcpProxy),
+    Udp(LiveUdpProxy),
     /// What is asked of clients before they get to the proxy cannot be replaced in a loop that runs.
     Socks(LiveProxy, Greeting),
 }
@@ -46,6 +51,7 @@ struct Greeting {
 enum Service {
     Http(Proxy),
     Tcp(TcpProxy),
+    Udp(UdpProxy),
     Socks(Proxy, Greeting),
 }
 
@@ -74,7 +80,7 @@ pub(super) struct Planned {
 }
 
 /// A socket, and the handles of the accept loops that it still needs.
-type Looped = (Arc<Socket>, Vec<TcpListener>);
+type Looped = (Arc<Socket>, Option<Loops>);
 
 impl Running {
     pub(super) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
@@ -132,7 +138,7 @@ pub(super) fn plan(
 
 /// Whether this build can serve it.
 pub(super) fn is_supported(listener: &Listener) -> bool {
-    listener.tls.is_none() && !matches!(listener.kind, ListenerKind::Udp(_))
+    listener.tls.is_none()
 }
 
 /// Whether what stands behind two listeners is the same: all but their sockets.
@@ -160,7 +166,7 @@ fn service(
             let greeting = Greeting { users: built.users, also_http: config.also_http.unwrap_or(false) };
             Ok(Service::Socks(built.proxy, greeting))
         }
-        ListenerKind::Udp(_) => Err(ServerError::nothing_to_serve()),
+        ListenerKind::Udp(config) => udp::proxy(path, listener, config, parts).map(Service::Udp),
     }
 }
 
@@ -181,7 +187,7 @@ fn with_loops(
 ) -> Result<Vec<Looped>, ServerError> {
     let looped = sockets.into_iter().map(|socket| {
         let is_served = before.is_some_and(|before| before.open(&socket).is_some());
-        let handles = if is_served { Ok(Vec::new()) } else { socket.handles(name) };
+        let handles = if is_served { Ok(None) } else { socket.handles(name).map(Some) };
         let at = |error| ServerError::cannot_listen(Path::Key(path, "listen").to_string(), socket.local(), error);
         Ok((Arc::clone(&socket), handles.map_err(at)?))
     });
@@ -210,7 +216,10 @@ impl Planned {
 impl Live {
     /// Whether it can be replaced by this; otherwise its sockets go over to another.
     fn takes(&self, service: &Service) -> bool {
-        matches!((self, service), (Live::Http(_), Service::Http(_)) | (Live::Tcp(_), Service::Tcp(_)))
+        matches!(
+            (self, service),
+            (Live::Http(_), Service::Http(_)) | (Live::Tcp(_), Service::Tcp(_)) | (Live::Udp(_), Service::Udp(_))
+        )
     }
 
     fn replace(&self, service: Service) -> Live {
@@ -223,38 +232,72 @@ impl Live {
                 drop(live.replace(proxy));
                 self.clone()
             }
+            (Live::Udp(live), Service::Udp(proxy)) => {
+                drop(live.replace(proxy));
+                self.clone()
+            }
             (_, service) => service.into_live(),
         }
     }
 
-    fn open(&self, socket: Arc<Socket>, loops: Vec<TcpListener>, stage: &Stage) -> Arc<Open> {
+    fn open(&self, socket: Arc<Socket>, loops: Option<Loops>, stage: &Stage) -> Arc<Open> {
         let (serving, _) = watch::channel(());
-        for socket in loops {
-            self.spawn(socket, serving.subscribe(), stage.clone());
+        let spawn = |server: Server| stage.spawn(server, serving.subscribe());
+        match (self, loops) {
+            (Live::Udp(live), Some(Loops::Datagram(sockets))) => {
+                sockets.into_iter().for_each(|it| spawn(Server::Datagrams(it, live.clone())));
+            }
+            (live, Some(Loops::Stream(sockets))) => {
+                sockets.into_iter().for_each(|it| spawn(Server::Streams(it, live.clone())));
+            }
+            (_, None) => {}
+            (_, Some(Loops::Datagram(_))) => unreachable!("sockets are of their listener's kind"),
         }
         Arc::new(Open { socket, _serving: serving })
     }
+}
 
-    /// Starts an accept loop that ends after `serving` has.
-    fn spawn(&self, socket: TcpListener, mut serving: watch::Receiver<()>, stage: Stage) {
-        let Stage { drain, loops } = stage;
+/// A loop to be run.
+enum Server {
+    Streams(TcpListener, Live),
+    Datagrams(UdpListener, LiveUdpProxy),
+}
+
+impl Stage {
+    /// Starts a loop that ends after `serving` has.
+    fn spawn(&self, server: Server, mut serving: watch::Receiver<()>) {
+        let Stage { drain, loops } = self.clone();
         let stopped = async move { while serving.changed().await.is_ok() {} };
         // The time that is in force by then.
         let deadline = async move {
             let time = *drain.borrow();
             tokio::time::sleep(time).await;
         };
-        let serving = match self {
-            Live::Http(live) => stopping(serve(socket, live.clone()), stopped, deadline).into_future(),
-            Live::Tcp(live) => stopping(serve_tcp(socket, live.clone()), stopped, deadline).into_future(),
-            Live::Socks(live, greeting) => {
-                stopping(serve(greeting.listener(socket), live.clone()), stopped, deadline).into_future()
-            }
-        };
+        let serving = server.serving(stopped, deadline);
         tokio::spawn(async move {
             serving.await;
             drop(loops);
         });
+    }
+}
+
+impl Server {
+    fn serving(
+        self,
+        stopped: impl Future<Output = ()> + Send + 'static,
+        deadline: impl Future<Output = ()> + Send + 'static,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        match self {
+            Server::Datagrams(socket, live) => stopping(serve_udp(socket, live), stopped, deadline).into_future(),
+            Server::Streams(socket, Live::Http(live)) => stopping(serve(socket, live), stopped, deadline).into_future(),
+            Server::Streams(socket, Live::Tcp(live)) => {
+                stopping(serve_tcp(socket, live), stopped, deadline).into_future()
+            }
+            Server::Streams(socket, Live::Socks(live, greeting)) => {
+                stopping(serve(greeting.listener(socket), live), stopped, deadline).into_future()
+            }
+            Server::Streams(_, Live::Udp(_)) => unreachable!("sockets are of their listener's kind"),
+        }
     }
 }
 
@@ -274,6 +317,7 @@ impl Service {
         match self {
             Service::Http(proxy) => Live::Http(LiveProxy::new(proxy)),
             Service::Tcp(proxy) => Live::Tcp(LiveTcpProxy::new(proxy)),
+            Service::Udp(proxy) => Live::Udp(LiveUdpProxy::new(proxy)),
             Service::Socks(proxy, greeting) => Live::Socks(LiveProxy::new(proxy), greeting),
         }
     }

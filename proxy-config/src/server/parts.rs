@@ -26,6 +26,7 @@ impl Parts<'_> {
         match kind {
             ListenerKind::Http(http) => http.routes.iter().flat_map(|route| route.target.upstreams()).any(is_new),
             ListenerKind::Tcp(tcp) => tcp.upstreams().any(is_new),
+            ListenerKind::Udp(udp) => is_new(&udp.upstream),
             _ => false,
         }
     }

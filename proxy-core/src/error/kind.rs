@@ -85,6 +85,7 @@ kinds! {
     NotTls, "not_tls", BAD_REQUEST, Client, "the connection does not begin with a TLS handshake";
     BadClientHello, "bad_client_hello", BAD_REQUEST, Client, "the TLS ClientHello is malformed or too long";
     ClientHelloTimeout, "client_hello_timeout", REQUEST_TIMEOUT, Client, "the TLS ClientHello took longer than its deadline";
+    SessionsFull, "sessions_full", SERVICE_UNAVAILABLE, Proxy, "there are as many sessions of UDP as there may be, of all clients or of this one";
     // Routing and plugins.
     NoRoute, "no_route", NOT_FOUND, Proxy, "no route matches";
     NoUpstream, "no_upstream", INTERNAL_SERVER_ERROR, Proxy, "a route or filter named an upstream that does not exist";

@@ -10,7 +10,7 @@ use proxy_zerocopy::Options;
 use super::Shared;
 use super::client_hello::{ClientHello, Peeked, peek};
 use crate::clock::Instant;
-use crate::context::Link;
+use crate::context::{Link, Raw};
 use crate::guard::guarded;
 use crate::http1::reader::Reader;
 use crate::http1::tunnel::Tunnel;
@@ -20,7 +20,7 @@ use crate::{AttemptResult, Backend, Context, Error, ErrorKind, Fault, Outcome, P
 
 /// Relays one connection.
 pub(super) async fn serve(link: &Arc<Link>) {
-    let (Some(stream), Some(shared)) = (&link.client, &link.tcp) else { return };
+    let (Some(stream), Some(Raw::Tcp(shared))) = (&link.client, &link.raw) else { return };
     let client = Tunnel::new(Reader::new(stream.clone()));
     let ctx = crate::context::take(link, Instant::now());
     let mut session = Session { shared, ctx: Some(ctx), client, relayed: None, error: None };
