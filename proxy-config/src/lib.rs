@@ -21,6 +21,7 @@
 //! Knobs that a file does not turn are `None`: their defaults belong to the crates that use them.
 
 mod decode;
+mod describe;
 mod error;
 mod file_watch;
 mod json;

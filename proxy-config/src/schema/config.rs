@@ -12,7 +12,7 @@ use super::listener::{Listener, listeners};
 use super::names::named;
 use super::operations::{AccessLog, Admin, access_log, admin};
 use super::upstream::{Upstream, upstream};
-use crate::decode::{Cursor, Report, Unique};
+use crate::decode::{Cursor, Report, Shape, Unique};
 use crate::error::{ConfigError, ConfigErrors, ErrorKind};
 use crate::json::{self, Node, Value};
 use crate::path::Path;
@@ -103,6 +103,11 @@ fn upstream_names(root: &Node) -> Option<BTreeSet<String>> {
         Some(Value::Object(upstreams)) => Some(upstreams.iter().map(|member| member.key.clone()).collect()),
         Some(_) => None,
     }
+}
+
+/// What such a file may hold.
+pub(crate) fn outline() -> Shape {
+    Shape::of(config)
 }
 
 fn config(cursor: Cursor<'_>) -> Option<Config> {

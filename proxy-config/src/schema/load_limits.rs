@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::rate_limit::{RateKey, key, status};
-use crate::decode::{Cursor, Fields, quote};
+use crate::decode::Cursor;
 use crate::values::count::{at_least_one, count, percent};
 use crate::values::duration::positive_duration;
 use crate::values::header::{field_value, named_field};
@@ -112,19 +112,9 @@ pub(super) fn concurrency_limit(cursor: Cursor<'_>) -> Option<ConcurrencyLimit> 
         let priorities = fields.optional("priorities", priorities);
         let status = fields.optional("status", status);
         fields.at_most_one(&["max", "adaptive"]);
-        needs_one_of(fields, &["max", "adaptive", "per_key"])?;
+        fields.at_least_one(&["max", "adaptive", "per_key"], "limits nothing")?;
         Some(ConcurrencyLimit { bound: max.or(adaptive), per_key, queue, priorities, status })
     })
-}
-
-fn needs_one_of(fields: &Fields<'_>, keys: &[&str]) -> Option<()> {
-    match keys.iter().any(|key| fields.has(key)) {
-        true => Some(()),
-        false => {
-            let keys: Vec<_> = keys.iter().map(|key| quote(key)).collect();
-            fields.object().fail(format!("limits nothing; needs at least one of {}", keys.join(", ")))
-        }
-    }
 }
 
 fn adaptive(cursor: Cursor<'_>) -> Option<ConcurrencyBound> {
@@ -194,7 +184,7 @@ pub(super) fn bandwidth_limit(cursor: Cursor<'_>) -> Option<BandwidthLimit> {
             0 => cursor.fail("must be larger than zero"),
             bytes => Some(bytes),
         });
-        needs_one_of(fields, &["down", "up"])?;
+        fields.at_least_one(&["down", "up"], "limits nothing")?;
         Some(BandwidthLimit { key, down, up, burst })
     })
 }
@@ -205,7 +195,7 @@ pub(super) fn connection_limit(cursor: Cursor<'_>) -> Option<ConnectionLimit> {
         let all = fields.optional("rate", rate);
         let open_per_client = fields.optional("open_per_client", at_least_one);
         let open = fields.optional("open", at_least_one);
-        needs_one_of(fields, &["rate_per_client", "rate", "open_per_client", "open"])?;
+        fields.at_least_one(&["rate_per_client", "rate", "open_per_client", "open"], "limits nothing")?;
         Some(ConnectionLimit { rate_per_client, rate: all, open_per_client, open })
     })
 }

@@ -175,15 +175,11 @@ pub(super) fn rate_limit(cursor: Cursor<'_>) -> Option<RateLimit> {
     cursor.object("an object", |fields| {
         let algorithm = fields.required("algorithm", r#"one such as "token_bucket""#, algorithm);
         let key = fields.required("key", r#"one such as "client_ip""#, key);
-        let one = if fields.has("limits") {
-            fields.at_most_one(&["rate", "limits"]);
-            fields.at_most_one(&["burst", "limits"]);
-            None
-        } else {
-            let rate = fields.required("rate", r#"a rate such as "100/s""#, rate);
-            let burst = fields.optional("burst", burst);
-            rate.map(|rate| vec![RateQuota { rate, burst }])
-        };
+        let rate = fields.required_unless("limits", "rate", r#"a rate such as "100/s""#, rate);
+        let burst = fields.optional("burst", burst);
+        fields.at_most_one(&["rate", "limits"]);
+        fields.at_most_one(&["burst", "limits"]);
+        let one = rate.map(|rate| vec![RateQuota { rate, burst }]);
         let several = fields.optional("limits", limits);
         let global = fields.optional("global", rate_quota);
         let missing_key = fields.optional("missing_key", missing_key);

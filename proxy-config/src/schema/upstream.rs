@@ -102,10 +102,7 @@ pub struct Pool {
 pub(super) fn upstream(cursor: Cursor<'_>) -> Option<Upstream> {
     cursor.object("an object", |fields| {
         let selector = fields.optional("selector", selector).unwrap_or_default();
-        let backends = match fields.has("discovery") {
-            true => fields.optional("backends", backends).or(Some(Vec::new())),
-            false => fields.required("backends", "an array of backends", backends),
-        };
+        let backends = fields.required_unless("discovery", "backends", "an array of backends", backends);
         let circuit_breaker = fields.optional("circuit_breaker", circuit_breaker);
         let pool = fields.optional("pool", pool).unwrap_or_default();
         said_once(fields, circuit_breaker.as_ref(), &pool);
@@ -122,7 +119,7 @@ pub(super) fn upstream(cursor: Cursor<'_>) -> Option<Upstream> {
             timeouts: fields.optional("timeouts", timeouts).unwrap_or_default(),
             circuit_breaker,
             pool,
-            backends: backends?,
+            backends: backends.unwrap_or_default(),
         })
     })
 }
