@@ -8,7 +8,8 @@ use syn::{Attribute, Expr, Fields, Item, Lit, Meta};
 
 fn main() {
     println!("cargo::rerun-if-changed=src/schema");
-    let mut files: Vec<_> = fs::read_dir("src/schema").expect("src/schema").map(|entry| entry.expect("an entry").path()).collect();
+    let mut files: Vec<_> =
+        fs::read_dir("src/schema").expect("src/schema").map(|entry| entry.expect("an entry").path()).collect();
     files.sort();
     let mut table = String::from("&[\n");
     for file in &files {

@@ -45,7 +45,8 @@ pub use schema::health::{HealthCheck, HttpProbe, Latency, OutlierDetection, Prob
 pub use schema::http::{Forwarded, Http, HttpTimeouts, Limits};
 pub use schema::listener::{Listener, ListenerKind, ProxyProtocol};
 pub use schema::load_limits::{
-    BandwidthLimit, ConcurrencyBound, ConcurrencyLimit, ConnectionLimit, KeyedConcurrency, Priorities, Queue,
+    BandwidthLimit, ConcurrencyBound, ConcurrencyLimit, ConnectionLimit, KeyedConcurrency, Priorities, PriorityClass,
+    Queue,
 };
 pub use schema::matcher::{Match, PathMatch};
 pub use schema::operations::{AccessLog, AccessLogFormat, Admin};

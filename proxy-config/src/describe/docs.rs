@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use crate::decode::{Object, Origin, Tagged};
+use crate::decode::{Key, Named, Object, Origin, Shape, Tagged};
 
 /// The types of the schema, in the order of their files.
 const TYPES: &[Type] = include!(concat!(env!("OUT_DIR"), "/docs.rs"));
@@ -57,11 +57,22 @@ impl KeyDocs {
         description(group.map_or("", |group| group.text)).or_else(|| description(it.text))
     }
 
-    /// What `key` is about: a field tells, or the variant of an enum that is written as one.
-    pub(super) fn key(&self, key: &str) -> Option<String> {
+    /// What `key` is about: a field tells, or the variant of an enum that is written as one, or else the type of its
+    /// value.
+    pub(super) fn key(&self, key: &Key) -> Option<String> {
         let fields = self.groups.iter().flat_map(|(_, group)| group.fields).copied();
         let variants = self.groups.iter().map(|(_, group)| group.text);
-        told(key, fields.chain(variants))
+        told(key.name, fields.chain(variants)).or_else(|| about(&key.shape))
+    }
+}
+
+/// What a value is, by its own type.
+pub(super) fn about(shape: &Shape) -> Option<String> {
+    match shape {
+        Shape::Object(object) => KeyDocs::of(object).about(),
+        Shape::Tagged(it) => tagged(it).and_then(|(_, about)| about),
+        Shape::Either(shapes) => shapes.iter().find_map(about),
+        _ => None,
     }
 }
 
@@ -72,9 +83,10 @@ pub(super) fn tagged(tagged: &Tagged) -> Option<(&'static str, Option<String>)> 
 }
 
 /// What one of the names is about.
-pub(super) fn variant(tagged: &Tagged, name: &str) -> Option<String> {
+pub(super) fn variant(tagged: &Tagged, named: &Named) -> Option<String> {
     let groups = beside(tagged.origin).into_iter();
-    told(name, groups.filter(|(it, _)| it.is(tagged.origin)).map(|(_, group)| group.text))
+    let texts = groups.filter(|(it, _)| it.is(tagged.origin)).map(|(_, group)| group.text);
+    told(named.name, texts).or_else(|| named.settings.as_ref().and_then(about))
 }
 
 /// All groups of the file that a decoder stands in.
@@ -177,7 +189,11 @@ mod tests {
             assert_eq!((&said.keys[..], said.rest), (keys, rest), "{text}");
         };
         check("`drain`: how long.", &["drain"], "how long.");
-        check("`path`, `path_prefix` or `path_regex`; at most one.", &["path", "path_prefix", "path_regex"], "at most one.");
+        check(
+            "`path`, `path_prefix` or `path_regex`; at most one.",
+            &["path", "path_prefix", "path_regex"],
+            "at most one.",
+        );
         check("`\"up\"`: at once.", &["up"], "at once.");
         check("`{\"cookie\": …}`: by a cookie.", &["cookie"], "by a cookie.");
         check("`upstreams.<name>.pool`: connections.", &[""], "connections.");

@@ -53,7 +53,7 @@ impl Definitions {
         let mut properties = Vec::with_capacity(object.keys.len());
         for key in &object.keys {
             let schema = self.of(&key.shape);
-            properties.push((key.name.to_owned(), described(schema, &key.shape, docs.key(key.name))));
+            properties.push((key.name.to_owned(), described(schema, &key.shape, docs.key(key))));
         }
         let required = object.keys.iter().filter(|key| key.is_required).map(|key| key.name);
         let mut members = Vec::new();
@@ -76,14 +76,16 @@ impl Definitions {
         let mut forms = Vec::new();
         let mut settings = Vec::new();
         for variant in &tagged.variants {
-            let about = docs::variant(tagged, variant.name);
+            let about = docs::variant(tagged, variant);
             if variant.is_bare {
                 let name = Json::object([("const", Json::string(variant.name))]);
                 forms.push(with_description(name, about.clone()));
             }
             let schema = match &variant.settings {
                 Some(shape) => self.of(shape),
-                None => Json::object([("type", Json::string("object")), ("maxProperties", Json::Number("0".to_owned()))]),
+                None => {
+                    Json::object([("type", Json::string("object")), ("maxProperties", Json::Number("0".to_owned()))])
+                }
             };
             settings.push((variant.name.to_owned(), with_description(schema, about)));
         }
@@ -173,7 +175,8 @@ fn rule(rule: &Rule) -> Vec<Json> {
         Rule::ExactlyOne(keys) => vec![Json::object([("oneOf", Json::Array(keys.iter().map(has).collect()))])],
         Rule::AtLeastOne(keys) => vec![Json::object([("anyOf", Json::Array(keys.iter().map(has).collect()))])],
         Rule::AtMostOne(keys) => {
-            let pairs = keys.iter().enumerate().flat_map(|(at, one)| keys[at + 1..].iter().map(move |other| [*one, *other]));
+            let pairs =
+                keys.iter().enumerate().flat_map(|(at, one)| keys[at + 1..].iter().map(move |other| [*one, *other]));
             let not = |pair: [&str; 2]| Json::object([("not", Json::object([("required", Json::strings(pair))]))]);
             pairs.map(not).collect()
         }

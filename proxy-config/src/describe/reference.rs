@@ -10,7 +10,7 @@ const INTRODUCTION: &str = "\
 # Configuration
 
 All keys of a configuration file, from the file as a whole to the smallest part. A key in **bold** has to be there; the
-others may be left out. Where a default is not shown, the key does nothing unless it is given.
+others may be left out. A default is shown where it is a single value.
 
 A *duration* is a number with a unit: `250ms`, `5s`, `1m`, `2h`. A *size* is a number of bytes, or one with a unit:
 `64KiB`, `1MiB`. A *rate* is a number per second, minute or hour: `100/s`, `1000/m`, `5000/h`.
@@ -26,7 +26,10 @@ pub(super) fn page(root: &Shape) -> String {
     page.refer(root, "");
     while !page.waiting.is_empty() {
         let (shape, path) = page.waiting.remove(0);
+        // What belongs to a part follows it.
+        let later = std::mem::take(&mut page.waiting);
         page.section(shape, &path);
+        page.waiting.extend(later);
     }
     page.text
 }
@@ -47,7 +50,7 @@ impl<'a> Page<'a> {
             Shape::False => "`false`".to_owned(),
             Shape::Integer { min, max } => match max.len() {
                 // What no one would reach.
-                13.. => format!("a whole number from {min}"),
+                10.. => format!("a whole number from {min}"),
                 _ => format!("a whole number from {min} to {max}"),
             },
             Shape::String { what, .. } => in_code(what),
@@ -99,7 +102,7 @@ impl<'a> Page<'a> {
         for key in &object.keys {
             let value = self.refer(&key.shape, &format!("{}{}", with_dot(path), key.name));
             let name = if key.is_required { format!("**`{}`**", key.name) } else { format!("`{}`", key.name) };
-            let about = docs.key(key.name).unwrap_or_default();
+            let about = docs.key(key).unwrap_or_default();
             let default = default(&key.shape, &about).map_or_else(String::new, |default| format!("`{default}`"));
             let _ = writeln!(self.text, "| {name} | {} | {default} | {} |", cell(&value), cell(&about));
         }
@@ -116,7 +119,7 @@ impl<'a> Page<'a> {
                 (Some(_), true) => format!("`\"{0}\"` or `{{\"{0}\": …}}`", variant.name),
                 (Some(_), false) => format!("`{{\"{}\": …}}`", variant.name),
             };
-            let about = docs::variant(tagged, variant.name).unwrap_or_default();
+            let about = docs::variant(tagged, variant).unwrap_or_default();
             let _ = writeln!(self.text, "| {written} | {} | {} |", cell(&settings.unwrap_or_default()), cell(&about));
         }
     }
@@ -135,7 +138,7 @@ fn is_plain(variant: &crate::decode::Named) -> bool {
 
 /// Whether there is more to say on names than the names.
 fn is_described(tagged: &Tagged) -> bool {
-    tagged.variants.iter().any(|it| docs::variant(tagged, it.name).is_some())
+    tagged.variants.iter().any(|it| docs::variant(tagged, it).is_some())
 }
 
 fn with_dot(path: &str) -> String {

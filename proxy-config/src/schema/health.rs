@@ -73,7 +73,7 @@ pub struct HttpProbe {
     pub host: Option<String>,
     /// `headers`: further fields, by their names in lower case.
     pub headers: BTreeMap<String, String>,
-    /// `status`: the good answers, one range or an array of them; 200 to 399 when absent.
+    /// `status`: the good answers, one range or an array of them; `"200-399"` when absent.
     pub status: Vec<StatusRange>,
     /// `body`: text that must be in the first 64 KiB of the body.
     pub body: Option<String>,
@@ -93,7 +93,7 @@ pub struct StatusRange {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OutlierDetection {
-    /// `consecutive_failures`: in a row until a backend is ejected; 0 for never, 5 when absent.
+    /// `consecutive_failures`: in a row until a backend is ejected, 0 for never; 5 when absent.
     pub consecutive_failures: Option<u32>,
     /// `consecutive_gateway_failures`: the same for 502, 503, 504 and no answer; never when absent or 0.
     pub consecutive_gateway_failures: Option<u32>,
