@@ -67,7 +67,7 @@ impl<'a> Fields<'a> {
         if !self.has(key) && !self.has(other) {
             self.cursor.missing(key, what);
         }
-        self.rule(Rule::AtLeastOne(vec![key, other]));
+        self.rule(Rule::Any(vec![key, other]));
         self.read(key, false, read)
     }
 
@@ -100,7 +100,7 @@ impl<'a> Fields<'a> {
 
     /// Reports unless exactly one of `keys` is there.
     pub(crate) fn exactly_one(&mut self, keys: &[&'static str]) {
-        self.rule(Rule::ExactlyOne(keys.to_vec()));
+        self.rule(Rule::One(keys.to_vec()));
         if !keys.iter().any(|key| self.has(key)) {
             let keys = any_of(keys.iter().copied()).unwrap_or_default();
             self.cursor.fail::<()>(format!("needs one of {keys}"));
@@ -110,13 +110,13 @@ impl<'a> Fields<'a> {
 
     /// Reports if more than one of `keys` is there.
     pub(crate) fn at_most_one(&mut self, keys: &[&'static str]) {
-        self.rule(Rule::AtMostOne(keys.to_vec()));
+        self.rule(Rule::NoTwo(keys.to_vec()));
         self.refuse_second(keys);
     }
 
     /// Reports if none of `keys` is there; `otherwise` says what follows from that.
     pub(crate) fn at_least_one(&mut self, keys: &[&'static str], otherwise: &str) -> Option<()> {
-        self.rule(Rule::AtLeastOne(keys.to_vec()));
+        self.rule(Rule::Any(keys.to_vec()));
         if keys.iter().any(|key| self.has(key)) {
             return Some(());
         }

@@ -52,9 +52,12 @@ pub(crate) struct Key {
 /// What holds between the keys of an object.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Rule {
-    ExactlyOne(Vec<&'static str>),
-    AtLeastOne(Vec<&'static str>),
-    AtMostOne(Vec<&'static str>),
+    /// Exactly one of them is there.
+    One(Vec<&'static str>),
+    /// At least one of them is there.
+    Any(Vec<&'static str>),
+    /// At most one of them is there.
+    NoTwo(Vec<&'static str>),
 }
 
 /// One of these names, with or without settings.

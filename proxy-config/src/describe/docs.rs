@@ -62,7 +62,7 @@ impl KeyDocs {
     pub(super) fn key(&self, key: &Key) -> Option<String> {
         let fields = self.groups.iter().flat_map(|(_, group)| group.fields).copied();
         let variants = self.groups.iter().map(|(_, group)| group.text);
-        told(key.name, fields.chain(variants)).or_else(|| about(&key.shape))
+        told(key.name, &fields.chain(variants).collect::<Vec<_>>()).or_else(|| about(&key.shape))
     }
 }
 
@@ -86,7 +86,7 @@ pub(super) fn tagged(tagged: &Tagged) -> Option<(&'static str, Option<String>)> 
 pub(super) fn variant(tagged: &Tagged, named: &Named) -> Option<String> {
     let groups = beside(tagged.origin).into_iter();
     let texts = groups.filter(|(it, _)| it.is(tagged.origin)).map(|(_, group)| group.text);
-    told(named.name, texts).or_else(|| named.settings.as_ref().and_then(about))
+    told(named.name, &texts.collect::<Vec<_>>()).or_else(|| named.settings.as_ref().and_then(about))
 }
 
 /// All groups of the file that a decoder stands in.
@@ -97,9 +97,9 @@ fn beside(origin: Origin) -> Vec<(&'static Type, &'static Group)> {
 }
 
 /// The first text that is about `key` alone; else the first that is about it and others.
-fn told(key: &str, texts: impl Iterator<Item = &'static str> + Clone) -> Option<String> {
+fn told(key: &str, texts: &[&'static str]) -> Option<String> {
     let about = |alone: bool| {
-        let mut texts = texts.clone().map(|text| (Said::of(text), text));
+        let mut texts = texts.iter().map(|text| (Said::of(text), *text));
         let found = texts.find(|(said, text)| {
             said.keys.contains(&key) && (said.keys.len() == 1) == alone && description(text).is_some()
         });

@@ -172,9 +172,9 @@ fn with_description(schema: Json, about: Option<String>) -> Json {
 fn rule(rule: &Rule) -> Vec<Json> {
     let has = |key: &&'static str| Json::object([("required", Json::strings([*key]))]);
     match rule {
-        Rule::ExactlyOne(keys) => vec![Json::object([("oneOf", Json::Array(keys.iter().map(has).collect()))])],
-        Rule::AtLeastOne(keys) => vec![Json::object([("anyOf", Json::Array(keys.iter().map(has).collect()))])],
-        Rule::AtMostOne(keys) => {
+        Rule::One(keys) => vec![Json::object([("oneOf", Json::Array(keys.iter().map(has).collect()))])],
+        Rule::Any(keys) => vec![Json::object([("anyOf", Json::Array(keys.iter().map(has).collect()))])],
+        Rule::NoTwo(keys) => {
             let pairs =
                 keys.iter().enumerate().flat_map(|(at, one)| keys[at + 1..].iter().map(move |other| [*one, *other]));
             let not = |pair: [&str; 2]| Json::object([("not", Json::object([("required", Json::strings(pair))]))]);
