@@ -207,7 +207,7 @@ fn listener_kinds() {
                 "limits": { "max_hello_bytes": "61KiB" }, "timeouts": { "idle": "0s", "lifetme": "1s" } }"#,
         ),
         &[
-            r#"listeners.web.tcp.sni[0]: needs "name" or "alpn"; for all other connections there is "upstream" beside "sni""#,
+            r#"listeners.web.tcp.sni[0]: all other connections go to "upstream" beside "sni"; needs at least one of "name", "alpn""#,
             r#"listeners.web.tcp.sni[1].name[0]: expected a host such as "example.com" or "*.example.com", found "*""#,
             r#"listeners.web.tcp.sni[1].alpn: is empty; expected a protocol name such as "h2", or an array of them"#,
             r#"listeners.web.tcp.sni[1].upstream: no upstream named "x"; expected "api" or "canary""#,

@@ -26,7 +26,7 @@ pub struct Listener {
     pub tls: Option<Tls>,
     /// `proxy_protocol`: connections begin with a PROXY header.
     pub proxy_protocol: Option<ProxyProtocol>,
-    /// `allow`: the only networks that may connect. All when absent.
+    /// `allow`: the only networks that may connect; all when absent.
     pub allow: Option<Vec<Cidr>>,
     /// `deny`: networks that may not connect, also where `allow` has them.
     pub deny: Vec<Cidr>,
@@ -72,11 +72,11 @@ impl ListenerKind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProxyProtocol {
-    /// `required`: connections without the header are refused. They are when absent.
+    /// `required`: whether connections without the header are refused; `true` when absent.
     pub required: Option<bool>,
     /// `trusted`: who may send the header.
     pub trusted: Vec<Cidr>,
-    /// `timeout`: until the header is complete; longer than zero.
+    /// `timeout`: until the header is complete, longer than zero; 5 s when absent.
     pub timeout: Option<Duration>,
 }
 

@@ -18,11 +18,11 @@ pub struct Tcp {
     pub upstream: Option<String>,
     /// `sni`: where connections go by what their TLS handshake says, which is not terminated.
     pub sni: Vec<ServerName>,
-    /// `splice`: whether the kernel moves the bytes; it does when absent.
+    /// `splice`: whether the kernel moves the bytes; `true` when absent.
     pub splice: Option<bool>,
-    /// `limits`
+    /// `limits`: how many connections there may be.
     pub limits: TcpLimits,
-    /// `timeouts`
+    /// `timeouts`: how long connections may take.
     pub timeouts: TcpTimeouts,
 }
 
@@ -41,7 +41,7 @@ pub struct ServerName {
     pub names: Vec<String>,
     /// `alpn`: a protocol that the client offers, one or several. Any when absent.
     pub protocols: Vec<String>,
-    /// `upstream`
+    /// `upstream`: where these connections go.
     pub upstream: String,
 }
 
@@ -49,11 +49,11 @@ pub struct ServerName {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TcpLimits {
-    /// `max_connections`: of all clients; at least 1.
+    /// `max_connections`: of all clients, at least 1; 16,384 when absent.
     pub max_connections: Option<usize>,
-    /// `max_connections_per_client`: of one address; at least 1.
+    /// `max_connections_per_client`: of one address, at least 1; unlimited when absent.
     pub max_connections_per_client: Option<usize>,
-    /// `max_hello_bytes`: of a TLS ClientHello; 1 byte to 60 KiB.
+    /// `max_hello_bytes`: of a TLS ClientHello, 1 byte to 60 KiB; 16 KiB when absent.
     pub max_hello_bytes: Option<usize>,
 }
 
@@ -61,11 +61,11 @@ pub struct TcpLimits {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TcpTimeouts {
-    /// `idle`: without a byte either way.
+    /// `idle`: without a byte either way; 10 m when absent.
     pub idle: Option<Duration>,
-    /// `lifetime`: for a whole connection.
+    /// `lifetime`: for a whole connection; unlimited when absent.
     pub lifetime: Option<Duration>,
-    /// `hello`: until the ClientHello is complete, where there is `sni`.
+    /// `hello`: until the ClientHello is complete, where there is `sni`; 5 s when absent.
     pub hello: Option<Duration>,
 }
 
@@ -75,13 +75,13 @@ pub struct TcpTimeouts {
 pub struct Udp {
     /// `upstream`: where datagrams go.
     pub upstream: String,
-    /// `idle`: how long a silent client keeps its backend; 30 s when absent, longer than zero.
+    /// `idle`: how long a silent client keeps its backend, longer than zero; 30 s when absent.
     pub idle: Option<Duration>,
-    /// `requests`: after so many datagrams a client gets a backend anew; 1 balances each by itself. At least 1.
+    /// `requests`: after so many datagrams a client gets a backend anew, 1 balances each by itself; unlimited when absent.
     pub requests: Option<u32>,
-    /// `responses`: how many datagrams answer one of a client, after which nothing is kept of it. At least 1.
+    /// `responses`: how many datagrams answer one of a client, after which nothing is kept of it; unknown when absent.
     pub responses: Option<u32>,
-    /// `limits`
+    /// `limits`: how many clients there may be.
     pub limits: UdpLimits,
 }
 
@@ -89,9 +89,9 @@ pub struct Udp {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UdpLimits {
-    /// `max_sessions`: of all clients; 4096 when absent, at least 1.
+    /// `max_sessions`: of all clients, at least 1; 4096 when absent.
     pub max_sessions: Option<usize>,
-    /// `max_sessions_per_client`: of one address; at least 1.
+    /// `max_sessions_per_client`: of one address, at least 1; unlimited when absent.
     pub max_sessions_per_client: Option<usize>,
 }
 
@@ -101,10 +101,7 @@ const MAX_HELLO_BYTES: usize = 60 * 1024;
 pub(super) fn tcp(cursor: Cursor<'_>) -> Option<Tcp> {
     const WHAT: &str = "an array of routes by server name";
     cursor.object("an object", |fields| {
-        let upstream = match fields.has("sni") {
-            true => fields.optional("upstream", upstream_reference),
-            false => fields.required("upstream", "the name of an upstream", upstream_reference),
-        };
+        let upstream = fields.required_unless("sni", "upstream", "the name of an upstream", upstream_reference);
         let sni = fields.optional("sni", |cursor| cursor.non_empty_list(WHAT, server_name)).unwrap_or_default();
         Some(Tcp {
             upstream,
@@ -125,10 +122,7 @@ fn server_name(cursor: Cursor<'_>) -> Option<ServerName> {
             one_or_more(cursor, r#"a protocol name such as "h2", or an array of them"#, protocol)
         });
         let upstream = fields.required("upstream", "the name of an upstream", upstream_reference);
-        if !fields.has("name") && !fields.has("alpn") {
-            let why = r#"needs "name" or "alpn"; for all other connections there is "upstream" beside "sni""#;
-            return fields.object().fail(why);
-        }
+        fields.at_least_one(&["name", "alpn"], r#"all other connections go to "upstream" beside "sni""#)?;
         Some(ServerName {
             names: names.unwrap_or_default(),
             protocols: protocols.unwrap_or_default(),
