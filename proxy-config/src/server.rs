@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use crate::Config;
 use crate::unsupported::Unsupported;
 
+mod admission;
 mod diff;
 mod eligibility;
 mod error;
@@ -32,7 +33,9 @@ mod selector;
 mod sockets;
 mod srv;
 mod sticky;
+mod tcp;
 mod tls;
+mod udp;
 mod upstream;
 
 pub use diff::{Change, ChangeKind, Diff};

@@ -44,6 +44,7 @@ impl Demo {
         // The system chooses both, or neither.
         secure.set_port(if listen.port() == 0 { 0 } else { listen.port().wrapping_add(TLS) });
         let (certificate, key) = &self.files;
+        let raw = SocketAddr::new(listen.ip(), 0);
         let text = format!(
             r#"{{
                 "listeners": {{ "web": {{
@@ -62,7 +63,8 @@ impl Demo {
                     "listen": ["{secure}"],
                     "tls": {{ "certificates": [{{ "cert": {certificate:?}, "key": {key:?} }}] }},
                     "http": {{ "filters": ["request_id", "hsts"], "upstream": "all" }}
-                }} }},
+                }},
+                "raw": {{ "listen": ["{raw}"], "tcp": {{ "upstream": "all" }} }} }},
                 "upstreams": {{
                     "all": {{
                         "backends": ["{one}", "{two}", "{three}"],
@@ -90,11 +92,12 @@ impl Demo {
 
     /// What to try.
     pub(crate) fn tour(&self, server: &Server) -> String {
-        let address = |listener: &str| {
-            let mut addresses = server.addresses().into_iter();
-            addresses.find(|(name, _)| name == listener).map_or_else(String::new, |(_, address)| address.to_string())
+        let addresses = server.addresses();
+        let url = |scheme: &str, name: &str| {
+            let found = addresses.iter().find(|(other, _)| other == name);
+            found.map_or_else(String::new, |(_, at)| format!("{scheme}://{at}"))
         };
-        let (front, secure) = (format!("http://{}", address("web")), format!("https://{}", address("web-tls")));
+        let (front, raw, secure) = (url("http", "web"), url("http", "raw"), url("https", "web-tls"));
         let ca = self.authority.ca();
         let ca = ca.display();
         let mut text = format!("A load balancer over three backends in this process.\n\n  {front}\n  {secure}\n");
@@ -111,6 +114,7 @@ Try in another terminal:
   curl -si {front}/                                    # the answer carries an x-request-id
   curl -s -H 'x-canary: 1' {front}/                    # a route of its own: always `three`
   for i in 1 2 3 4 5; do curl -si {front}/limited; done  # three at once, then 429 and when to come back
+  for i in 1 2 3; do curl -s {raw}/ | head -1; done    # raw TCP, whatever is spoken: each connection another backend
   curl -si --cacert {ca} {secure}/  # over TLS
   wrk -c64 -d5 {front}/                                # load
 

@@ -7,7 +7,8 @@ use proxy_core::tls::ClientTls;
 use proxy_core::{BackendSet, BackendState};
 use proxy_lb::{
     BreakerSettings, CircuitBreaker, DiscoverError, Discovery, DnsName, HealthChecker, HealthSettings, HttpCheck,
-    LatencyComparison, OutlierDetector, OutlierSettings, SlowStart, StartState, SuccessRate, TcpCheck, WatchedFile,
+    LatencyComparison, OutlierDetector, OutlierSettings, SlowStart, StartState, SuccessRate, TcpCheck, UdpCheck,
+    WatchedFile,
 };
 
 use super::upstream::{backend, set};
@@ -79,7 +80,7 @@ pub(super) fn is_checked(upstream: &Upstream) -> bool {
 }
 
 fn is_served(probe: &Probe) -> bool {
-    matches!(probe, Probe::Http(_) | Probe::Tcp)
+    matches!(probe, Probe::Http(_) | Probe::Tcp | Probe::Udp(_))
 }
 
 fn checker(
@@ -92,6 +93,11 @@ fn checker(
     Ok(match &config.probe {
         Probe::Tcp => {
             let check = tls.fold(TcpCheck::new(), TcpCheck::tls);
+            Some(Box::pin(HealthChecker::new(set, check, settings).run()))
+        }
+        Probe::Udp(probe) => {
+            let check = UdpCheck::new(&*probe.send);
+            let check = probe.receive.as_deref().into_iter().fold(check, UdpCheck::answer_begins);
             Some(Box::pin(HealthChecker::new(set, check, settings).run()))
         }
         Probe::Http(probe) => {
