@@ -32,8 +32,8 @@ fn lists_what_is_not_in_this_build() {
 #[test]
 fn places_what_is_not_in_this_build() {
     let config = example();
-    let tls = config.unsupported().iter().find(|part| part.path() == "listeners.web-tls.tls").unwrap();
-    assert_eq!(tls.position().to_string(), "26:14");
+    let alpn = config.unsupported().iter().find(|part| part.path() == "listeners.web-tls.tls.alpn[0]").unwrap();
+    assert_eq!(alpn.position().to_string(), "26:85");
 }
 
 #[test]

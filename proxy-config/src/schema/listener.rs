@@ -141,7 +141,7 @@ fn refuse(fields: &mut Fields<'_>, kind: &str, keys: &[&str]) {
 /// A client that chose another protocol would be spoken to in HTTP all the same.
 fn refuse_other_protocols(alpn: Cursor<'_>) {
     const HTTP: [&str; 3] = ["h2", "http/1.1", "http/1.0"];
-    if alpn.is_list() {
+    if alpn.is_array() {
         alpn.list("", |item| match item.is_string().then(|| item.string("")).flatten() {
             Some(name) if !name.is_empty() && !HTTP.contains(&name) => {
                 item.unknown("is not spoken by this listener:", name, HTTP.into_iter())

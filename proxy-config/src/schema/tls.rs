@@ -169,7 +169,7 @@ fn client_auth(cursor: Cursor<'_>) -> Option<ClientAuth> {
 }
 
 fn files(cursor: Cursor<'_>) -> Option<Vec<PathBuf>> {
-    match cursor.is_list() {
+    match cursor.is_array() {
         true => cursor.non_empty_list("an array of paths of PEM files", file_path),
         false => file_path(cursor).map(|path| vec![path]),
     }
