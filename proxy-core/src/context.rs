@@ -132,7 +132,7 @@ impl Context {
     /// That of a client without a connection.
     #[cfg(test)]
     pub(crate) fn of(peer: Peer) -> Self {
-        let link = Link { peer, proxy: None, client: None, generation: 0 };
+        let link = Link { peer, proxy: None, raw: None, client: None, generation: 0 };
         Context::new(Some(Arc::new(link)), Instant::now())
     }
 
