@@ -25,6 +25,20 @@ const FIELDS: [&str; 16] = [
     "Keep-Alive: timeout=5",
     "Via: 1.1 a\r\nX-Forwarded-For: 1.2.3.4",
 ];
+const HOSTS: [&str; 12] = [
+    "a.example",
+    "A.example.",
+    "127.0.0.1",
+    "127.1",
+    "0x7f.1",
+    "[::1]",
+    "::1",
+    "[::ffff:127.0.0.1]",
+    "3com.com",
+    "",
+    "a..b",
+    "_x.y",
+];
 const STATUSES: [&str; 9] = ["200", "100", "103", "101", "204", "304", "404", "599", "600"];
 
 const SCALARS: [&str; 12] =
@@ -125,6 +139,43 @@ pub(crate) fn responses(random: &mut Mutator) -> Vec<u8> {
     let (status, minor) = (random.pick(&STATUSES), random.pick(&["1", "1", "1", "0"]));
     text += &format!("HTTP/1.{minor} {status} OK\r\n{}{framing}\r\n{body}", fields(random));
     text.into_bytes()
+}
+
+/// A handshake of SOCKS, or nearly one, with bytes behind it.
+pub(crate) fn socks(random: &mut Mutator) -> Vec<u8> {
+    let host = random.pick(&HOSTS).as_bytes();
+    let port = [random.below(3) as u8, random.below(256) as u8];
+    let command = [1, 1, 1, 2, 3, 0][random.below(6)];
+    let mut bytes = Vec::new();
+    if random.below(3) == 0 {
+        bytes.extend([4, command, port[0], port[1], 0, 0, 0, random.below(3) as u8]);
+        bytes.extend(b"me\0");
+        bytes.extend(host);
+        bytes.push(0);
+    } else {
+        bytes.extend([&[5, 1, 0][..], &[5, 2, 0, 2], &[5, 2, 2, 0], &[5, 1, 2]][random.below(4)]);
+        bytes.extend([5, command, 0]);
+        match random.below(4) {
+            0 => bytes.extend([1, 127, 0, 0, 1]),
+            1 => bytes.extend([4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 10, 0, 0, 1]),
+            _ => {
+                bytes.extend([3, host.len() as u8]);
+                bytes.extend(host);
+            }
+        }
+        bytes.extend(port);
+    }
+    bytes.extend(random.pick(&["", "x", "\x16\x03\x01", "GET / HTTP/1.1\r\n\r\n"]).as_bytes());
+    bytes
+}
+
+/// A host and a port, or nearly.
+pub(crate) fn destination(random: &mut Mutator) -> Vec<u8> {
+    let mut text = random.pick(&HOSTS).to_owned();
+    for _ in 0..random.below(4) {
+        text += random.pick(&[".", "0x7f", "0177", "1", "255", "a", "-", "::", "]", "0", "4294967295", "x"]);
+    }
+    (text + random.pick(&["", ":80", ":0", ":", ":65536", ":443"])).into_bytes()
 }
 
 /// A configuration, or nearly one: grown, or a seed with some words replaced.

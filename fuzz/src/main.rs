@@ -20,6 +20,7 @@ mod mutate;
 mod options;
 mod origin;
 mod peer;
+mod socks;
 mod strict;
 
 use generate::Generate;
@@ -35,12 +36,14 @@ struct Target {
     check: Check,
 }
 
-static TARGETS: [Target; 6] = [
+static TARGETS: [Target; 8] = [
     Target { name: "request_head", generate: generate::request_head, check: heads::request },
     Target { name: "response_head", generate: generate::response_head, check: heads::response },
     Target { name: "chunked", generate: generate::chunked, check: heads::chunked },
     Target { name: "connection", generate: generate::requests, check: connection::check },
     Target { name: "answer", generate: generate::responses, check: answer::check },
+    Target { name: "socks", generate: generate::socks, check: socks::handshake },
+    Target { name: "destination", generate: generate::destination, check: socks::destination },
     Target { name: "config", generate: generate::configuration, check: config },
 ];
 

@@ -68,6 +68,14 @@ impl<'a> Cursor<'a> {
         matches!(self.node.value, Value::Bool(false))
     }
 
+    /// `true` or `false`; `what` says what else there may be.
+    pub(crate) fn boolean(self, what: &str) -> Option<bool> {
+        match self.node.value {
+            Value::Bool(value) => Some(value),
+            _ => self.expected(what),
+        }
+    }
+
     /// A string; `what` says which sort of string to write.
     pub(crate) fn string(self, what: &str) -> Option<&'a str> {
         match &self.node.value {

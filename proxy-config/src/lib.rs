@@ -22,6 +22,7 @@
 
 mod decode;
 mod error;
+mod file_watch;
 mod json;
 mod nearest;
 mod path;
@@ -31,12 +32,13 @@ mod unsupported;
 mod values;
 
 pub use error::{ConfigError, ConfigErrors, ErrorKind, Position};
+pub use file_watch::FileWatch;
 pub use schema::backend::Backend;
 pub use schema::breaker::{CircuitBreaker, SlowStart};
 pub use schema::config::{Config, Shutdown};
 pub use schema::discovery::Discovery;
 pub use schema::filter::{Filter, RequestId};
-pub use schema::forward::Forward;
+pub use schema::forward::{AllowPrivate, Anonymity, Forward, ForwardAction, ForwardRule, Socks};
 pub use schema::header_edits::{HeaderEdits, Headers};
 pub use schema::health::{HealthCheck, HttpProbe, Latency, OutlierDetection, Probe, Start, StatusRange, SuccessRate};
 pub use schema::http::{Forwarded, Http, HttpTimeouts, Limits};
@@ -55,6 +57,6 @@ pub use schema::selector::{Hash, HashKey, Selector};
 pub use schema::sticky::{Secret, Sticky};
 pub use schema::tls::{Certificate, Tls};
 pub use schema::upstream::{Pool, Retry, Subset, Timeouts, Upstream};
-pub use server::{Change, ChangeKind, Diff, Server, ServerError};
+pub use server::{Change, ChangeKind, Diff, ReloadError, Server, ServerError};
 pub use unsupported::Unsupported;
 pub use values::{Address, Cidr, Rate};

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZero;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::available_parallelism;
 use std::time::Duration;
@@ -17,12 +18,14 @@ mod diff;
 mod eligibility;
 mod error;
 mod filter;
+mod forward;
 mod health;
 mod http;
 mod kept_limits;
 mod limit;
 mod listeners;
 mod parts;
+mod reload_error;
 mod route;
 mod selector;
 mod sockets;
@@ -31,6 +34,7 @@ mod upstream;
 
 pub use diff::{Change, ChangeKind, Diff};
 pub use error::ServerError;
+pub use reload_error::ReloadError;
 
 use kept_limits::KeptLimits;
 use listeners::{Listeners, Stage};
@@ -135,6 +139,20 @@ impl Server {
         let shared = Arc::clone(&self.shared);
         let reloaded = tokio::task::spawn_blocking(move || shared.reload(config)).await;
         reloaded.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
+    }
+
+    /// [Goes over](Self::reload) to what this file says, which is read on a thread for blocking work.
+    ///
+    /// # Errors
+    /// If it is not a valid configuration, or [`reload`](Self::reload) fails. All is as it was.
+    ///
+    /// # Cancel safety
+    /// As for [`reload`](Self::reload).
+    pub async fn reload_file(&self, path: impl Into<PathBuf>) -> Result<Diff, ReloadError> {
+        let path = path.into();
+        let loaded = tokio::task::spawn_blocking(move || Config::load(path)).await;
+        let config = loaded.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()));
+        self.reload(config.map_err(ReloadError::Config)?).await.map_err(ReloadError::Server)
     }
 
     /// Serves until `shutdown` is ready, and then [drains](Self::drain).

@@ -15,7 +15,6 @@ const ABSENT: &[&str] = &[
     "listeners.*.proxy_protocol",
     "listeners.*.tcp",
     "listeners.*.udp",
-    "listeners.*.forward",
     "upstreams.*.discovery.srv",
     "upstreams.*.health_check.grpc",
     "upstreams.*.health_check.http2",

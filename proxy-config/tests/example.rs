@@ -28,7 +28,6 @@ fn lists_what_is_not_in_this_build() {
             "listeners.behind-lb.proxy_protocol: not in this build",
             "listeners.postgres.tcp: not in this build",
             "listeners.dns.udp: not in this build",
-            "listeners.egress.forward: not in this build",
         ]
     );
 }

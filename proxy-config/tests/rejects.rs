@@ -181,7 +181,7 @@ fn listener_addresses() {
 #[test]
 fn listener_kinds() {
     let listening = |members: &str| listener(&format!(r#""listen": ["127.0.0.1:80"]{members}"#));
-    check(&listening(""), &[r#"listeners.web: needs one of "http", "tcp", "udp" or "forward""#]);
+    check(&listening(""), &[r#"listeners.web: needs one of "http", "tcp", "udp", "forward" or "socks""#]);
     check(
         &listening(r#", "http": { "upstream": "api" }, "tcp": { "upstream": "api" }"#),
         &[r#"listeners.web: has both "http" and "tcp"; only one of them is allowed"#],
@@ -189,7 +189,7 @@ fn listener_kinds() {
     check(
         &listening(r#", "htp": { "upstream": "api" }"#),
         &[
-            r#"listeners.web: needs one of "http", "tcp", "udp" or "forward""#,
+            r#"listeners.web: needs one of "http", "tcp", "udp", "forward" or "socks""#,
             r#"listeners.web.htp: unknown key; did you mean "http"?"#,
         ],
     );
@@ -218,6 +218,25 @@ fn listener_kinds() {
             "listeners.web.forward.connect_ports[0]: expected a whole number from 1 to 65535, found 0",
             r#"listeners.web.forward.allow[0]: expected a host such as "example.com" or "*.example.com", found "*""#,
             r#"listeners.web.forward.deny[0]: expected a host such as "example.com" or "*.example.com", found "a b""#,
+        ],
+    );
+    check(
+        &listening(
+            r#", "forward": { "connect_ports": ["443", "9-8", "0-1"], "allow_private": "10.0.0.0/8", "anonymity": "none",
+                "rules": [{ "name": "", "actoin": "deny", "host_regex": ["("], "times": ["monday"], "methods": ["a b"] }] }"#,
+        ),
+        &[
+            r#"listeners.web.forward.connect_ports[0]: expected a range of ports such as "8000-8999", found "443""#,
+            r#"listeners.web.forward.connect_ports[1]: expected a range of ports such as "8000-8999", found "9-8""#,
+            r#"listeners.web.forward.connect_ports[2]: expected a range of ports such as "8000-8999", found "0-1""#,
+            r#"listeners.web.forward.allow_private: expected true, false or an array of networks, found "10.0.0.0/8""#,
+            r#"listeners.web.forward.anonymity: unknown level of anonymity "none"; expected "transparent", "anonymous" or "elite""#,
+            r#"listeners.web.forward.rules[0].action: is missing; expected "allow" or "deny""#,
+            "listeners.web.forward.rules[0].name: must not be empty",
+            r#"listeners.web.forward.rules[0].actoin: unknown key; did you mean "action"?"#,
+            "listeners.web.forward.rules[0].host_regex[0]: `(`: found open group without closing ')'",
+            "listeners.web.forward.rules[0].times[0]: `monday`: expected days, hours or both, such as `mon-fri 08:00-18:00`",
+            r#"listeners.web.forward.rules[0].methods[0]: expected a method such as "GET", found "a b""#,
         ],
     );
     check(

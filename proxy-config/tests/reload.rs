@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use proxy_config::{Config, Server, ServerError};
+use proxy_config::{Config, ReloadError, Server, ServerError};
 use proxy_core::{BackendState, HealthSource};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufStream};
 use tokio::net::{TcpListener, TcpStream};
@@ -316,5 +316,31 @@ async fn an_unchanged_limit_goes_on_counting() {
         reload(&server, limited(rate, "", &a)).await;
         assert_eq!([client.get("/a").await, client.get("/a").await], ["a", "429"], "{rate}");
     }
+    server.drain().await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_wrong_says_why_and_changes_nothing() {
+    let a = Origin::start("a").await;
+    let (server, address) = start(&one(&format!(r#""backends": ["{}"]"#, a.address)));
+    let file = std::env::temp_dir().join(format!("reload-{}.json", std::process::id()));
+    let listener = r#""web": { "listen": ["127.0.0.1:0"], "http": { "upstream": "a" } }"#;
+    for (text, expected) in [
+        ("{", ":1:2: expected"),
+        (r#"{ "listeners": {}, "upstrems": {} }"#, ":1:32: upstrems: unknown key; did you mean \"upstreams\"?"),
+        (
+            r#"{ "workers": 7, "listeners": { LISTENER }, "upstreams": { "a": { "backends": ["b:1"] } } }"#,
+            "workers: is fixed",
+        ),
+    ] {
+        std::fs::write(&file, text.replace("LISTENER", listener)).unwrap();
+        let error = server.reload_file(&file).await.unwrap_err();
+        assert!(error.to_string().contains(expected), "{error}");
+        assert_eq!(matches!(error, ReloadError::Server(_)), expected.contains("is fixed"));
+    }
+    std::fs::remove_file(&file).unwrap();
+    let error = server.reload_file(&file).await.unwrap_err().to_string();
+    assert!(error.contains("cannot be read"), "{error}");
+    assert_eq!(Client::connect(address).await.get("/").await, "a");
     server.drain().await;
 }

@@ -375,8 +375,7 @@ async fn parts_of_other_builds_are_left_out() {
                     "tls": {{ "certificates": [{{ "cert": "no.pem", "key": "no.pem" }}] }} }},
                 "proxied": {{ "listen": ["127.0.0.1:0"], "http": {{ "upstream": "a" }}, "proxy_protocol": {{ "trusted": [] }} }},
                 "tcp": {{ "listen": ["127.0.0.1:0"], "tcp": {{ "upstream": "a" }} }},
-                "udp": {{ "listen": ["127.0.0.1:0"], "udp": {{ "upstream": "a" }} }},
-                "forward": {{ "listen": ["127.0.0.1:0"], "forward": {{}} }}
+                "udp": {{ "listen": ["127.0.0.1:0"], "udp": {{ "upstream": "a" }} }}
             }},
             "upstreams": {{ "a": {{ "selector": "least_connections", "backends": ["{a}"] }} }}
         }}"#

@@ -17,6 +17,15 @@ fn everything_of_the_first_build_is_served() {
             "workers": 2,
             "shutdown": { "drain": "0s" },
             "listeners": {
+                "out": { "listen": ["[::1]:0"], "forward": {
+                    "connect_ports": [443, "8000-8999"], "http_ports": [80], "allow": ["*.example.com"], "deny": ["a.b"],
+                    "deny_files": ["ads.txt"], "default": "deny", "allow_private": ["10.0.0.0/8"], "users": "users", "realm": "us",
+                    "anonymity": "elite", "via": "us", "remove_headers": ["x-a"], "filters": ["request_id"],
+                    "limits": { "max_headers": 10 }, "timeouts": { "head": "1s" },
+                    "rules": [{ "name": "a", "action": "allow", "hosts": ["a.b"], "host_regex": ["a"], "files": ["a"],
+                        "addresses": ["::/0"], "ports": [1], "methods": ["GET"], "clients": ["::1"], "users": ["ada"],
+                        "times": ["mon"] }] } },
+                "socks": { "listen": ["[::1]:0"], "socks": { "allow_private": true, "also_http": false } },
                 "web": {
                     "listen": ["127.0.0.1:0", "[::1]:0"],
                     "reuse_port": true,

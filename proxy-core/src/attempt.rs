@@ -47,11 +47,6 @@ impl AttemptGuard {
         self
     }
 
-    /// What is connected to carries bytes of any protocol.
-    pub(crate) fn make_raw(&mut self) {
-        self.target = Target::new(self.backend().clone()).raw();
-    }
-
     /// What is connected to.
     pub(crate) fn target(&self) -> &Target {
         &self.target

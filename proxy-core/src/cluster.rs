@@ -14,7 +14,7 @@ use crate::attempt::{AttemptGuard, AttemptSink};
 use crate::clock::Instant;
 use crate::guard::guarded;
 use crate::http1::client::{self, Failure, Rules};
-use crate::pool::{Connection, Lease, Pool, SharedPool};
+use crate::pool::{Connection, Lease, Pool, Protocol, SharedPool};
 use crate::{
     Address, Attempt, Backend, BackendSet, Body, Breaker, BreakerPermit, ClientHandshake, Context, Error, ErrorKind,
     Observer, Phase, Request, RequestHead, Response, Result, SelectionContext, Selector, SetEvent, Target, Upstream,
@@ -260,12 +260,12 @@ impl<S: Selector, P: Pool> Cluster<S, P> {
         }
     }
 
-    fn begin(&self, (backend, permit): Choice, ctx: &mut Context, now: Instant) {
+    fn begin(&self, (backend, permit): Choice, protocol: Protocol, ctx: &mut Context, now: Instant) {
         ctx.attempts += 1;
         ctx.attempt = None;
         ctx.clocks.connecting.get_or_insert(now);
         let sink: Arc<dyn AttemptSink> = Arc::<Core<S>>::clone(&self.core);
-        let target = Target::new(backend).with_tls_of(self.core.tls.as_ref());
+        let target = Target::of(backend, protocol, self.core.tls.as_ref());
         ctx.attempt = Some(AttemptGuard::begin(sink, target, ctx.attempts, now).with_permit(permit));
     }
 
@@ -318,13 +318,13 @@ impl<S: Selector, P: Pool> Cluster<S, P> {
             let choice = self.choose(chosen, Some(&head), ctx, retries.tried(), now)?;
             let tried = if ctx.has_filters() {
                 let backend = choice.0.clone();
-                self.begin(choice, ctx, now);
+                self.begin(choice, Protocol::Http1, ctx, now);
                 // A fresh copy of the edits for each attempt: its hooks see no other attempt's.
                 let mut fresh = head.clone();
                 ctx.forward(&mut fresh, &backend)?;
                 self.attempt(&mut fresh, body, ctx, now).await
             } else {
-                self.begin(choice, ctx, now);
+                self.begin(choice, Protocol::Http1, ctx, now);
                 self.attempt(&mut head, body, ctx, now).await
             };
             let (error, again) = match tried {
@@ -357,10 +357,7 @@ impl<S: Selector, P: Pool> Cluster<S, P> {
         loop {
             let now = Instant::now();
             let choice = self.choose(chosen, None, ctx, retries.tried(), now)?;
-            self.begin(choice, ctx, now);
-            if let Some(attempt) = &mut ctx.attempt {
-                attempt.make_raw();
-            }
+            self.begin(choice, Protocol::Raw, ctx, now);
             match self.lease(ctx, now).await {
                 Ok(lease) => return Ok(lease.into_connection()),
                 Err(error) => {

@@ -9,7 +9,8 @@ use tokio::net::{TcpStream, UnixStream};
 
 use crate::{Address, Io, Target};
 
-/// Makes connections. A test's connector hands out in-memory streams and needs no socket.
+/// Makes connections. A test's connector hands out in-memory streams and needs no socket. One of your own
+/// performs [`Target::tls`] on what it connected.
 #[async_trait]
 pub trait Connector: Send + Sync + 'static {
     /// Connects to the target's backend.
@@ -19,8 +20,6 @@ pub trait Connector: Send + Sync + 'static {
     ///
     /// # Cancel safety
     /// Dropping the future closes the half-made connection.
-    ///
-    /// A connector of your own performs [`Target::tls`] on what it connected.
     async fn connect(&self, target: &Target) -> io::Result<Box<dyn Io>>;
 }
 
@@ -40,8 +39,8 @@ pub trait ClientHandshake: fmt::Debug + Send + Sync + 'static {
     async fn perform(&self, io: Box<dyn Io>, target: &Target) -> io::Result<Box<dyn Io>>;
 }
 
-/// Connects by TCP, with `TCP_NODELAY`, or to a Unix socket, and by TLS where the target has it. Names are resolved at each connect, and
-/// their addresses tried in turn.
+/// Connects by TCP, with `TCP_NODELAY`, or to a Unix socket, and by TLS where the target has it. Names are
+/// resolved at each connect, and their addresses tried in turn.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct TcpConnector;

@@ -61,8 +61,8 @@ enum Deadline {
 }
 
 impl<L: Listener> Serve<L> {
-    /// Stops when `signal` is ready: no more connections are accepted, idle ones are closed, those
-    /// with a request finish it and say `Connection: close`.
+    /// Stops when `signal` is ready: what waits to be accepted is, and no more; connections with a request finish
+    /// it and say `Connection: close`; idle ones are closed, those that idle for less than a second when it is one.
     pub fn with_graceful_shutdown(mut self, signal: impl Future<Output = ()> + Send + 'static) -> Self {
         self.signal = Some(Box::pin(signal));
         self
@@ -118,8 +118,32 @@ async fn run<L: Listener>(serve: Serve<L>) {
             (io, peer) = accept => server.admit(Box::new(io), peer),
         }
     }
+    for _ in 0..QUEUED {
+        match queued(&mut listener).await {
+            Some((io, peer)) if server.has_place() => server.admit(Box::new(io), peer),
+            _ => break,
+        }
+    }
     drop(listener);
     server.drain(deadline).await;
+}
+
+/// Clients that are taken from the kernel's queue after the signal, at most: as many as fit into it.
+const QUEUED: usize = 4096;
+
+/// A client that is connected already as far as it knows: the kernel would reset it when the socket closes.
+async fn queued<L: Listener>(listener: &mut L) -> Option<(L::Io, Peer)> {
+    let mut accept = pin!(listener.accept());
+    let mut look = async || poll_fn(|cx| Poll::Ready(accept.as_mut().poll(cx))).await;
+    if let Poll::Ready(accepted) = look().await {
+        return Some(accepted);
+    }
+    // The reactor may have news.
+    tokio::task::yield_now().await;
+    match look().await {
+        Poll::Ready(accepted) => Some(accepted),
+        Poll::Pending => None,
+    }
 }
 
 /// What the connections of one listener share.
@@ -136,9 +160,13 @@ impl Server {
 
     /// Waits while all the connections that may be open are.
     async fn place(&self) {
-        while self.drain.open.load(Ordering::SeqCst) >= self.drain.live.max_connections() {
+        while !self.has_place() {
             self.drain.told.left.notified().await;
         }
+    }
+
+    fn has_place(&self) -> bool {
+        self.drain.open.load(Ordering::SeqCst) < self.drain.live.max_connections()
     }
 
     fn admit(&self, io: Box<dyn Io>, peer: Peer) {

@@ -41,6 +41,7 @@ mod resolver;
 mod socks;
 mod upstream;
 mod user;
+mod watched;
 
 pub use anonymity::Anonymity;
 pub use auth::{BasicAuth, Credentials, Login, PasswordFile, PasswordFileError};

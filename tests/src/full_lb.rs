@@ -43,6 +43,29 @@ impl FullLb {
         self.address
     }
 
+    /// The process.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Puts another configuration into its file, as editors do it: by renaming.
+    ///
+    /// # Panics
+    /// If the file cannot be written.
+    pub fn rewrite(&self, config: &str) {
+        let new = self.file.with_extension("new");
+        fs::write(&new, config).expect("a file of its own");
+        fs::rename(new, &self.file).expect("a file of its own");
+    }
+
+    /// Tells it to read its file.
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub fn hang_up(&self) {
+        kill_process(Pid::from_child(&self.process), Signal::HUP).expect("it is our own process");
+    }
+
     /// Stops it as an operator does: by SIGTERM.
     ///
     /// # Panics

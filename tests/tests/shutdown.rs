@@ -77,6 +77,38 @@ async fn running_requests_finish_and_idle_connections_close() {
     assert!(server.dialer.dial().is_none(), "the listener is closed");
 }
 
+/// Its next request may be on its way when the server decides to stop.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_was_here_a_moment_ago_may_ask_once_more() {
+    let mut server = start(Script::new().read_request().answer(ok("ok")).repeat(), |builder| builder);
+    let (mut busy, fresh) = (server.connect(GET).await, server.connect("").await);
+    busy.read_exact(&mut vec![0; ok("ok").len()]).await.expect("an answer");
+    let stopped = server.stop();
+    tokio::time::sleep(S / 2).await;
+    busy.write_all(GET.as_bytes()).await.expect("the connection is open");
+    let last = rest(busy).await;
+    assert!(last.contains("Connection: close\r\n") && last.ends_with("ok"), "{last}");
+    assert_eq!(rest(fresh).await, "");
+    server.task.await.expect("a server ends without a panic");
+    assert_eq!(stopped.elapsed().as_secs_f64().round(), 1.0);
+}
+
+/// They are connected as far as they know.
+#[tokio::test(start_paused = true)]
+async fn those_who_wait_to_be_accepted_are_served() {
+    let mut server = start(Script::new().read_request().answer(ok("ok")).repeat(), |builder| builder);
+    tokio::task::yield_now().await;
+    let mut clients: Vec<_> = (0..5).map(|_| server.dialer.dial().expect("the server listens")).collect();
+    // Nobody has run since: all of them are in the queue.
+    server.stop();
+    for client in &mut clients {
+        client.write_all(GET.as_bytes()).await.expect("the server reads");
+    }
+    for client in clients {
+        assert!(rest(client).await.ends_with("ok"));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_does_not_end_is_ended_at_the_deadline() {
     let mut server = start(Script::new().read_request(), |builder| builder);

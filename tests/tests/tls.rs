@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proxy_core::tls::{Certificate, Certificates, ClientAuth, ClientTls, ServerTls, TlsVersion};
 use proxy_core::{
-    Cluster, Context, Listener, Proxy, Request, Response, Result, TcpListener, Upstream, selector_fn, serve,
+    Cluster, Context, ErrorKind, Listener, Proxy, Request, Response, Result, TcpListener, Upstream, selector_fn, serve,
 };
 use tests::{Authority, have};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -241,6 +241,21 @@ async fn backends_are_verified_and_know_the_proxy() {
 }
 
 #[tokio::test]
+async fn a_raw_connection_is_as_secure_as_a_request() {
+    let (authority, other) = (Authority::new("authority"), Authority::new("other"));
+    let names = certificates(&authority, &[&["a.test"]]);
+    let backend = Server::start(ServerTls::builder(names).build().unwrap(), Echo);
+    let connect = async |trusted: &Authority| {
+        let client = ClientTls::builder().authorities(trusted.pem().as_bytes()).unwrap();
+        let cluster = cluster(backend.address, client.server_name("a.test").unwrap().build().unwrap());
+        let connected = cluster.connect(None, &mut Context::internal()).await;
+        connected.map(drop).map_err(|error| error.kind())
+    };
+    assert_eq!(connect(&authority).await, Ok(()));
+    assert_eq!(connect(&other).await, Err(ErrorKind::ConnectTls));
+}
+
+#[tokio::test]
 async fn openssl_is_a_backend() {
     if !have(&["openssl"]) {
         return;
@@ -254,14 +269,12 @@ async fn openssl_is_a_backend() {
     let mut backend = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("openssl runs");
     let client = ClientTls::builder().authorities(authority.pem().as_bytes()).unwrap().server_name("a.test").unwrap();
     let client = client.build().unwrap();
-    let mut answer = String::new();
-    for _ in 0..200 {
-        answer = get(cluster(address, client.clone())).await;
-        if answer.starts_with("HTTP/1.1 200") || answer.starts_with("HTTP/1.0 200") {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await; // until it listens
+    let started = tokio::time::Instant::now();
+    while tokio::net::TcpStream::connect(address).await.is_err() {
+        assert!(started.elapsed() < std::time::Duration::from_secs(30), "openssl does not listen");
+        tokio::task::yield_now().await;
     }
+    let answer = get(cluster(address, client)).await;
     let _ = backend.kill();
     let _ = backend.wait();
     assert!(answer.contains("s_server"), "{answer}");

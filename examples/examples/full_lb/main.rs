@@ -1,4 +1,4 @@
-//! A load balancer, whole: a JSON configuration, graceful shutdown, a demo to start with.
+//! A load balancer, whole: a JSON configuration, hot reload, graceful shutdown, a demo to start with.
 //!
 //! # Run
 //!
@@ -13,7 +13,8 @@
 //!
 //! The demo prints what to try: `curl http://127.0.0.1:8080/` is answered by `one`, `two`, `three`, in
 //! turn. `--check` prints `ok`, or every mistake with its place, and exits with 2. Ctrl-C (or SIGTERM)
-//! lets running requests finish; a second one ends at once.
+//! lets running requests finish; a second one ends at once. Write another configuration into the file while it
+//! runs, or send SIGHUP: the log says what changed, and no request is lost; a bad file changes nothing.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -24,10 +25,12 @@ use proxy_config::{Config, Server, ServerError};
 
 mod demo;
 mod failure;
+mod follow;
 mod process;
 
 use demo::Demo;
 use failure::Failure;
+use follow::Followed;
 
 #[cfg(feature = "mimalloc")]
 #[global_allocator]
@@ -85,7 +88,7 @@ fn check(file: &Path) -> Result<(), Failure> {
 
 fn run_file(file: &Path) -> Result<(), Failure> {
     let config = Config::load(file).map_err(Failure::of_config)?;
-    run(&config, || {
+    run(&config, Some(file), || {
         app(&config).map_err(|error| {
             let advice =
                 format!("choose another address there, in {}; `ss -ltnp` says who has this one", file.display());
@@ -97,7 +100,7 @@ fn run_file(file: &Path) -> Result<(), Failure> {
 fn run_demo(listen: SocketAddr) -> Result<(), Failure> {
     let demo = Demo::bind().map_err(Failure::at_run_time)?;
     let config = demo.config(listen).map_err(Failure::of_config)?;
-    run(&config, || {
+    run(&config, None, || {
         let advice = "choose another address: cargo run --release --example full_lb -- --listen 127.0.0.1:8081";
         let server = app(&config).map_err(|error| Failure::of_server(&error, advice))?;
         demo.serve().map_err(Failure::at_run_time)?;
@@ -110,21 +113,26 @@ fn app(config: &Config) -> Result<Server, ServerError> {
     Server::start(config)
 }
 
-fn run(config: &Config, start: impl FnOnce() -> Result<Server, Failure>) -> Result<(), Failure> {
+fn run(config: &Config, file: Option<&Path>, start: impl FnOnce() -> Result<Server, Failure>) -> Result<(), Failure> {
     let runtime = process::runtime(config.worker_count()).map_err(Failure::at_run_time)?;
     let ended = runtime.block_on(async {
         let stop = process::signals(1).map_err(Failure::at_run_time)?;
         let stop_at_once = process::signals(2).map_err(Failure::at_run_time)?;
+        let followed = file.map(Followed::new).transpose().map_err(Failure::at_run_time)?;
         let server = start()?;
         for (listener, address) in server.addresses() {
             tracing::info!(listener, %address, "listening");
         }
-        let stop = async {
-            stop.await;
+        let serve = async {
+            tokio::select! {
+                () = stop => {}
+                () = follow::run(followed, &server) => {}
+            }
             tracing::info!("stopping; another signal ends at once");
+            server.drain().await;
         };
         tokio::select! {
-            () = server.run(stop) => Ok(()),
+            () = serve => Ok(()),
             () = stop_at_once => Err(Failure::at_run_time("stopped before all requests had finished")),
         }
     });

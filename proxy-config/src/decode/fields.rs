@@ -1,7 +1,7 @@
 //! The keys of one object, each asked for by name.
 
 use super::{Cursor, quote};
-use crate::json::{Member, Value};
+use crate::json::Member;
 use crate::nearest::{any_of, suggest};
 use crate::path::Path;
 
@@ -82,10 +82,7 @@ impl<'a> Fields<'a> {
 }
 
 fn boolean(cursor: Cursor<'_>) -> Option<bool> {
-    match cursor.node.value {
-        Value::Bool(value) => Some(value),
-        _ => cursor.expected("true or false"),
-    }
+    cursor.boolean("true or false")
 }
 
 impl Cursor<'_> {

@@ -109,7 +109,7 @@ fn routes_or_upstream(fields: &mut Fields<'_>) -> Option<Vec<Route>> {
     routes.or_else(|| upstream.map(|name| vec![Route::everything(Target::Upstream(name))]))
 }
 
-fn limits(cursor: Cursor<'_>) -> Option<Limits> {
+pub(super) fn limits(cursor: Cursor<'_>) -> Option<Limits> {
     cursor.object("an object", |fields| {
         Some(Limits {
             max_head_bytes: fields.optional("max_head_bytes", head_size),
@@ -132,7 +132,7 @@ fn head_size(cursor: Cursor<'_>) -> Option<usize> {
     }
 }
 
-fn timeouts(cursor: Cursor<'_>) -> Option<HttpTimeouts> {
+pub(super) fn timeouts(cursor: Cursor<'_>) -> Option<HttpTimeouts> {
     cursor.object("an object", |fields| {
         Some(HttpTimeouts {
             head: fields.optional("head", positive_duration),

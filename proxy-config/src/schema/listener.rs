@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use super::forward::{Forward, forward};
+use super::forward::{Forward, Socks, forward, socks};
 use super::http::{Http, http};
 use super::names::named;
 use super::relay::{Tcp, Udp, tcp, udp};
@@ -24,11 +24,11 @@ pub struct Listener {
     pub tls: Option<Tls>,
     /// `proxy_protocol`: connections begin with a PROXY header.
     pub proxy_protocol: Option<ProxyProtocol>,
-    /// `http`, `tcp`, `udp` or `forward`.
+    /// `http`, `tcp`, `udp`, `forward` or `socks`.
     pub kind: ListenerKind,
 }
 
-/// What a listener speaks: exactly one of the keys `http`, `tcp`, `udp` and `forward`.
+/// What a listener speaks: exactly one of the keys `http`, `tcp`, `udp`, `forward` and `socks`.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum ListenerKind {
@@ -39,7 +39,9 @@ pub enum ListenerKind {
     /// `udp`: datagrams are relayed.
     Udp(Udp),
     /// `forward`: a forward proxy.
-    Forward(Forward),
+    Forward(Box<Forward>),
+    /// `socks`: a forward proxy for clients that speak SOCKS.
+    Socks(Box<Socks>),
 }
 
 impl ListenerKind {
@@ -50,7 +52,13 @@ impl ListenerKind {
             ListenerKind::Tcp(_) => "tcp",
             ListenerKind::Udp(_) => "udp",
             ListenerKind::Forward(_) => "forward",
+            ListenerKind::Socks(_) => "socks",
         }
+    }
+
+    /// Whether it connects wherever a client says.
+    pub(crate) fn goes_anywhere(&self) -> bool {
+        matches!(self, ListenerKind::Forward(_) | ListenerKind::Socks(_))
     }
 }
 
@@ -94,12 +102,13 @@ fn kind(fields: &mut Fields<'_>) -> Option<ListenerKind> {
     let http = fields.optional("http", http).map(|http| ListenerKind::Http(Box::new(http)));
     let tcp = fields.optional("tcp", tcp).map(ListenerKind::Tcp);
     let udp = fields.optional("udp", udp).map(ListenerKind::Udp);
-    let forward = fields.optional("forward", forward).map(ListenerKind::Forward);
-    fields.exactly_one(&["http", "tcp", "udp", "forward"]);
+    let forward = fields.optional("forward", forward).map(|forward| ListenerKind::Forward(Box::new(forward)));
+    let socks = fields.optional("socks", socks).map(|socks| ListenerKind::Socks(Box::new(socks)));
+    fields.exactly_one(&["http", "tcp", "udp", "forward", "socks"]);
     if fields.has("udp") {
         refuse_stream_keys(fields.object());
     }
-    http.or(tcp).or(udp).or(forward)
+    http.or(tcp).or(udp).or(forward).or(socks)
 }
 
 /// Datagrams have no connection that could begin with a handshake or a header.

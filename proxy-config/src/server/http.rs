@@ -37,7 +37,7 @@ fn with_upstreams(proxy: ProxyBuilder, http: &Http, parts: &Parts<'_>) -> ProxyB
     })
 }
 
-fn limits(config: &crate::Limits) -> Limits {
+pub(super) fn limits(config: &crate::Limits) -> Limits {
     let mut limits = Limits::default();
     set(&mut limits.max_head_bytes, config.max_head_bytes);
     set(&mut limits.max_headers, config.max_headers);
@@ -52,7 +52,7 @@ fn limits(config: &crate::Limits) -> Limits {
     limits
 }
 
-fn timeouts(config: &crate::HttpTimeouts) -> Timeouts {
+pub(super) fn timeouts(config: &crate::HttpTimeouts) -> Timeouts {
     let mut timeouts = Timeouts::default();
     set(&mut timeouts.head, config.head);
     set(&mut timeouts.keep_alive, config.keep_alive);

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proxy_core::{LiveProxy, Proxy, TcpListener, serve};
+use proxy_forward::{PasswordFile, SocksListener};
 use tokio::sync::watch;
 
 use super::sockets::{Socket, Sockets};
-use super::{Parts, ServerError, http};
+use super::{Parts, ServerError, forward, http};
 use crate::path::Path;
-use crate::{Config, Http, Listener, ListenerKind};
+use crate::{Config, Listener, ListenerKind};
 
 /// The listeners that run, by name.
 pub(super) type Listeners = BTreeMap<String, Running>;
@@ -29,11 +30,21 @@ pub(super) struct Running {
 #[derive(Clone)]
 enum Live {
     Http(LiveProxy),
+    /// What is asked of clients before they get to the proxy cannot be replaced in a loop that runs.
+    Socks(LiveProxy, Greeting),
+}
+
+/// How a listener of SOCKS meets its clients.
+#[derive(Clone)]
+struct Greeting {
+    users: Option<PasswordFile>,
+    also_http: bool,
 }
 
 /// What a listener is to have behind it: built, not yet served.
 enum Service {
     Http(Proxy),
+    Socks(Proxy, Greeting),
 }
 
 /// A socket with its accept loops. Dropping it stops them: what runs then has the time of the drain.
@@ -88,16 +99,22 @@ pub(super) fn plan(
     let path = Path::Key(&Path::Root, "listeners");
     let mut sockets = Sockets::new(running.values().flat_map(Running::sockets));
     let mut planned = BTreeMap::new();
+    let mut taken = Vec::new();
     for (name, listener) in &config.listeners {
         let Some(kind) = supported(listener) else { continue };
+        taken.push((name, kind, sockets.take(&Path::Key(&path, name), name, listener, config)?));
+    }
+    // A forward proxy must not reach the server that it is part of.
+    let own = addresses(taken.iter().flat_map(|(_, _, sockets)| sockets).map(|socket| socket.local()));
+    let moved = own != addresses(running.values().flat_map(Running::addresses));
+    for (name, kind, taken) in taken {
         let path = Path::Key(&path, name);
         let before = before.and_then(|config| supported(config.listeners.get(name)?));
-        let is_kept = before == Some(kind) && !parts.renews(kind);
+        let is_kept = before == Some(kind) && !parts.renews(kind) && !(moved && kind.goes_anywhere());
         let service = match is_kept {
             true => None,
-            false => Some(service(&path, kind, parts)?),
+            false => Some(service(&path, kind, parts, &own)?),
         };
-        let taken = sockets.take(&path, name, listener, config)?;
         let before = running.get(name).filter(|running| service.iter().all(|new| running.live.takes(new))).cloned();
         let sockets = with_loops(&path, name, taken, before.as_ref())?;
         planned.insert(name.clone(), Planned { before, service, sockets });
@@ -109,15 +126,39 @@ pub(super) fn plan(
 }
 
 /// What the listener serves, if this build can.
-pub(super) fn supported(listener: &Listener) -> Option<&Http> {
+pub(super) fn supported(listener: &Listener) -> Option<&ListenerKind> {
     match &listener.kind {
-        ListenerKind::Http(http) if listener.tls.is_none() && listener.proxy_protocol.is_none() => Some(http),
-        _ => None,
+        ListenerKind::Tcp(_) | ListenerKind::Udp(_) => None,
+        kind => (listener.tls.is_none() && listener.proxy_protocol.is_none()).then_some(kind),
     }
 }
 
-fn service(path: &Path<'_>, http: &Http, parts: &Parts<'_>) -> Result<Service, ServerError> {
-    http::proxy(&Path::Key(path, "http"), http, parts).map(Service::Http)
+/// What is to stand behind a listener of this kind; `None` from [`supported`] never comes here.
+fn service(
+    path: &Path<'_>,
+    kind: &ListenerKind,
+    parts: &Parts<'_>,
+    own: &[SocketAddr],
+) -> Result<Service, ServerError> {
+    let path = &Path::Key(path, kind.key());
+    match kind {
+        ListenerKind::Http(config) => http::proxy(path, config, parts).map(Service::Http),
+        ListenerKind::Forward(config) => Ok(Service::Http(forward::proxy(path, config, parts, own)?.proxy)),
+        ListenerKind::Socks(config) => {
+            let built = forward::proxy(path, &config.forward, parts, own)?;
+            let greeting = Greeting { users: built.users, also_http: config.also_http.unwrap_or(false) };
+            Ok(Service::Socks(built.proxy, greeting))
+        }
+        ListenerKind::Tcp(_) | ListenerKind::Udp(_) => Err(ServerError::nothing_to_serve()),
+    }
+}
+
+/// Each once, in an order of their own.
+fn addresses(all: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
+    let mut addresses: Vec<_> = all.collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses
 }
 
 /// None where the listener has them already.
@@ -158,16 +199,17 @@ impl Planned {
 impl Live {
     /// Whether it can be replaced by this; otherwise its sockets go over to another.
     fn takes(&self, service: &Service) -> bool {
-        match (self, service) {
-            (Live::Http(_), Service::Http(_)) => true,
-        }
+        matches!((self, service), (Live::Http(_), Service::Http(_)))
     }
 
     fn replace(&self, service: Service) -> Live {
         match (self, service) {
-            (Live::Http(live), Service::Http(proxy)) => drop(live.replace(proxy)),
+            (Live::Http(live), Service::Http(proxy)) => {
+                drop(live.replace(proxy));
+                self.clone()
+            }
+            (_, service) => service.into_live(),
         }
-        self.clone()
     }
 
     fn open(&self, socket: Arc<Socket>, loops: Vec<TcpListener>, stage: &Stage) -> Arc<Open> {
@@ -187,13 +229,30 @@ impl Live {
             let time = *drain.borrow();
             tokio::time::sleep(time).await;
         };
-        let serve = match self {
-            Live::Http(live) => serve(socket, live.clone()).with_graceful_shutdown(stopped).drain_until(deadline),
+        let serving = match self {
+            Live::Http(live) => {
+                serve(socket, live.clone()).with_graceful_shutdown(stopped).drain_until(deadline).into_future()
+            }
+            Live::Socks(live, greeting) => {
+                let listener = greeting.listener(socket);
+                serve(listener, live.clone()).with_graceful_shutdown(stopped).drain_until(deadline).into_future()
+            }
         };
         tokio::spawn(async move {
-            serve.into_future().await;
+            serving.await;
             drop(loops);
         });
+    }
+}
+
+impl Greeting {
+    fn listener(&self, socket: TcpListener) -> SocksListener<TcpListener> {
+        let listener = SocksListener::new(socket);
+        let listener = if self.also_http { listener.also_http() } else { listener };
+        match &self.users {
+            Some(users) => listener.credentials(Arc::new(users.clone())),
+            None => listener,
+        }
     }
 }
 
@@ -201,6 +260,7 @@ impl Service {
     fn into_live(self) -> Live {
         match self {
             Service::Http(proxy) => Live::Http(LiveProxy::new(proxy)),
+            Service::Socks(proxy, greeting) => Live::Socks(LiveProxy::new(proxy), greeting),
         }
     }
 }

@@ -7,7 +7,7 @@ use proxy_core::Upstream;
 
 use super::kept_limits::KeptLimits;
 use super::upstream::Planned;
-use crate::Http;
+use crate::ListenerKind;
 
 /// What a configuration is built from, beside itself.
 pub(super) struct Parts<'a> {
@@ -21,7 +21,8 @@ impl Parts<'_> {
     }
 
     /// Whether a listener that did not change has to be built anew all the same: for an upstream that was.
-    pub(super) fn renews(&self, http: &Http) -> bool {
+    pub(super) fn renews(&self, kind: &ListenerKind) -> bool {
+        let ListenerKind::Http(http) = kind else { return false };
         let mut names = http.routes.iter().flat_map(|route| route.target.upstreams());
         names.any(|name| self.upstreams.get(name).is_some_and(Planned::is_new))
     }

@@ -29,6 +29,9 @@ use crate::{Body, Context, ErrorKind, Request, Response, Result};
 
 /// What a client may send ahead while its request waits for an answer.
 const AHEAD: usize = BLOCK / 2;
+/// How long a connection must have idled before a drain closes it: the next request of a client that was here a
+/// moment ago may be on its way, and would be lost. It is answered, and told that the connection ends.
+const QUIET: Duration = Duration::from_secs(1);
 /// How long a closing connection is read from, so that its last answer is not lost to a reset.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -189,7 +192,9 @@ impl<'a> Connection<'a> {
                 Poll::Ready(Ok(1..)) => continue,
                 Poll::Ready(_) => return Poll::Ready(Heads::Closed),
                 // Only now: a request that is here already is answered, not reset.
-                Poll::Pending if !partial && self.draining.is_on() => return Poll::Ready(Heads::Closed),
+                Poll::Pending if !partial && self.draining.is_on() => {
+                    return self.timer.poll_at(cx, self.idle_since + QUIET).map(|()| Heads::Closed);
+                }
                 Poll::Pending => {}
             }
             let timeouts = &self.shared.timeouts;

@@ -41,17 +41,16 @@ impl TlsInfo {
     /// that named no host is not held to one.
     pub fn covers(&self, host: &str) -> bool {
         let Some(asked) = &self.server_name else { return true };
-        let host = without_port(host).to_ascii_lowercase();
-        **asked == *host || self.names.iter().any(|name| covers(name, &host))
+        let host = without_port(host);
+        asked.eq_ignore_ascii_case(host) || self.names.iter().any(|name| fits(name, host))
     }
 }
 
-/// Whether a certificate's name fits a host; a star stands for one label (RFC 9525 §6.3).
-pub(crate) fn covers(name: &str, host: &str) -> bool {
-    match name.strip_prefix('*') {
-        Some(suffix) => host.strip_suffix(suffix).is_some_and(|label| !label.is_empty() && !label.contains('.')),
-        None => name == host,
-    }
+/// Whether a certificate's name is for a host; a star stands for one label (RFC 9525 §6.3).
+fn fits(name: &str, host: &str) -> bool {
+    let Some(suffix) = name.strip_prefix('*') else { return name.eq_ignore_ascii_case(host) };
+    let label = host.len().checked_sub(suffix.len()).and_then(|length| host.split_at_checked(length));
+    label.is_some_and(|(label, rest)| rest.eq_ignore_ascii_case(suffix) && !label.is_empty() && !label.contains('.'))
 }
 
 fn without_port(host: &str) -> &str {
@@ -72,10 +71,10 @@ mod tests {
             names: ["a.example".into(), "*.b.example".into()].into(),
             ..TlsInfo::default()
         };
-        for host in ["asked.example", "a.example:8443", "A.Example", "x.b.example"] {
+        for host in ["asked.example", "a.example:8443", "A.Example", "x.b.example", "X.B.Example:1"] {
             assert!(info.covers(host), "{host}");
         }
-        for host in ["b.example", "x.y.b.example", ".b.example", "c.example", ""] {
+        for host in ["b.example", "x.y.b.example", ".b.example", "c.example", "ä.example", ""] {
             assert!(!info.covers(host), "{host}");
         }
         assert!(TlsInfo::default().covers("any"), "nothing was asked for");

@@ -33,6 +33,10 @@ impl Target {
         Target { backend, protocol: Protocol::Http1, tls: None, proxy_header: None }
     }
 
+    pub(crate) fn of(backend: Backend, protocol: Protocol, tls: Option<&Arc<dyn ClientHandshake>>) -> Self {
+        Target { backend, protocol, tls: tls.cloned(), proxy_header: None }
+    }
+
     /// For bytes of any protocol: such a connection is never shared.
     #[must_use]
     pub fn raw(mut self) -> Self {
@@ -45,11 +49,6 @@ impl Target {
     #[must_use]
     pub fn with_tls(mut self, handshake: Arc<dyn ClientHandshake>) -> Self {
         self.tls = Some(handshake);
-        self
-    }
-
-    pub(crate) fn with_tls_of(mut self, handshake: Option<&Arc<dyn ClientHandshake>>) -> Self {
-        self.tls = handshake.cloned();
         self
     }
 

@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use argon2::Argon2;
@@ -19,9 +19,8 @@ use tokio::sync::Semaphore;
 use super::{Credentials, Login};
 use crate::flights::Flights;
 use crate::user::User;
+use crate::watched::watch;
 
-/// How often a file is looked at.
-const PERIOD: Duration = Duration::from_secs(1);
 /// Results that are remembered, so that a client that sends its password with each request costs one check.
 const REMEMBERED: usize = 4096;
 /// How long a right password is remembered.
@@ -116,17 +115,8 @@ impl PasswordFile {
     /// # Cancel safety
     /// Dropping it ends the watch, and nothing else.
     pub async fn watch(self) {
-        let mut seen = stamp(&self.0.path);
-        loop {
-            tokio::time::sleep(PERIOD).await;
-            let now = stamp(&self.0.path);
-            if now.is_some() && now != seen {
-                seen = now;
-                if let Err(error) = self.reload() {
-                    tracing::warn!(%error, "passwords not read: the old ones stay");
-                }
-            }
-        }
+        let file = self.clone();
+        watch(&self.0.path, move || file.reload()).await;
     }
 
     /// How many users there are.
@@ -241,11 +231,6 @@ fn read(path: &Path) -> Result<Users, PasswordFileError> {
         }
     }
     if users.is_empty() { Err(error(None, "there is no user".to_owned())) } else { Ok(users) }
-}
-
-fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
-    let metadata = std::fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
 }
 
 /// The standard library's keys are the system's random numbers.

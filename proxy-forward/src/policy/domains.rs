@@ -4,14 +4,12 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// How often a file is looked at.
-const PERIOD: Duration = Duration::from_secs(1);
+use crate::watched::watch;
 
 /// Domains, each with all the names below it. 100,000 of them take about 4 MiB, and a look-up one hash per
 /// label (`cargo bench -p proxy-forward --bench domains`).
@@ -168,22 +166,8 @@ impl DomainFile {
     /// # Cancel safety
     /// Dropping it ends the watch, and nothing else.
     pub async fn watch(self) {
-        let mut seen = stamp(&self.0.path);
-        loop {
-            tokio::time::sleep(PERIOD).await;
-            let now = stamp(&self.0.path);
-            if now.is_none() || now == seen {
-                continue;
-            }
-            seen = now;
-            let file = self.clone();
-            // A long file takes some tens of milliseconds.
-            match tokio::task::spawn_blocking(move || file.reload()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::warn!(%error, "domains not read: the old ones stay"),
-                Err(_) => return,
-            }
-        }
+        let file = self.clone();
+        watch(&self.0.path, move || file.reload()).await;
     }
 
     /// Whether this name, in lower case, is in the list or below one that is.
@@ -203,11 +187,6 @@ fn read(path: &Path) -> io::Result<DomainList> {
     Ok(DomainList::parse(&String::from_utf8_lossy(&text)))
 }
 
-fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
-    let metadata = std::fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
-}
-
 impl fmt::Debug for DomainFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DomainFile").field("path", &self.0.path).field("list", &*self.0.list.load()).finish()
@@ -217,6 +196,7 @@ impl fmt::Debug for DomainFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::watched::PERIOD;
 
     #[test]
     fn a_list_has_its_domains_and_what_is_below() {

@@ -1,0 +1,44 @@
+//! Goes over to what the file says, whenever it changes and whenever SIGHUP says so.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use proxy_config::{FileWatch, Server};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// A file, and what tells that it may have changed.
+pub(crate) struct Followed {
+    file: PathBuf,
+    changes: FileWatch,
+    hangups: Signal,
+}
+
+impl Followed {
+    /// Before the file is read for the first time, so that no change is missed.
+    pub(crate) fn new(file: &Path) -> io::Result<Self> {
+        let hangups = signal(SignalKind::hangup())?;
+        Ok(Followed { file: file.to_owned(), changes: FileWatch::new(file), hangups })
+    }
+
+    async fn run(&mut self, server: &Server) {
+        loop {
+            let reason = tokio::select! {
+                _ = self.hangups.recv() => "SIGHUP",
+                () = self.changes.changed() => "the file changed",
+            };
+            tracing::info!(reason, file = %self.file.display(), "reloading");
+            // What was changed, the server says itself.
+            if let Err(error) = server.reload_file(&self.file).await {
+                tracing::error!(%error, "not reloaded: everything is as it was");
+            }
+        }
+    }
+}
+
+/// Keeps the server at what the file says, as long as it is polled. The demo has none.
+pub(crate) async fn run(followed: Option<Followed>, server: &Server) {
+    match followed {
+        Some(mut followed) => followed.run(server).await,
+        None => std::future::pending().await,
+    }
+}
