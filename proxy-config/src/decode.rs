@@ -104,6 +104,15 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// A number within `range`; `what` says which sort of number to write.
+    pub(crate) fn number(self, what: &str, range: RangeInclusive<f64>) -> Option<f64> {
+        let number = match &self.node.value {
+            Value::Number(text) => text.parse().ok().filter(|number| range.contains(number)),
+            _ => None,
+        };
+        number.map_or_else(|| self.expected(what), Some)
+    }
+
     /// An array with each item decoded by `read`; `None` if any of them is wrong.
     pub(crate) fn list<T>(self, what: &str, mut read: impl FnMut(Cursor<'_>) -> Option<T>) -> Option<Vec<T>> {
         let Value::Array(items) = &self.node.value else {

@@ -33,6 +33,7 @@ mod values;
 
 pub use error::{ConfigError, ConfigErrors, ErrorKind, Position};
 pub use file_watch::FileWatch;
+pub use schema::access_log::{AccessLog, AccessLogFormat, AccessLogTarget, LogConditions};
 pub use schema::backend::Backend;
 pub use schema::breaker::{CircuitBreaker, SlowStart};
 pub use schema::config::{Config, Shutdown};
@@ -47,7 +48,7 @@ pub use schema::load_limits::{
     BandwidthLimit, ConcurrencyBound, ConcurrencyLimit, ConnectionLimit, KeyedConcurrency, Priorities, Queue,
 };
 pub use schema::matcher::{Match, PathMatch};
-pub use schema::operations::{AccessLog, AccessLogFormat, Admin};
+pub use schema::operations::Admin;
 pub use schema::rate_limit::{
     MissingKey, RateAlgorithm, RateCost, RateHeaders, RateKey, RateLimit, RateQuota, RateRedis, RedisFailure,
 };

@@ -1,5 +1,6 @@
 //! The schema, one file per part. A type stands with its decoder.
 
+pub(crate) mod access_log;
 pub(crate) mod backend;
 pub(crate) mod breaker;
 pub(crate) mod config;

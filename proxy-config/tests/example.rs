@@ -22,8 +22,6 @@ fn lists_what_is_not_in_this_build() {
     assert_eq!(
         listed,
         [
-            "admin: not in this build",
-            "access_log: not in this build",
             "listeners.web-tls.tls: not in this build",
             "listeners.behind-lb.proxy_protocol: not in this build",
             "listeners.postgres.tcp: not in this build",

@@ -127,7 +127,45 @@ fn workers_shutdown_and_operations() {
         &[r#"shutdown.drain: "18446744073709551615h" is longer than a year"#],
     );
     check(&top(r#""shutdown": null"#), &["shutdown: expected an object, found null"]);
-    check(&top(r#""admin": {}"#), &[r#"admin.listen: is missing; expected an address such as "127.0.0.1:9900""#]);
+    check(
+        &top(r#""admin": {}"#),
+        &[r#"admin: needs "listen", an address such as "127.0.0.1:9900", or "unix", the path of a socket"#],
+    );
+    for public in ["0.0.0.0:9900", "[::]:9900", "10.0.0.7:9900"] {
+        check(
+            &top(&format!(r#""admin": {{ "listen": "{public}" }}"#)),
+            &[
+                r#"admin.listen: other machines could reach it: needs a "token", or else a loopback address such as "127.0.0.1:9900""#,
+            ],
+        );
+    }
+    check(
+        &top(r#""admin": { "unix": "admin.sock", "token": "short" }"#),
+        &[r#"admin.unix: expected an absolute path, found "admin.sock""#, "admin.token: is shorter than 16 characters"],
+    );
+    check(
+        &top(r#""access_log": { "format": { "template": "$sattus" }, "stdout": false, "sampling": 1.5, "buffer": 0 }"#),
+        &[
+            "access_log.format.template: there is no field `sattus`; `$$` is a dollar sign",
+            "access_log.stdout: expected true, found false",
+            "access_log.sampling: expected a share from 0 to 1, such as 0.01, found 1.5",
+            "access_log.buffer: must be larger than zero",
+        ],
+    );
+    check(
+        &top(
+            r#""access_log": { "path": "a", "syslog": "log", "conditions": { "status": "5xx", "except_paths": ["*", "/a*b", "a"] } }"#,
+        ),
+        &[
+            r#"access_log: has both "path" and "syslog"; only one of them is allowed"#,
+            r#"access_log.syslog: expected an absolute path, found "log""#,
+            r#"access_log.conditions.status: expected a status such as 200, or a range such as "200-299", found "5xx""#,
+            r#"access_log.conditions.except_paths[0]: "*" is not a path, nor the beginning of one followed by *"#,
+            r#"access_log.conditions.except_paths[1]: "/a*b" is not a path, nor the beginning of one followed by *"#,
+            r#"access_log.conditions.except_paths[2]: "a" is not a path, nor the beginning of one followed by *"#,
+        ],
+    );
+    check(&top(r#""access_log": {}"#), &[r#"access_log: needs one of "path", "stdout" or "syslog""#]);
     check(
         &top(r#""access_log": { "format": "jsn", "path": "" }"#),
         &[

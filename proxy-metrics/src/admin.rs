@@ -1,34 +1,37 @@
-//! The administration interface: metrics, health, an API and a dashboard.
+//! The administration interface: metrics, health and an API.
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
 use proxy_core::Listener as _;
-use proxy_core::{Limits, Proxy, Route, ServiceUpstream, TcpListener, serve};
+use proxy_core::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, lock};
 
 mod answer;
 mod change;
 mod error;
 mod events;
 mod guard;
-mod pages;
 mod read;
+mod server;
 mod snapshot;
+mod unix;
 
 pub use error::AdminError;
+pub use server::AdminServer;
 
-/// Connections at a time. A dashboard takes two, a scrape one.
-const CONNECTIONS: usize = 256;
+use guard::Door;
+use unix::UnixSocket;
 
-/// Dashboards at a time: each is sent the state of all backends every second.
+/// Streams of events at a time: each is sent the state of all backends every second.
 const STREAMS: usize = 16;
 
 /// The longest body of a change, in bytes.
@@ -38,7 +41,6 @@ const LONGEST_BODY: usize = 64 * 1024;
 ///
 /// | path | holds |
 /// |---|---|
-/// | `/` | the dashboard |
 /// | `/metrics` | Prometheus' text format |
 /// | `/healthz` | 200 while the process runs |
 /// | `/readyz` | 200 while it takes requests, 503 before and once it [drains](Readiness::Draining) |
@@ -52,7 +54,7 @@ const LONGEST_BODY: usize = 64 * 1024;
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let admin = Admin::new(Metrics::new());
 /// let server = admin.bind("127.0.0.1:0".parse()?)?;
-/// println!("http://{}/", server.address());
+/// println!("http://{}/metrics", server.address().expect("it has a socket of TCP"));
 /// # let stop = async {};
 /// server.run(stop).await; // beside the proxy, and a little longer
 /// # Ok(())
@@ -62,20 +64,23 @@ const LONGEST_BODY: usize = 64 * 1024;
 /// [`router`](Self::router) is the same without a socket, for those who have an axum server.
 ///
 /// # Who may do what
-/// Without a [`token`](Self::token) it is for this machine only: other addresses than loopback are refused.
-/// With one, all but `/healthz`, `/readyz` and the empty dashboard want `Authorization: Bearer …`. There are no
-/// cookies; changes want `Content-Type: application/json`, which no form of another site can send; and
-/// requests under a host name that could be anybody's are refused without a token, so that a page whose name was
-/// pointed at this address reads nothing. Every change is logged.
+/// Without a [token](Self::with_token) it is for this machine only: other addresses than loopback are refused.
+/// With one, all but `/healthz` and `/readyz` want `Authorization: Bearer …`. There are no cookies; changes want
+/// `Content-Type: application/json`, which no form of another site can send; and requests under a host name that
+/// could be anybody's are refused without a token, so that a page whose name was pointed at this address reads
+/// nothing. A [Unix socket](Self::bind_unix) asks for nothing: who may open it may do everything. Every change is
+/// logged.
 #[derive(Clone)]
 pub struct Admin(Arc<State>);
 
 /// What every request of the interface shares.
+#[derive(Clone)]
 struct State {
     metrics: Metrics,
-    token: Option<Box<[u8]>>,
-    readiness: watch::Sender<Readiness>,
+    token: Arc<Mutex<Option<Arc<[u8]>>>>,
+    readiness: Arc<watch::Sender<Readiness>>,
     streams: Arc<Semaphore>,
+    door: Door,
 }
 
 /// Whether requests are welcome.
@@ -105,18 +110,27 @@ impl Readiness {
 impl Admin {
     /// Shows these metrics, and what they watch.
     pub fn new(metrics: Metrics) -> Self {
-        Admin::with(metrics, None)
+        Admin(Arc::new(State {
+            metrics,
+            token: Arc::default(),
+            readiness: Arc::default(),
+            streams: Arc::new(Semaphore::new(STREAMS)),
+            door: Door::Loopback,
+        }))
     }
 
-    /// The same for those who know this token. An empty one is none.
-    pub fn token(self, token: &str) -> Self {
-        let token = (!token.is_empty()).then(|| token.as_bytes().into());
-        Admin::with(self.0.metrics.clone(), token)
+    /// The same interface behind a token of its own, or behind none.
+    #[must_use]
+    pub fn with_token(&self, token: Option<&str>) -> Self {
+        let admin = Admin(Arc::new(State { token: Arc::default(), ..(*self.0).clone() }));
+        admin.set_token(token);
+        admin
     }
 
-    fn with(metrics: Metrics, token: Option<Box<[u8]>>) -> Self {
-        let (readiness, streams) = (watch::Sender::default(), Arc::new(Semaphore::new(STREAMS)));
-        Admin(Arc::new(State { metrics, token, readiness, streams }))
+    /// From now on only for those who know this token; `None`, or an empty one: for everybody on this machine.
+    /// What listens where others reach it answers nobody without one.
+    pub fn set_token(&self, token: Option<&str>) {
+        *lock(&self.0.token) = token.filter(|token| !token.is_empty()).map(|token| token.as_bytes().into());
     }
 
     /// What `/readyz` says from now on. It begins as [`Readiness::Ready`].
@@ -126,24 +140,10 @@ impl Admin {
 
     /// All of it, to be served by an axum server of one's own, who then decides who reaches it.
     pub fn router(&self) -> Router {
-        let api = read::routes().merge(change::routes()).merge(events::routes());
-        let guarded = Router::new()
-            .route("/metrics", get(read::metrics))
-            .nest("/api/v1", api)
-            .layer(from_fn_with_state(Arc::clone(&self.0), guard::authorised));
-        Router::new()
-            .merge(guarded)
-            .merge(pages::routes())
-            .route("/healthz", get(read::healthz))
-            .route("/readyz", get(read::readyz))
-            .fallback(answer::no_such_page)
-            .layer(DefaultBodyLimit::max(LONGEST_BODY))
-            .layer(from_fn_with_state(Arc::clone(&self.0), guard::of_this_host))
-            .layer(from_fn(guard::headers))
-            .with_state(Arc::clone(&self.0))
+        self.behind(Door::Loopback)
     }
 
-    /// Opens its socket.
+    /// Opens a socket.
     ///
     /// # Errors
     /// If the address is taken or not of this machine, or if others could reach it and there is no token.
@@ -151,50 +151,50 @@ impl Admin {
     /// # Panics
     /// Outside a tokio runtime.
     pub fn bind(&self, address: SocketAddr) -> Result<AdminServer, AdminError> {
-        if !address.ip().to_canonical().is_loopback() && self.0.token.is_none() {
+        let door = Door::to(address.ip());
+        if door == Door::Public && self.0.token().is_none() {
             return Err(AdminError::public_without_token(address));
         }
         let listener = TcpListener::bind(address).map_err(AdminError::cannot_listen)?.named("admin");
         let address = listener.local_addr().map_err(AdminError::cannot_listen)?;
-        Ok(AdminServer { listener, address, admin: self.clone() })
-    }
-}
-
-/// The administration interface at its socket.
-#[must_use = "it answers once it runs"]
-pub struct AdminServer {
-    listener: TcpListener,
-    address: SocketAddr,
-    admin: Admin,
-}
-
-impl AdminServer {
-    /// Where it listens, with the port that the system chose where it was to.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+        Ok(AdminServer::over_tcp(listener, address, self.behind(door)))
     }
 
-    /// Answers until `stop` is ready. Its own requests have a second to end.
+    /// Opens a Unix socket at this path, for its owner only (mode 0600). One that is there already gives way;
+    /// when the server ends, its own is removed.
     ///
-    /// # Cancel safety
-    /// Dropping the future closes the socket at once.
-    pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) {
-        let admin = self.admin.clone();
-        let mut limits = Limits::default();
-        limits.max_connections = CONNECTIONS;
-        limits.max_body_bytes = Some(LONGEST_BODY as u64);
-        let proxy = Proxy::builder()
-            .limits(limits)
-            .upstream("admin", ServiceUpstream::new(self.admin.router()))
-            .route(Route::to("admin"))
-            .build();
-        let Ok(proxy) = proxy else { unreachable!("the one route names the one upstream") };
-        let stop = async move {
-            stop.await;
-            // Streams of events end by it.
-            admin.set_readiness(Readiness::Draining);
-        };
-        serve(self.listener, proxy).with_graceful_shutdown(stop).drain_timeout(std::time::Duration::from_secs(1)).await;
+    /// # Errors
+    /// If something else than a socket is there, or the system refuses.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn bind_unix(&self, path: impl Into<PathBuf>) -> Result<AdminServer, AdminError> {
+        let socket = UnixSocket::bind(path.into()).map_err(AdminError::cannot_listen)?;
+        Ok(AdminServer::over_unix(socket, self.behind(Door::File)))
+    }
+
+    fn behind(&self, door: Door) -> Router {
+        let state = Arc::new(State { door, ..(*self.0).clone() });
+        let api = read::routes().merge(change::routes()).merge(events::routes());
+        let guarded = Router::new()
+            .route("/metrics", get(read::metrics))
+            .nest("/api/v1", api)
+            .layer(from_fn_with_state(Arc::clone(&state), guard::authorised));
+        Router::new()
+            .merge(guarded)
+            .route("/healthz", get(read::healthz))
+            .route("/readyz", get(read::readyz))
+            .fallback(answer::no_such_page)
+            .layer(DefaultBodyLimit::max(LONGEST_BODY))
+            .layer(from_fn_with_state(Arc::clone(&state), guard::of_this_host))
+            .layer(from_fn(guard::headers))
+            .with_state(state)
+    }
+}
+
+impl State {
+    fn token(&self) -> Option<Arc<[u8]>> {
+        lock(&self.token).clone()
     }
 }
 
@@ -203,13 +203,7 @@ impl fmt::Debug for Admin {
         let readiness = *self.0.readiness.borrow();
         f.debug_struct("Admin")
             .field("readiness", &readiness)
-            .field("has_token", &self.0.token.is_some())
+            .field("has_token", &self.0.token().is_some())
             .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for AdminServer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AdminServer").field("address", &self.address).finish_non_exhaustive()
     }
 }

@@ -14,11 +14,13 @@ fn folder() -> PathBuf {
 /// Runs `client` against the demo, which stops afterwards.
 async fn with_demo<F: Future<Output = ()>>(client: impl FnOnce(SocketAddr) -> F) {
     let demo = Demo::bind().unwrap();
-    let config = demo.config("127.0.0.1:0".parse().unwrap()).unwrap();
+    let any = "127.0.0.1:0".parse().unwrap();
+    let config = demo.config(any, any).unwrap();
     let server = app(&config).unwrap();
     demo.serve().unwrap();
     let [(_, address)] = server.addresses()[..] else { panic!("not one listener") };
-    assert!(demo.tour(&server).contains(&format!("http://{address}/")));
+    let (tour, admin) = (demo.tour(&server), server.admin_address().unwrap());
+    assert!(tour.contains(&format!("http://{address}/")) && tour.contains(&format!("http://{admin}/metrics ")));
     let (stop, stopped) = oneshot::channel::<()>();
     let serving = tokio::spawn(server.run(async { drop(stopped.await) }));
     client(address).await;
@@ -106,7 +108,7 @@ fn check_and_serving_refuse_a_bad_configuration_alike() {
 fn a_taken_port_is_named_with_a_way_out() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
-    let failure = run_demo(address).unwrap_err();
+    let failure = run_demo(address, "127.0.0.1:0".parse().unwrap()).unwrap_err();
     assert_eq!(failure.exit_code, 1);
     let message = format!("listeners.web.listen[0]: cannot listen on {address}: Address already in use");
     assert!(failure.message.starts_with(&message), "{failure}");
@@ -118,5 +120,6 @@ fn arguments() {
     Args::command().debug_assert();
     assert!(Args::try_parse_from(["full_lb", "--check"]).is_err());
     assert!(Args::try_parse_from(["full_lb", "lb.json", "--listen", "127.0.0.1:1"]).is_err());
+    assert!(Args::try_parse_from(["full_lb", "lb.json", "--admin", "127.0.0.1:1"]).is_err());
     assert!(Args::try_parse_from(["full_lb", "--check", "lb.json"]).unwrap().check);
 }

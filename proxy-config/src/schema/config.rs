@@ -7,10 +7,11 @@ use std::path::Path as FilePath;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::access_log::{AccessLog, access_log};
 use super::backend::zone;
 use super::listener::{Listener, listeners};
 use super::names::named;
-use super::operations::{AccessLog, Admin, access_log, admin};
+use super::operations::{Admin, admin};
 use super::upstream::{Upstream, upstream};
 use crate::decode::{Cursor, Report, Unique};
 use crate::error::{ConfigError, ConfigErrors, ErrorKind};

@@ -10,7 +10,7 @@ use super::{Parts, ServerError, filter, route};
 use crate::Http;
 use crate::path::Path;
 
-pub(super) fn proxy(path: &Path<'_>, http: &Http, parts: &Parts<'_>) -> Result<Proxy, ServerError> {
+pub(super) fn proxy(path: &Path<'_>, name: &str, http: &Http, parts: &Parts<'_>) -> Result<Proxy, ServerError> {
     let proxy = Proxy::builder()
         .limits(limits(&http.limits))
         .timeouts(timeouts(&http.timeouts))
@@ -25,7 +25,7 @@ pub(super) fn proxy(path: &Path<'_>, http: &Http, parts: &Parts<'_>) -> Result<P
         route::route(&Path::Index(&routes, index), config, parts).map(|route| proxy.route(route))
     })?;
     let at = |error| ServerError::cannot_build(path.to_string(), error);
-    proxy.build().map_err(at)
+    parts.observed(name, proxy).build().map_err(at)
 }
 
 /// Only those that its routes name: others would outlive a reload that drops them.

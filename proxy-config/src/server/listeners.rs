@@ -113,7 +113,7 @@ pub(super) fn plan(
         let is_kept = before == Some(kind) && !parts.renews(kind) && !(moved && kind.goes_anywhere());
         let service = match is_kept {
             true => None,
-            false => Some(service(&path, kind, parts, &own)?),
+            false => Some(service(&path, name, kind, parts, &own)?),
         };
         let before = running.get(name).filter(|running| service.iter().all(|new| running.live.takes(new))).cloned();
         let sockets = with_loops(&path, name, taken, before.as_ref())?;
@@ -136,16 +136,17 @@ pub(super) fn supported(listener: &Listener) -> Option<&ListenerKind> {
 /// What is to stand behind a listener of this kind; `None` from [`supported`] never comes here.
 fn service(
     path: &Path<'_>,
+    name: &str,
     kind: &ListenerKind,
     parts: &Parts<'_>,
     own: &[SocketAddr],
 ) -> Result<Service, ServerError> {
     let path = &Path::Key(path, kind.key());
     match kind {
-        ListenerKind::Http(config) => http::proxy(path, config, parts).map(Service::Http),
-        ListenerKind::Forward(config) => Ok(Service::Http(forward::proxy(path, config, parts, own)?.proxy)),
+        ListenerKind::Http(config) => http::proxy(path, name, config, parts).map(Service::Http),
+        ListenerKind::Forward(config) => Ok(Service::Http(forward::proxy(path, name, config, parts, own)?.proxy)),
         ListenerKind::Socks(config) => {
-            let built = forward::proxy(path, &config.forward, parts, own)?;
+            let built = forward::proxy(path, name, &config.forward, parts, own)?;
             let greeting = Greeting { users: built.users, also_http: config.also_http.unwrap_or(false) };
             Ok(Service::Socks(built.proxy, greeting))
         }

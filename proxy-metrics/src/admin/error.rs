@@ -27,10 +27,13 @@ impl AdminError {
     }
 
     /// The system's error, where that is the reason.
-    pub fn io(&self) -> Option<&io::Error> {
-        match &self.0 {
-            Reason::CannotListen(error) => Some(error),
-            Reason::PublicWithoutToken(_) => None,
+    ///
+    /// # Errors
+    /// This one, where it is not.
+    pub fn into_io(self) -> Result<io::Error, Self> {
+        match self.0 {
+            Reason::CannotListen(error) => Ok(error),
+            reason @ Reason::PublicWithoutToken(_) => Err(AdminError(reason)),
         }
     }
 }

@@ -139,7 +139,7 @@ pub(super) fn backend(backend: &Backend, counts: BackendCounts) -> Value {
         "source": status.source().name(),
         "reason": status.reason(),
         "weight": backend.weight(),
-        "labels": labels(backend),
+        "labels": Value::Object(backend.labels().map(|(name, value)| (name.to_owned(), json!(value))).collect()),
         "requests_in_flight": backend.in_flight(),
         "latency": backend.latency().map(|latency| latency.as_secs_f64()),
         "attempts": counts.attempts(),
