@@ -32,6 +32,7 @@ mod reload_error;
 mod route;
 mod selector;
 mod sockets;
+mod srv;
 mod sticky;
 mod upstream;
 

@@ -13,6 +13,7 @@ const ABSENT: &[&str] = &[
     "listeners.*.proxy_protocol",
     "listeners.*.tcp",
     "listeners.*.udp",
+    #[cfg(not(feature = "dns"))]
     "upstreams.*.discovery.srv",
     "upstreams.*.health_check.grpc",
     "upstreams.*.health_check.http2",

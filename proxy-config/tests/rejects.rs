@@ -879,6 +879,14 @@ fn upstream_settings() {
         ],
     );
     check(
+        &pooled(r#""discovery": { "srv": { "name_servers": ["127.0.0.1:0", "a.internal:53"] } }"#),
+        &[
+            r#"upstreams.api.discovery.srv.name: is missing; expected a name such as "_http._tcp.api.internal""#,
+            "upstreams.api.discovery.srv.name_servers[0]: has no port",
+            r#"upstreams.api.discovery.srv.name_servers[1]: expected an IP address and port such as "127.0.0.1:8080" or "[::]:8080", found "a.internal:53""#,
+        ],
+    );
+    check(
         &top(r#""workers": 1"#).replace(r#"{ "api": { "backends": ["127.0.0.1:1"] } }"#, "[]"),
         &["upstreams: expected an object with one entry per upstream, found an array"],
     );

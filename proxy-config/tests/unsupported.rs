@@ -121,6 +121,10 @@ fn everything_of_the_first_build_is_served() {
     );
 }
 
+/// What a build without the feature `dns` lacks.
+const WITHOUT_DNS: &[&str] =
+    if cfg!(feature = "dns") { &[] } else { &["upstreams.a.discovery.srv: not in this build"] };
+
 #[test]
 fn checks_and_discovery_of_other_protocols_are_not() {
     let upstream = |part: &str| {
@@ -132,10 +136,11 @@ fn checks_and_discovery_of_other_protocols_are_not() {
     for (part, path) in [
         (r#""health_check": { "http2": { "path": "/" } }"#, "upstreams.a.health_check.http2"),
         (r#""health_check": { "grpc": { "service": "x" } }"#, "upstreams.a.health_check.grpc"),
-        (r#""discovery": { "srv": { "name": "_http._tcp.a" } }"#, "upstreams.a.discovery.srv"),
     ] {
         check(&upstream(part), &[&format!("{path}: not in this build")]);
     }
+    let srv = upstream(r#""discovery": { "srv": { "name": "_http._tcp.a", "name_servers": ["[::1]:53"] } }"#);
+    check(&srv, WITHOUT_DNS);
 }
 
 #[test]

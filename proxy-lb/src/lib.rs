@@ -32,7 +32,8 @@
 //! [share](proxy_core::Backend::share), which is its weight unless it warms up. Change a weight with
 //! [`set_weight`](proxy_core::Backend::set_weight) and tell the set by
 //! [`refresh`](proxy_core::BackendSet::refresh): it counts from the next choice on, and 0 drains. No choice
-//! waits or allocates. What one costs, `cargo bench -p proxy-lb --bench select` prints.
+//! waits or allocates. What one costs, `cargo bench -p proxy-lb --bench select` prints, and with `-- --instructions`
+//! how many instructions: but for [`LeastConnections`] as many with 10,000 backends as with three.
 //!
 //! On origins of uneven speed (`cargo bench -p proxy-lb --bench simulation` says which, and prints this):
 //!

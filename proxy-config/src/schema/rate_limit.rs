@@ -162,6 +162,8 @@ pub enum RateKey {
     Path,
     /// `"route"`: every route.
     Route,
+    /// `"tls_client"`: every client by its certificate: its first URI, its first DNS name, or its fingerprint.
+    TlsClient,
     /// `{"header": name}`: every value of this field; the name in lower case.
     Header(String),
     /// `{"cookie": name}`: every value of this cookie.
@@ -383,6 +385,7 @@ fn key_part(cursor: Cursor<'_>) -> Option<RateKey> {
             ("method", |settings| settings.none(RateKey::Method)),
             ("path", |settings| settings.none(RateKey::Path)),
             ("route", |settings| settings.none(RateKey::Route)),
+            ("tls_client", |settings| settings.none(RateKey::TlsClient)),
         ],
     )
 }

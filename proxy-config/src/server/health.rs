@@ -9,8 +9,8 @@ use proxy_lb::{
     LatencyComparison, OutlierDetector, OutlierSettings, SlowStart, StartState, SuccessRate, TcpCheck, WatchedFile,
 };
 
-use super::ServerError;
 use super::upstream::{backend, set};
+use super::{ServerError, srv};
 use crate::path::Path;
 use crate::schema::discovery::parse_backends;
 use crate::{HealthCheck, HttpProbe, OutlierDetection, Probe, Start, Upstream};
@@ -205,8 +205,7 @@ fn discoverer(config: &crate::Discovery, start: Option<BackendState>, set: &Back
             });
             Discovery::new(interval.iter().copied().fold(source, WatchedFile::interval))
         }
-        // Listed as not in this build.
-        crate::Discovery::Srv { .. } => return None,
+        crate::Discovery::Srv { name, name_servers } => srv::discovery(name, name_servers, start)?,
     };
     Some(Box::pin(discovery.run(set.clone())))
 }

@@ -155,6 +155,7 @@ fn key_part(part: &RateKey) -> Result<Key, Source> {
         RateKey::Method => Key::method(),
         RateKey::Path => Key::path(),
         RateKey::Route => Key::route(),
+        RateKey::TlsClient => Key::tls_client(),
         RateKey::Header(name) => Key::header(HeaderName::from_bytes(name.as_bytes())?),
         RateKey::Cookie(name) => Key::cookie(name),
     })
