@@ -1,4 +1,4 @@
-//! The administration interface: metrics, health and an API.
+//! The administration interface: metrics, health, an API and a dashboard.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -20,6 +20,7 @@ mod change;
 mod error;
 mod events;
 mod guard;
+mod pages;
 mod read;
 mod server;
 mod snapshot;
@@ -41,6 +42,7 @@ const LONGEST_BODY: usize = 64 * 1024;
 ///
 /// | path | holds |
 /// |---|---|
+/// | `/` | the dashboard |
 /// | `/metrics` | Prometheus' text format |
 /// | `/healthz` | 200 while the process runs |
 /// | `/readyz` | 200 while it takes requests, 503 before and once it [drains](Readiness::Draining) |
@@ -65,7 +67,7 @@ const LONGEST_BODY: usize = 64 * 1024;
 ///
 /// # Who may do what
 /// Without a [token](Self::with_token) it is for this machine only: other addresses than loopback are refused.
-/// With one, all but `/healthz` and `/readyz` want `Authorization: Bearer …`. There are no cookies; changes want
+/// With one, all but `/healthz`, `/readyz` and the empty dashboard want `Authorization: Bearer …`. There are no cookies; changes want
 /// `Content-Type: application/json`, which no form of another site can send; and requests under a host name that
 /// could be anybody's are refused without a token, so that a page whose name was pointed at this address reads
 /// nothing. A [Unix socket](Self::bind_unix) asks for nothing: who may open it may do everything. Every change is
@@ -182,6 +184,7 @@ impl Admin {
             .layer(from_fn_with_state(Arc::clone(&state), guard::authorised));
         Router::new()
             .merge(guarded)
+            .merge(pages::routes())
             .route("/healthz", get(read::healthz))
             .route("/readyz", get(read::readyz))
             .fallback(answer::no_such_page)

@@ -15,7 +15,7 @@
 //! | Prometheus metrics of listeners, routes, upstreams, backends, pools and the process | [`Metrics`], and [`catalogue`] for what there is |
 //! | the same in a recorder of the crate `metrics` | [`Publisher`] |
 //! | a line for each request: JSON, combined, or a template; to a file, stdout or syslog | [`AccessLog`] |
-//! | `/metrics`, `/readyz` and an API to look at backends and to drain them | [`Admin`] |
+//! | a dashboard, `/metrics`, `/readyz` and an API to look at backends and to drain them | [`Admin`] |
 //!
 //! Nothing here waits on the path of a request, takes a lock that another thread may hold for long, or grows
 //! by what a client sends.

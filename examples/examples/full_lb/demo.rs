@@ -98,6 +98,8 @@ Try in another terminal:
   for i in 1 2 3 4 5; do curl -si {front}/limited; done  # three at once, then 429 and when to come back
   wrk -c64 -d5 {front}/                                # load
 
+  {admin}/                                       # the dashboard, for a browser
+  cargo run --release --example lb_top                 # the same in a terminal
   curl -s {admin}/metrics | grep proxy_requests_total  # what Prometheus sees
   curl -s {admin}/api/v1/upstreams/all/backends        # the backends, their health and what they did
   curl -s -X PATCH -H 'content-type: application/json' -d '{{"state":"draining"}}' \\
