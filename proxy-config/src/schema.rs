@@ -23,3 +23,4 @@ pub(crate) mod tls;
 pub(crate) mod upstream;
 
 mod names;
+mod source;

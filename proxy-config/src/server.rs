@@ -16,6 +16,7 @@ use crate::Config;
 use crate::unsupported::Unsupported;
 
 mod access_log;
+mod control;
 mod diff;
 mod eligibility;
 mod error;
@@ -120,6 +121,7 @@ impl Server {
         });
         let running = shared.renewed(config.clone(), None)?;
         *shared.running() = Some(running);
+        shared.desk.set_control(control::ServerControl::new(&shared));
         shared.desk.set_readiness(Readiness::Ready);
         Ok(Server { shared })
     }
@@ -148,12 +150,7 @@ impl Server {
     /// # Cancel safety
     /// A reload that has begun is finished.
     pub async fn reload(&self, config: Config) -> Result<Diff, ServerError> {
-        let _alone = self.shared.reloading.lock().await;
-        let shared = Arc::clone(&self.shared);
-        let reloaded = tokio::task::spawn_blocking(move || shared.reload(config)).await;
-        let reloaded = reloaded.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()));
-        self.shared.desk.reloaded(reloaded.is_ok());
-        reloaded
+        self.shared.go_over(config).await
     }
 
     /// [Goes over](Self::reload) to what this file says, which is read on a thread for blocking work.
@@ -164,16 +161,7 @@ impl Server {
     /// # Cancel safety
     /// As for [`reload`](Self::reload).
     pub async fn reload_file(&self, path: impl Into<PathBuf>) -> Result<Diff, ReloadError> {
-        let path = path.into();
-        let loaded = tokio::task::spawn_blocking(move || Config::load(path)).await;
-        let config = loaded.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()));
-        match config {
-            Ok(config) => self.reload(config).await.map_err(ReloadError::Server),
-            Err(errors) => {
-                self.shared.desk.reloaded(false);
-                Err(ReloadError::Config(errors))
-            }
-        }
+        self.shared.go_over_to_file(path.into()).await
     }
 
     /// Serves until `shutdown` is ready, and then [drains](Self::drain).
@@ -250,6 +238,27 @@ impl Server {
 impl Shared {
     fn running(&self) -> MutexGuard<'_, Option<Running>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn go_over(self: &Arc<Self>, config: Config) -> Result<Diff, ServerError> {
+        let _alone = self.reloading.lock().await;
+        let shared = Arc::clone(self);
+        let reloaded = tokio::task::spawn_blocking(move || shared.reload(config)).await;
+        let reloaded = reloaded.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()));
+        self.desk.reloaded(reloaded.as_ref());
+        reloaded
+    }
+
+    async fn go_over_to_file(self: &Arc<Self>, path: PathBuf) -> Result<Diff, ReloadError> {
+        let loaded = tokio::task::spawn_blocking(move || Config::load(path)).await;
+        let config = loaded.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()));
+        match config {
+            Ok(config) => self.go_over(config).await.map_err(ReloadError::Server),
+            Err(errors) => {
+                self.desk.reloaded(Err(&errors));
+                Err(ReloadError::Config(errors))
+            }
+        }
     }
 
     fn reload(&self, config: Config) -> Result<Diff, ServerError> {

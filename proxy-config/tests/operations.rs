@@ -303,3 +303,49 @@ async fn a_log_that_cannot_be_opened_is_refused() {
     let error = Server::start(&with(&origin, keys)).unwrap_err();
     assert!(error.to_string().starts_with("access_log.path: "), "{error}");
 }
+
+#[tokio::test]
+async fn the_interface_shows_checks_and_reloads_the_configuration() {
+    let (origin, folder) = (Origin::start().await, Folder::new());
+    let file = folder.file("lb.json");
+    let text = |keys: &str| {
+        format!(
+            r#"{{ {keys} "admin": {{ "listen": "127.0.0.1:0", "token": "nobody should read this" }},
+                 "listeners": {{ "web": {{ "listen": ["127.0.0.1:0"], "http": {{ "upstream": "api" }} }} }},
+                 "upstreams": {{ "api": {{ "backends": ["{}"] }} }} }}"#,
+            origin.address
+        )
+    };
+    std::fs::write(&file, text("")).unwrap();
+    let server = Server::start(&Config::load(&file).unwrap()).unwrap();
+    let address = server.admin_address().unwrap();
+    let ask = async |method: &str, path: &str, body: &str| {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let length = body.len();
+        let request = format!(
+            "{method} /api/v1/config{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\
+             Content-Type: application/json\r\nAuthorization: Bearer nobody should read this\r\n\r\n{body}"
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+        (head[9..12].to_owned(), body.to_owned())
+    };
+    let (status, config) = ask("GET", "", "").await;
+    assert!(status == "200" && config.contains(r#""token":"…""#) && !config.contains("nobody"), "{config}");
+    let (_, verdict) = ask("POST", "/validate", r#"{ "listeners": {} }"#).await;
+    assert_eq!(verdict, "{\"errors\":[\"1:16: listeners: needs at least one entry\"],\"valid\":false}\n");
+    let (_, verdict) = ask("POST", "/validate", &text("")).await;
+    assert_eq!(verdict, "{\"errors\":[],\"valid\":true}\n");
+
+    std::fs::write(&file, text(r#""local_zone": "a","#)).unwrap();
+    let (status, changes) = ask("POST", "/reload", "").await;
+    assert_eq!((status.as_str(), changes.as_str()), ("200", "{\"changes\":[\"changed local_zone\"]}\n"));
+    std::fs::write(&file, "{").unwrap();
+    let (status, problem) = ask("POST", "/reload", "").await;
+    assert!(status == "409" && problem.contains("lb.json:1:2: "), "{problem}");
+    let (_, history) = ask("GET", "/history", "").await;
+    assert!(history.contains("changed local_zone") && history.contains("lb.json:1:2: "), "{history}");
+    server.drain().await;
+}

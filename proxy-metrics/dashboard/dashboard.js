@@ -104,7 +104,7 @@ function showFailures() {
 
 function showReloads() {
   const { applied, refused, last } = latest.status.reloads, log = latest.status.access_log;
-  const newest = latest.reloads?.[0];
+  const newest = latest.reload;
   const told = last ? `Last reload ${ago(latest.status.time - last)} ago; ${applied} applied, ${refused} refused.` : refused ? `None applied, ${refused} refused.` : "As it was at the start.";
   const lines = [element("p", {}, told)];
   if (newest) {

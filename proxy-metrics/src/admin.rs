@@ -17,26 +17,31 @@ use crate::metrics::{Metrics, lock};
 
 mod answer;
 mod change;
+mod config;
+mod control;
 mod error;
 mod events;
 mod guard;
 mod pages;
 mod read;
+mod reloads;
 mod server;
 mod snapshot;
 mod unix;
 
+pub use control::Control;
 pub use error::AdminError;
 pub use server::AdminServer;
 
 use guard::Door;
+use reloads::Reloads;
 use unix::UnixSocket;
 
 /// Streams of events at a time: each is sent the state of all backends every second.
 const STREAMS: usize = 16;
 
-/// The longest body of a change, in bytes.
-const LONGEST_BODY: usize = 64 * 1024;
+/// The longest body, in bytes: a configuration to be validated.
+const LONGEST_BODY: usize = 4 << 20;
 
 /// The administration interface: a cheap handle.
 ///
@@ -46,7 +51,7 @@ const LONGEST_BODY: usize = 64 * 1024;
 /// | `/metrics` | Prometheus' text format |
 /// | `/healthz` | 200 while the process runs |
 /// | `/readyz` | 200 while it takes requests, 503 before and once it [drains](Readiness::Draining) |
-/// | `/api/v1/` | listeners, routes, upstreams, backends, pools and failures; changes of backends |
+/// | `/api/v1/` | listeners, routes, upstreams, backends, pools, failures and the configuration; changes of backends, reloads |
 /// | `/api/v1/openapi.json` | the API's description |
 ///
 /// ```
@@ -82,6 +87,8 @@ struct State {
     token: Arc<Mutex<Option<Arc<[u8]>>>>,
     readiness: Arc<watch::Sender<Readiness>>,
     streams: Arc<Semaphore>,
+    reloads: Arc<Reloads>,
+    control: Arc<Mutex<Option<Arc<dyn Control>>>>,
     door: Door,
 }
 
@@ -117,6 +124,8 @@ impl Admin {
             token: Arc::default(),
             readiness: Arc::default(),
             streams: Arc::new(Semaphore::new(STREAMS)),
+            reloads: Arc::default(),
+            control: Arc::default(),
             door: Door::Loopback,
         }))
     }
@@ -138,6 +147,18 @@ impl Admin {
     /// What `/readyz` says from now on. It begins as [`Readiness::Ready`].
     pub fn set_readiness(&self, readiness: Readiness) {
         self.0.readiness.send_replace(readiness);
+    }
+
+    /// Shows this server's configuration, and reloads it when asked to.
+    pub fn set_control(&self, control: impl Control) {
+        *lock(&self.0.control) = Some(Arc::new(control));
+    }
+
+    /// A configuration was loaded while running: a line for each change, or why nothing changed. The metrics
+    /// [count](Metrics::reloaded) it, too.
+    pub fn reloaded(&self, result: Result<Vec<String>, String>) {
+        self.0.metrics.reloaded(result.is_ok());
+        self.0.reloads.note(result);
     }
 
     /// All of it, to be served by an axum server of one's own, who then decides who reaches it.
@@ -177,7 +198,7 @@ impl Admin {
 
     fn behind(&self, door: Door) -> Router {
         let state = Arc::new(State { door, ..(*self.0).clone() });
-        let api = read::routes().merge(change::routes()).merge(events::routes());
+        let api = read::routes().merge(change::routes()).merge(config::routes()).merge(events::routes());
         let guarded = Router::new()
             .route("/metrics", get(read::metrics))
             .nest("/api/v1", api)
@@ -196,6 +217,10 @@ impl Admin {
 }
 
 impl State {
+    fn control(&self) -> Option<Arc<dyn Control>> {
+        lock(&self.control).clone()
+    }
+
     fn token(&self) -> Option<Arc<[u8]>> {
         lock(&self.token).clone()
     }

@@ -1,11 +1,12 @@
 //! The administration interface: what it answers, and whom.
 
+use async_trait::async_trait;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use http::{Method, Request, StatusCode};
 use proxy_core::testing::{Script, ScriptedConnector, TestProxy};
 use proxy_core::{BackendState, Proxy, Route, SharedPool};
-use proxy_metrics::{Admin, Metrics, Readiness, Watched};
+use proxy_metrics::{Admin, Control, Metrics, Readiness, Watched};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -15,6 +16,24 @@ struct Stage {
     backends: proxy_core::BackendSet,
     _proxy: TestProxy,
     _watched: Watched,
+}
+
+/// A configuration of one number, which may not be odd.
+struct File;
+
+#[async_trait]
+impl Control for File {
+    fn config(&self) -> Option<String> {
+        Some("{\"number\":2}".into())
+    }
+
+    fn check(&self, config: &str) -> Result<(), String> {
+        if config.contains('1') { Err("1:1: odd\n1:2: and small".into()) } else { Ok(()) }
+    }
+
+    async fn reload(&self) -> Result<Vec<String>, String> {
+        Err("lb.json: is away".into())
+    }
 }
 
 const BACKEND: &str = "/api/v1/upstreams/api/backends/";
@@ -31,7 +50,9 @@ impl Stage {
         let mut client = proxy.connect();
         client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
         assert_eq!(client.read_response().await.status(), 200);
-        Stage { admin: Admin::new(metrics), backends, _proxy: proxy, _watched: watched }
+        let admin = Admin::new(metrics);
+        admin.set_control(File);
+        Stage { admin, backends, _proxy: proxy, _watched: watched }
     }
 
     fn backend(&self) -> String {
@@ -146,8 +167,34 @@ async fn backends_are_drained_weighed_and_taken_back() {
     assert_eq!(backend.state(), BackendState::Healthy);
     assert_eq!(change(r#"{"state":"gone"}"#).await.0, StatusCode::UNPROCESSABLE_ENTITY);
     assert_eq!(ask(&router, request(Method::POST, &path, &[JSON], "{}")).await.0, StatusCode::METHOD_NOT_ALLOWED);
-    let large = format!(r#"{{"weight":1,"x":"{}"}}"#, "x".repeat(70_000));
+    let large = format!(r#"{{"weight":1,"x":"{}"}}"#, "x".repeat(5 << 20));
     assert_eq!(change(&large).await.0, StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_configuration_is_shown_checked_and_reloaded() {
+    let stage = Stage::new().await;
+    let router = stage.admin.router();
+    let post = async |path: &str, body: &str| ask(&router, request(Method::POST, path, &[JSON], body)).await;
+    assert_eq!(get(&router, "/api/v1/config").await, (StatusCode::OK, json!({ "number": 2 })));
+    let verdict = post("/api/v1/config/validate", "{\"number\":1}").await.1;
+    assert_eq!(verdict, json!({ "valid": false, "errors": ["1:1: odd", "1:2: and small"] }));
+    let verdict = post("/api/v1/config/validate", "{\"number\":4}").await.1;
+    assert_eq!(verdict, json!({ "valid": true, "errors": [] }));
+    let refused = (StatusCode::CONFLICT, json!({ "error": "lb.json: is away" }));
+    assert_eq!(post("/api/v1/config/reload", "").await, refused);
+    let (status, _) = ask(&router, request(Method::POST, "/api/v1/config/reload", &[], "")).await;
+    assert_eq!(status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+
+    for number in 0..30 {
+        stage.admin.reloaded(if number % 2 == 0 { Ok(vec!["changed x".into(); 300]) } else { Err("bad".into()) });
+    }
+    let (_, history) = get(&router, "/api/v1/config/history").await;
+    let history = history.as_array().expect("a list");
+    assert_eq!((history.len(), &history[0]["error"], &history[0]["changes"]), (20, &json!("bad"), &json!([])));
+    assert_eq!((&history[1]["error"], &history[1]["changes"][200]), (&json!(null), &json!("and 100 more")));
+    let (_, bare) = get(&Admin::new(Metrics::new()).router(), "/api/v1/config").await;
+    assert_eq!(bare, json!({ "error": "no configuration stands behind this interface" }));
 }
 
 #[tokio::test(start_paused = true)]

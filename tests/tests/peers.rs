@@ -278,3 +278,53 @@ fn prometheus_scrapes_what_was_sent() {
     server.stop();
     let _ = std::fs::remove_file(&log);
 }
+
+fn monitoring(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/monitoring").join(file)
+}
+
+fn promtool(arguments: &[&str], file: &Path) {
+    let output = Command::new("promtool").args(arguments).arg(file).output().expect("promtool runs");
+    let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+    assert!(output.status.success(), "{arguments:?} {}: {said:?}", file.display());
+}
+
+/// The expressions of a Grafana dashboard.
+fn expressions(value: &serde_json::Value) -> Vec<String> {
+    let members = value.as_object().into_iter().flatten();
+    let own =
+        members.clone().filter_map(|(key, value)| (key == "expr").then(|| value.as_str().map(str::to_owned)).flatten());
+    let below = members.map(|(_, value)| value).chain(value.as_array().into_iter().flatten());
+    own.chain(below.flat_map(expressions)).collect()
+}
+
+#[test]
+fn alerts_and_grafana_ask_for_what_there_is() {
+    let catalogue = include_str!("../../proxy-metrics/METRICS.md");
+    let (alerts, grafana) = (monitoring("alerts.yml"), monitoring("grafana.json"));
+    let grafana: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(grafana).expect("it is there")).expect("it is JSON");
+    let asked = expressions(&grafana);
+    assert!(asked.len() > 20, "{asked:?}");
+    let all = format!("{}\n{}", std::fs::read_to_string(&alerts).expect("it is there"), asked.join("\n"));
+    let words = all.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    for name in words.filter(|word| word.starts_with("proxy_") || word.starts_with("process_")) {
+        let base = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
+        assert!(catalogue.contains(&format!("`{base}`")), "{name} is no metric");
+    }
+    if !have(&["promtool"]) {
+        return;
+    }
+    promtool(&["check", "rules"], &alerts);
+    promtool(&["test", "rules"], &monitoring("alerts.test.yml"));
+    promtool(&["check", "config"], &monitoring("prometheus.yml"));
+    // As rules, so that promtool reads them.
+    let rules: Vec<_> = asked.iter().enumerate().map(|(index, expression)| {
+        serde_json::json!({ "record": format!("panel:{index}"), "expr": expression.replace("$__rate_interval", "5m") })
+    }).collect();
+    let file = std::env::temp_dir().join(format!("proxy-grafana-{}.yml", std::process::id()));
+    let groups = serde_json::json!({ "groups": [{ "name": "grafana", "rules": rules }] });
+    std::fs::write(&file, groups.to_string()).expect("a file of its own");
+    promtool(&["check", "rules"], &file);
+    std::fs::remove_file(&file).expect("a file of its own");
+}

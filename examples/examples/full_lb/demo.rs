@@ -102,8 +102,8 @@ Try in another terminal:
   cargo run --release --example lb_top                 # the same in a terminal
   curl -s {admin}/metrics | grep proxy_requests_total  # what Prometheus sees
   curl -s {admin}/api/v1/upstreams/all/backends        # the backends, their health and what they did
-  curl -s -X PATCH -H 'content-type: application/json' -d '{{"state":"draining"}}' \\
-    {admin}/api/v1/upstreams/all/backends/{one}        # no more requests for `one`; "healthy" takes it back
+  curl -s -X PATCH -H 'content-type: application/json' -d '{{\"state\":\"draining\"}}' \\
+    {admin}/api/v1/upstreams/all/backends/{one}        # no more requests for `one`; \"healthy\" takes it back
   tail -f {log}                                        # a line of JSON for each request
 
 The backends are asked for /healthz every second; RUST_LOG=debug says more. To see them killed, stopped and brought back:

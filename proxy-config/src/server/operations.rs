@@ -1,14 +1,15 @@
 //! What operators look at: metrics, the access log and the administration interface.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use proxy_core::ProxyBuilder;
-use proxy_metrics::{AccessLog, Admin, AdminServer, Metrics, Readiness, UpstreamMetrics};
+use proxy_metrics::{AccessLog, Admin, AdminServer, Control, Metrics, Readiness, UpstreamMetrics};
 use tokio::sync::watch;
 
-use super::{ServerError, access_log};
+use super::{Diff, ServerError, access_log};
 use crate::path::Path;
 use crate::{Config, ListenerKind, Secret};
 
@@ -80,9 +81,15 @@ impl Desk {
         self.admin.set_readiness(readiness);
     }
 
+    /// Lets the interface show the configuration and ask for a reload.
+    pub(super) fn set_control(&self, control: impl Control) {
+        self.admin.set_control(control);
+    }
+
     /// A configuration was put into force while running, or refused.
-    pub(super) fn reloaded(&self, applied: bool) {
-        self.metrics.reloaded(applied);
+    pub(super) fn reloaded(&self, result: Result<&Diff, &impl fmt::Display>) {
+        let changes = result.map(|diff| diff.iter().map(ToString::to_string).collect());
+        self.admin.reloaded(changes.map_err(ToString::to_string));
     }
 
     /// Plans over what runs.

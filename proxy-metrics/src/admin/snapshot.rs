@@ -16,6 +16,7 @@ pub(super) fn everything(state: &State) -> Value {
         "listeners": listeners(&state.metrics),
         "upstreams": upstreams(&state.metrics),
         "failures": failures(&state.metrics),
+        "reload": state.reloads.last(),
     })
 }
 
@@ -169,6 +170,6 @@ fn failure(failure: &Failure) -> Value {
 }
 
 /// Seconds since 1970.
-fn unix(time: SystemTime) -> f64 {
+pub(super) fn unix(time: SystemTime) -> f64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
