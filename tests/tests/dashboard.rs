@@ -142,17 +142,23 @@ impl Drop for Browser {
 
 /// The body of the answer; empty where there is none.
 async fn get(address: SocketAddr, path: &str) -> String {
-    let Ok(mut stream) = TcpStream::connect(address).await else { return String::new() };
+    exchange(address, path).await.unwrap_or_default()
+}
+
+async fn exchange(address: SocketAddr, path: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address).await?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    let mut answer = Vec::new();
-    let sent = stream.write_all(request.as_bytes()).await;
-    let read = stream.read_to_end(&mut answer).await;
-    match sent.and(read) {
-        Ok(_) => String::from_utf8_lossy(&answer)
-            .split_once("\r\n\r\n")
-            .map_or_else(String::new, |(_, body)| body.to_owned()),
-        Err(_) => String::new(),
+    stream.write_all(request.as_bytes()).await?;
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await?);
     }
+    // Chromium keeps the connection open all the same.
+    let head = String::from_utf8_lossy(&head).to_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
+    let mut body = vec![0; length.unwrap_or_default()];
+    stream.read_exact(&mut body).await?;
+    Ok(String::from_utf8_lossy(&body).into_owned())
 }
 
 /// Text that is too faint to read, by WCAG 2.2 §1.4.3.
