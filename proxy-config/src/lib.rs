@@ -21,6 +21,7 @@
 //! Knobs that a file does not turn are `None`: their defaults belong to the crates that use them.
 
 mod decode;
+mod describe;
 mod error;
 mod file_watch;
 mod json;
@@ -45,7 +46,8 @@ pub use schema::health::{HealthCheck, HttpProbe, Latency, OutlierDetection, Prob
 pub use schema::http::{Forwarded, Http, HttpTimeouts, Limits};
 pub use schema::listener::{Listener, ListenerKind, ProxyProtocol};
 pub use schema::load_limits::{
-    BandwidthLimit, ConcurrencyBound, ConcurrencyLimit, ConnectionLimit, KeyedConcurrency, Priorities, Queue,
+    BandwidthLimit, ConcurrencyBound, ConcurrencyLimit, ConnectionLimit, KeyedConcurrency, Priorities, PriorityClass,
+    Queue,
 };
 pub use schema::matcher::{Match, PathMatch};
 pub use schema::operations::Admin;

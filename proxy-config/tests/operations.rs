@@ -260,7 +260,7 @@ async fn the_access_log_outlives_reloads_and_is_opened_anew_when_told() {
     let (file, old) = (folder.file("access.log"), folder.file("access.log.1"));
     let log = format!(
         r#""access_log": {{ "format": {{ "template": "$method $target $status $reason" }}, "path": {file:?},
-            "sampling": 0, "conditions": {{ "status": [200], "except_paths": ["/healthz", "/static/*"] }} }},"#
+            "sampling": "0%", "conditions": {{ "status": [200], "except_paths": ["/healthz", "/static/*"] }} }},"#
     );
     let server = Server::start(&with(&origin, &log)).unwrap();
     assert!(server.metrics().is_none(), "a log needs none");

@@ -17,7 +17,7 @@ fn everything_of_the_first_build_is_served() {
             "workers": 2,
             "shutdown": { "drain": "0s" },
             "admin": { "listen": "0.0.0.0:9900", "unix": "/run/lb.sock", "token": "0123456789abcdef" },
-            "access_log": { "format": { "template": "$client $status ${header:x-a}" }, "syslog": true, "sampling": 0.01, "buffer": "1MiB",
+            "access_log": { "format": { "template": "$client $status ${header:x-a}" }, "syslog": true, "sampling": "0.5%", "buffer": "1MiB",
                 "conditions": { "status": [404, "500-599"], "slower_than": "1s", "except_paths": ["/healthz", "/static/*"] } },
             "listeners": {
                 "out": { "listen": ["[::1]:0"], "forward": {

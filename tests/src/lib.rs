@@ -18,5 +18,5 @@ pub use front::{Front, Served};
 pub use full_lb::FullLb;
 pub use listener::{Dialer, MemoryListener, listen};
 pub use log::Log;
-pub use peers::{free_address, have};
+pub use peers::{PYTHON, free_address, have, have_module};
 pub use stage::Stage;

@@ -122,4 +122,6 @@ fn arguments() {
     assert!(Args::try_parse_from(["full_lb", "lb.json", "--listen", "127.0.0.1:1"]).is_err());
     assert!(Args::try_parse_from(["full_lb", "lb.json", "--admin", "127.0.0.1:1"]).is_err());
     assert!(Args::try_parse_from(["full_lb", "--check", "lb.json"]).unwrap().check);
+    assert!(Args::try_parse_from(["full_lb", "--print-schema"]).unwrap().print_schema);
+    assert!(Args::try_parse_from(["full_lb", "--print-schema", "lb.json"]).is_err());
 }

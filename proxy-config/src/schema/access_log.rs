@@ -20,11 +20,11 @@ pub struct AccessLog {
     pub format: AccessLogFormat,
     /// `path`, `stdout` or `syslog`: where the lines go.
     pub target: AccessLogTarget,
-    /// `sampling`: the share of requests that get a line, from 0 to 1. Those that failed always do.
+    /// `sampling`: the share of requests that get a line, such as `"1%"`; here from 0 to 1. Those that failed always do.
     pub sampling: Option<f64>,
-    /// `conditions`
+    /// `conditions`: what gets a line whatever the share, and what gets none.
     pub conditions: LogConditions,
-    /// `buffer`: how many bytes of lines may wait to be written.
+    /// `buffer`: how many bytes of lines may wait to be written; 4MiB when absent. Further ones are lost, and counted.
     pub buffer: Option<usize>,
 }
 
@@ -118,7 +118,15 @@ fn only_true(cursor: Cursor<'_>, what: &str) -> Option<()> {
 }
 
 fn share(cursor: Cursor<'_>) -> Option<f64> {
-    cursor.number("a share from 0 to 1, such as 0.01", 0.0..=1.0)
+    const WHAT: &str = r#"a share such as "1%" or "0.1%""#;
+    cursor.like("^[0-9]+(\\.[0-9]+)?%$").parsed(WHAT, |text| {
+        let plain = |text: &&str| text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+        let percent = text.strip_suffix('%').filter(plain).and_then(|text| text.parse::<f64>().ok());
+        match percent.filter(|percent| *percent <= 100.0) {
+            Some(percent) => Ok(percent / 100.0),
+            None => Err(format!("expected {WHAT}, found {}", quote(text))),
+        }
+    })
 }
 
 fn conditions(cursor: Cursor<'_>) -> Option<LogConditions> {

@@ -41,7 +41,7 @@ pub enum Discovery {
     /// `file`: a JSON array as `backends` is, read anew when it changes.
     #[non_exhaustive]
     File {
-        /// `path`
+        /// `path`: of the file.
         path: PathBuf,
         /// `interval`: how often it is looked at; 1 s when absent.
         interval: Option<Duration>,

@@ -73,7 +73,7 @@ pub struct HttpProbe {
     pub host: Option<String>,
     /// `headers`: further fields, by their names in lower case.
     pub headers: BTreeMap<String, String>,
-    /// `status`: the good answers, one range or an array of them; 200 to 399 when absent.
+    /// `status`: the good answers, one range or an array of them; `"200-399"` when absent.
     pub status: Vec<StatusRange>,
     /// `body`: text that must be in the first 64 KiB of the body.
     pub body: Option<String>,
@@ -93,7 +93,7 @@ pub struct StatusRange {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OutlierDetection {
-    /// `consecutive_failures`: in a row until a backend is ejected; 0 for never, 5 when absent.
+    /// `consecutive_failures`: in a row until a backend is ejected, 0 for never; 5 when absent.
     pub consecutive_failures: Option<u32>,
     /// `consecutive_gateway_failures`: the same for 502, 503, 504 and no answer; never when absent or 0.
     pub consecutive_gateway_failures: Option<u32>,
@@ -262,14 +262,14 @@ fn body(cursor: Cursor<'_>) -> Option<String> {
 }
 
 pub(super) fn statuses(cursor: Cursor<'_>) -> Option<Vec<StatusRange>> {
-    match cursor.is_list() {
+    match cursor.is_array() {
         true => cursor.non_empty_list("an array of statuses", status_range),
         false => status_range(cursor).map(|range| vec![range]),
     }
 }
 
 fn target(cursor: Cursor<'_>) -> Option<String> {
-    cursor.parsed(r#"a path such as "/healthz""#, |text| {
+    cursor.like("^/").parsed(r#"a path such as "/healthz""#, |text| {
         let legal = text.starts_with('/') && text.bytes().all(|b| b.is_ascii_graphic() && b != b'#');
         if legal { Ok(text.to_owned()) } else { Err(format!("{} is not a legal request path", quote(text))) }
     })
@@ -280,7 +280,7 @@ fn status_range(cursor: Cursor<'_>) -> Option<StatusRange> {
         return cursor.integer(100..=599).map(|status| StatusRange { first: status, last: status });
     }
     const WHAT: &str = r#"a status such as 200, or a range such as "200-299""#;
-    cursor.parsed(WHAT, |text| {
+    cursor.like("^[1-5][0-9]{2}(-[1-5][0-9]{2})?$").parsed(WHAT, |text| {
         let (first, last) = text.split_once('-').unwrap_or((text, text));
         match (status(first), status(last)) {
             (Some(first), Some(last)) if first <= last => Ok(StatusRange { first, last }),

@@ -30,10 +30,7 @@ pub(super) fn admin(cursor: Cursor<'_>, taken: &mut Unique<Port>) -> Option<Admi
         });
         let unix = fields.optional("unix", |cursor| cursor.parsed("the absolute path of a socket", socket_path));
         let token = fields.optional("token", secret);
-        if !fields.has("listen") && !fields.has("unix") {
-            return cursor
-                .fail(r#"needs "listen", an address such as "127.0.0.1:9900", or "unix", the path of a socket"#);
-        }
+        fields.at_least_one(&["listen", "unix"], "nobody could reach it")?;
         refuse_public(fields, listen);
         Some(Admin { listen, unix, token })
     })

@@ -214,7 +214,7 @@ fn priorities(settings: &crate::Priorities) -> Result<Priorities, Source> {
     let header = HeaderName::from_bytes(settings.header.as_bytes())?;
     let classes = settings.classes.iter();
     let priorities =
-        classes.fold(Priorities::new(header), |priorities, (value, percent)| priorities.class(value, *percent));
+        classes.fold(Priorities::new(header), |priorities, class| priorities.class(&class.value, class.percent));
     Ok(settings.default.iter().fold(priorities, |priorities, value| priorities.default_class(value)))
 }
 
