@@ -1,6 +1,7 @@
 //! Programs that are not ours.
 
 use std::net::{SocketAddr, TcpListener};
+use std::process::{Command, Stdio};
 
 /// Whether these programs are there; `false` says on standard error that the test is skipped.
 ///
