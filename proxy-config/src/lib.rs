@@ -42,7 +42,9 @@ pub use schema::discovery::Discovery;
 pub use schema::filter::{Filter, RequestId};
 pub use schema::forward::{AllowPrivate, Anonymity, Forward, ForwardAction, ForwardRule, Socks};
 pub use schema::header_edits::{HeaderEdits, Headers};
-pub use schema::health::{HealthCheck, HttpProbe, Latency, OutlierDetection, Probe, Start, StatusRange, SuccessRate};
+pub use schema::health::{
+    HealthCheck, HttpProbe, Latency, OutlierDetection, Probe, Start, StatusRange, SuccessRate, UdpProbe,
+};
 pub use schema::http::{Forwarded, Http, HttpTimeouts, Limits};
 pub use schema::listener::{Listener, ListenerKind, ProxyProtocol};
 pub use schema::load_limits::{
@@ -54,12 +56,12 @@ pub use schema::operations::Admin;
 pub use schema::rate_limit::{
     MissingKey, RateAlgorithm, RateCost, RateHeaders, RateKey, RateLimit, RateQuota, RateRedis, RedisFailure,
 };
-pub use schema::relay::{Tcp, Udp};
+pub use schema::relay::{ServerName, Tcp, TcpLimits, TcpTimeouts, Udp, UdpLimits};
 pub use schema::route::{Route, Target};
 pub use schema::selector::{Hash, HashKey, Selector};
 pub use schema::sticky::{Secret, Sticky};
 pub use schema::tls::{Certificate, Tls};
-pub use schema::upstream::{Pool, Retry, Subset, Timeouts, Upstream};
+pub use schema::upstream::{Pool, Retry, SendProxyHeader, Subset, Timeouts, Upstream};
 pub use server::{Change, ChangeKind, Diff, ReloadError, Server, ServerError};
 pub use unsupported::Unsupported;
 pub use values::{Address, Cidr, Rate};

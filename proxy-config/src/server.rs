@@ -16,6 +16,7 @@ use crate::Config;
 use crate::unsupported::Unsupported;
 
 mod access_log;
+mod admission;
 mod control;
 mod diff;
 mod eligibility;
@@ -35,6 +36,8 @@ mod selector;
 mod sockets;
 mod srv;
 mod sticky;
+mod tcp;
+mod udp;
 mod upstream;
 
 pub use diff::{Change, ChangeKind, Diff};

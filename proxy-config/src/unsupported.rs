@@ -10,9 +10,6 @@ use crate::path::Path;
 /// written as a string.
 const ABSENT: &[&str] = &[
     "listeners.*.tls",
-    "listeners.*.proxy_protocol",
-    "listeners.*.tcp",
-    "listeners.*.udp",
     #[cfg(not(feature = "dns"))]
     "upstreams.*.discovery.srv",
     "upstreams.*.health_check.grpc",
