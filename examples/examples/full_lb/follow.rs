@@ -54,5 +54,5 @@ pub(crate) async fn rotations(mut rotated: Signal, server: &Server) {
         tracing::info!(reason = "SIGUSR1", "opening the access log anew");
         server.reopen_logs();
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }

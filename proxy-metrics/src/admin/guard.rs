@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use subtle::ConstantTimeEq;
 
@@ -75,7 +76,7 @@ fn own_site(headers: &HeaderMap) -> Result<(), Box<Response>> {
 /// Without a token, only names that nobody else can point here: addresses and localhost.
 pub(super) async fn of_this_host(State(state): State<Arc<super::State>>, request: Request, next: Next) -> Response {
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    let host = host.or_else(|| request.uri().authority().map(|it| it.as_str())).unwrap_or_default();
+    let host = host.or_else(|| request.uri().authority().map(Authority::as_str)).unwrap_or_default();
     if state.door != Door::File && state.token().is_none() && !is_own(host) {
         let message = "ask for an address or for localhost: a name could be anybody's, unless there is a token";
         return problem(StatusCode::FORBIDDEN, message);

@@ -58,9 +58,8 @@ impl AdminServer {
 }
 
 async fn run(listener: impl Listener, router: Router, stop: impl Future<Output = ()> + Send + 'static) {
-    let mut limits = Limits::default();
-    limits.max_connections = CONNECTIONS;
-    limits.max_body_bytes = Some(LONGEST_BODY as u64);
+    let limits =
+        Limits { max_connections: CONNECTIONS, max_body_bytes: Some(LONGEST_BODY as u64), ..Limits::default() };
     let proxy = Proxy::builder()
         .limits(limits)
         .upstream("admin", ServiceUpstream::new(router))
