@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Attempt, Backend, BackendState, Context, Outcome, Peer};
+use crate::{Attempt, Backend, BackendState, Context, ErrorKind, Outcome, Peer};
 
 /// Sees connections, the pool, attempts and health as they happen.
 ///
@@ -69,6 +69,12 @@ pub trait Observer: Send + Sync + 'static {
         let _ = (peer, requests);
     }
 
+    /// A client connection that several requests share (HTTP/2) was ended for what the client did with it.
+    /// [`on_connection_closed`](Self::on_connection_closed) follows.
+    fn on_connection_failed(&self, peer: &Peer, error: ErrorKind) {
+        let _ = (peer, error);
+    }
+
     /// A request began. [`on_request_ended`](Self::on_request_ended) follows for each, whatever happens.
     fn on_request_started(&self, peer: &Peer) {
         let _ = peer;
@@ -126,6 +132,11 @@ impl<A: Observer, B: Observer> Observer for (A, B) {
         self.1.on_connection_closed(peer, requests);
     }
 
+    fn on_connection_failed(&self, peer: &Peer, error: ErrorKind) {
+        self.0.on_connection_failed(peer, error);
+        self.1.on_connection_failed(peer, error);
+    }
+
     fn on_request_started(&self, peer: &Peer) {
         self.0.on_request_started(peer);
         self.1.on_request_started(peer);
@@ -161,6 +172,10 @@ macro_rules! forward {
 
             fn on_connection_closed(&self, peer: &Peer, requests: u64) {
                 (**self).on_connection_closed(peer, requests);
+            }
+
+            fn on_connection_failed(&self, peer: &Peer, error: ErrorKind) {
+                (**self).on_connection_failed(peer, error);
             }
 
             fn on_request_started(&self, peer: &Peer) {

@@ -5,8 +5,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "http2")]
+use crate::Http2;
 use crate::cluster::Cluster;
 use crate::forwarding::Forwarding;
+use crate::http2;
 use crate::{Address, Backend, Filter, Limits, Observer, ParseAddressError, RequestHead, Timeouts, Upstream};
 
 mod chain;
@@ -56,6 +59,7 @@ pub(crate) struct Shared {
     pub(crate) forwarding: Forwarding,
     pub(crate) observer: Option<Arc<dyn Observer>>,
     pub(crate) half_close: bool,
+    pub(crate) http2: http2::Settings,
 }
 
 /// An upstream, the name it was added under, and its filters.
@@ -136,6 +140,7 @@ pub struct ProxyBuilder {
     forwarding: Forwarding,
     observer: Option<Arc<dyn Observer>>,
     half_close: bool,
+    http2: http2::Settings,
 }
 
 /// A proxy that cannot be built.
@@ -257,6 +262,15 @@ impl ProxyBuilder {
         self
     }
 
+    /// What clients may do over HTTP/2, which is spoken with those that begin with its preface, and with those
+    /// that agree on it in a TLS handshake; `None`: nobody speaks it. Default: [`Http2::default`].
+    #[cfg(feature = "http2")]
+    #[must_use]
+    pub fn http2(mut self, http2: impl Into<Option<Http2>>) -> Self {
+        self.http2 = http2::Settings(http2.into());
+        self
+    }
+
     /// The proxy.
     ///
     /// # Errors
@@ -285,6 +299,7 @@ impl ProxyBuilder {
             forwarding: self.forwarding,
             observer: self.observer,
             half_close: self.half_close,
+            http2: self.http2,
         })))
     }
 

@@ -15,9 +15,10 @@ use tokio::sync::futures::OwnedNotified;
 
 use crate::context::Link;
 use crate::guard::guarded;
+use crate::http1::reader::Reader;
 use crate::http1::server::Served;
 use crate::proxy::{self, Shared};
-use crate::{Admission, Filter, Io, Listener, LiveProxy, Peer, ServerHandshake, http1};
+use crate::{Admission, Filter, Io, Listener, LiveProxy, Peer, ServerHandshake, http1, http2};
 
 /// Serves every connection of `listener` through `proxy`, in the caller's runtime, until it is told
 /// to stop. The proxy is a [`Proxy`](crate::Proxy), or a [`LiveProxy`] that is replaced while it serves.
@@ -236,32 +237,48 @@ async fn serve_secured(tls: Arc<dyn ServerHandshake>, io: Box<dyn Io>, mut peer:
     }
 }
 
-/// Serves one connection until its end, or until the drain's deadline, under one proxy after the other.
-async fn serve_connection(mut link: Arc<Link>, draining: Draining) {
+/// Serves one connection until its end, or until the drain's deadline.
+async fn serve_connection(link: Arc<Link>, draining: Draining) {
     let observer = link.proxy.as_ref().and_then(|proxy| proxy.observer.clone());
     if let Some(observer) = &observer {
         observer.on_connection_opened(&link.peer);
     }
-    let mut kept = None;
-    let requests = loop {
-        let served = {
-            let mut connection = pin!(http1::server::serve(&link, &draining, kept));
-            let mut notice = pin!(Notice::new(Arc::clone(&draining.0)));
-            poll_fn(|cx| match notice.as_mut().poll(cx) {
-                Poll::Ready(()) => Poll::Ready(Served::All(0)),
-                Poll::Pending => connection.as_mut().poll(cx),
-            })
-            .await
-        };
-        match served {
-            Served::All(requests) => break requests,
-            Served::Renewed(rest) => kept = Some(rest),
-        }
-        link = link.renewed(draining.0.live.current());
+    let requests = {
+        let mut connection = pin!(speak(Arc::clone(&link), &draining));
+        let mut notice = pin!(Notice::new(Arc::clone(&draining.0)));
+        poll_fn(|cx| match notice.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(0),
+            Poll::Pending => connection.as_mut().poll(cx),
+        })
+        .await
     };
     if let Some(observer) = &observer {
         observer.on_connection_closed(&link.peer, requests);
     }
+}
+
+/// Speaks with a client, under one proxy after the other; says how many requests there were.
+pub(crate) async fn speak(mut link: Arc<Link>, draining: &Draining) -> u64 {
+    let mut kept = None;
+    loop {
+        let served = match agreed_reader(&link) {
+            Some(reader) => Served::Http2(reader),
+            None => http1::server::serve(&link, draining, kept).await,
+        };
+        match served {
+            Served::All(requests) => return requests,
+            // In a box: one that speaks HTTP/1 has no room for it.
+            Served::Http2(reader) => return Box::pin(http2::serve(link, draining.clone(), reader)).await,
+            Served::Renewed(rest) => kept = Some(rest),
+        }
+        link = link.renewed(draining.0.live.current());
+    }
+}
+
+/// The bytes of a client that has agreed on HTTP/2.
+fn agreed_reader(link: &Link) -> Option<Reader> {
+    let (shared, stream) = (link.proxy.as_ref()?, link.client.as_ref()?);
+    http2::is_agreed(&shared.http2, &link.peer).then(|| Reader::new(stream.clone()))
 }
 
 /// Asks the filters about a connection. `None`: one of them refused it.
@@ -326,6 +343,11 @@ impl Draining {
     /// Whether the proxy of this connection has a successor.
     pub(crate) fn is_renewed(&self, link: &Link) -> bool {
         self.0.live.generation() != link.generation
+    }
+
+    /// The connection to the successor, where there is one.
+    pub(crate) fn renewed(&self, link: &Arc<Link>) -> Option<Arc<Link>> {
+        self.is_renewed(link).then(|| link.renewed(self.0.live.current()))
     }
 
     pub(crate) fn is_on(&self) -> bool {

@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use super::{ROOM, Script, ScriptedConnector, TestClient};
 use crate::context::Link;
-use crate::http1::server::Served;
-use crate::serve::Draining;
-use crate::{Filter, LiveProxy, Peer, Proxy, Route, TlsInfo, Upstream, http1};
+use crate::serve::{Draining, speak};
+use crate::{Filter, LiveProxy, Peer, Proxy, Route, TlsInfo, Upstream};
 
 /// A [`Proxy`] that serves in-memory connections.
 ///
@@ -89,13 +88,7 @@ impl TestProxy {
         let (client, server) = tokio::io::duplex(self.room);
         let live = LiveProxy::new(self.proxy.clone());
         let link = Link::new(Box::new(server), self.peer.clone(), live.current());
-        let connection = async move {
-            match http1::server::serve(&link, &Draining::never(live), None).await {
-                Served::All(requests) => requests,
-                // Nobody has this proxy but the connection.
-                Served::Renewed(_) => 0,
-            }
-        };
+        let connection = async move { speak(link, &Draining::never(live)).await };
         (TestClient::new(client), connection)
     }
 }
