@@ -144,9 +144,13 @@ impl Answer {
     /// # Cancel safety
     /// Nothing is lost.
     pub async fn piece(recv: &mut RecvStream) -> Result<Option<Bytes>, h2::Error> {
-        let Some(data) = recv.data().await.transpose()? else { return Ok(None) };
-        recv.flow_control().release_capacity(data.len())?;
-        Ok(Some(data))
+        while let Some(data) = recv.data().await.transpose()? {
+            recv.flow_control().release_capacity(data.len())?;
+            if !data.is_empty() {
+                return Ok(Some(data));
+            }
+        }
+        Ok(None)
     }
 
     /// A field, as text.

@@ -27,16 +27,15 @@ pub(super) fn of_body(error: h2::Error) -> Error {
     Error::new(kind).with_source(error)
 }
 
-/// Why the codec, or we, ended a connection; `None` where it just ended.
-pub(super) fn of_connection(error: &h2::Error) -> Option<ErrorKind> {
+/// Why the codec ended a connection; `None` where it was the client. Of several reasons for the same code only
+/// its last words, those of its GOAWAY, tell which it was.
+pub(super) fn of_connection(error: &h2::Error, words: &[u8]) -> Option<ErrorKind> {
     if !error.is_library() {
         return None;
     }
     if error.reason() != Some(Reason::ENHANCE_YOUR_CALM) {
         return Some(ErrorKind::Http2Protocol);
     }
-    // The codec's words for it stand in the debug data of its GOAWAY, and nowhere else.
-    let words = format!("{error:?}");
     let kinds = [
         ("too_many_resets", ErrorKind::RapidReset),
         ("too_many_internal_resets", ErrorKind::MadeReset),
@@ -44,6 +43,6 @@ pub(super) fn of_connection(error: &h2::Error) -> Option<ErrorKind> {
         ("header_list_way_too_large", ErrorKind::HeaderBomb),
         ("too_many_data_frames", ErrorKind::FrameFlood),
     ];
-    let known = kinds.into_iter().find(|(text, _)| words.contains(text));
+    let known = kinds.into_iter().find(|(text, _)| words.ends_with(text.as_bytes()));
     Some(known.map_or(ErrorKind::FrameFlood, |(_, kind)| kind))
 }

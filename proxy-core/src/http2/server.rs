@@ -58,7 +58,7 @@ pub(crate) async fn serve(link: Arc<Link>, draining: Draining, reader: Reader) -
     let connection = match shaken {
         Some(Ok(Ok(connection))) => connection,
         Some(Ok(Err(error))) => {
-            report(&link, failure::of_connection(&error));
+            report(&link, failure::of_connection(&error, &line.last_words()));
             return 0;
         }
         Some(Err(_)) | None => return 0,
@@ -226,7 +226,7 @@ impl Server {
                     self.seats.admit(Incoming { link: Arc::clone(&self.link), request, respond });
                 }
                 Poll::Ready(Some(Err(error))) => {
-                    self.fail(failure::of_connection(&error));
+                    self.fail(failure::of_connection(&error, &self.line.last_words()));
                     return Poll::Ready(());
                 }
                 Poll::Ready(None) => return Poll::Ready(()),

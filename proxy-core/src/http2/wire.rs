@@ -13,6 +13,9 @@ use crate::http1::buffer::Buffer;
 use crate::http1::reader::Reader;
 use crate::http1::stream::Stream;
 
+/// As much of the codec's last frame as tells why it was the last.
+const WORDS: usize = 64;
+
 /// What the codec reads from and writes to. What it flushes stays here until the connection's task has
 /// polled all that was ready: several responses, and large ones too, leave in one write.
 pub(super) struct Wire {
@@ -32,12 +35,14 @@ struct State {
     blocked: Option<Instant>,
     meter: Meter,
     flooded: bool,
+    /// What the codec said before it ended: its GOAWAY, where it had a reason.
+    words: Vec<u8>,
 }
 
 impl Wire {
     /// Over a connection of which some may have been read.
     pub(super) fn new(reader: Reader, meter: Meter) -> Self {
-        let state = State { out: Buffer::default(), blocked: None, meter, flooded: false };
+        let state = State { out: Buffer::default(), blocked: None, meter, flooded: false, words: Vec::new() };
         let line = Arc::new(Line { stream: reader.stream.clone(), state: Mutex::new(state) });
         Wire { reader, line }
     }
@@ -70,6 +75,11 @@ impl Line {
     /// Whether the client has sent more frames that bring nothing than it may. Nothing more is read.
     pub(super) fn is_flooded(&self) -> bool {
         self.state().flooded
+    }
+
+    /// The end of what the codec said before it ended.
+    pub(super) fn last_words(&self) -> Vec<u8> {
+        std::mem::take(&mut self.state().words)
     }
 
     /// Whether a field block has begun and is not here yet.
@@ -160,6 +170,12 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<io::Result<()>> {
+        {
+            let mut state = self.line.state();
+            if state.words.is_empty() {
+                state.words = state.out.filled().iter().rev().take(WORDS).rev().copied().collect();
+            }
+        }
         ready!(self.line.poll_flush(cx))?;
         self.line.stream.poll_shutdown(cx)
     }

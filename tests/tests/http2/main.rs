@@ -238,7 +238,7 @@ async fn a_body_that_is_not_as_long_as_it_says_reaches_nobody_as_a_whole() {
         send.send_data(sent.into(), true).unwrap();
         let error = Answer::read(response).await.expect_err(declared);
         assert_eq!(error.reason(), Some(h2::Reason::PROTOCOL_ERROR), "{declared}");
-        assert_eq!(stage.code().await, "client_gone", "{declared}");
+        assert_eq!(stage.code().await, "body_aborted", "{declared}");
     }
 }
 
@@ -351,7 +351,10 @@ async fn idle_connections_end_with_a_word() {
     let stage = Stage::new(Script::ok());
     let started = tokio::time::Instant::now();
     let silent = connect(&stage).await;
-    assert_eq!((silent.ended().await, started.elapsed().as_secs()), (None, 10));
+    while silent.is_open() {
+        tokio::time::sleep(S).await;
+    }
+    assert!((10..14).contains(&started.elapsed().as_secs()), "{:?}", started.elapsed());
     let mut frames = Frames::open(stage.connect().into_stream().0).await;
     assert_eq!(frames.goodbye().await, Some(0));
     let mut used = connect(&stage).await;
