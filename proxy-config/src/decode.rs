@@ -64,6 +64,10 @@ impl<'a> Cursor<'a> {
         matches!(self.node.value, Value::Array(_))
     }
 
+    pub(crate) fn is_boolean(self) -> bool {
+        matches!(self.node.value, Value::Bool(_))
+    }
+
     pub(crate) fn is_false(self) -> bool {
         matches!(self.node.value, Value::Bool(false))
     }

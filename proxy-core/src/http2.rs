@@ -36,7 +36,7 @@ mod tunnel;
 mod wire;
 
 #[cfg(not(feature = "http2"))]
-pub(crate) use absent::{Settings, is_agreed, serve, sniff};
+pub(crate) use absent::{PROTOCOLS, Settings, is_agreed, serve, sniff};
 #[cfg(feature = "http2")]
 pub(crate) use server::serve;
 #[cfg(feature = "http2")]
@@ -44,7 +44,7 @@ pub use settings::Http2;
 #[cfg(feature = "http2")]
 pub(crate) use settings::Settings;
 #[cfg(feature = "http2")]
-pub(crate) use sniff::{is_agreed, sniff};
+pub(crate) use sniff::{PROTOCOLS, is_agreed, sniff};
 
 /// What the first bytes of a connection say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -31,6 +31,10 @@ const SEND_BUFFER: usize = 64 * 1024;
 const MAX_MADE_RESETS: usize = 1024;
 /// Streams that may be reset before anybody has seen them (CVE-2023-44487).
 const MAX_UNSEEN_RESETS: usize = 64;
+/// RFC 9113 §6.9.1.
+const MAX_WINDOW: u32 = (1 << 31) - 1;
+/// What the codec takes at least.
+const MIN_BUDGET: usize = 25_600;
 /// How long a closing connection is waited for.
 const LINGER: Duration = Duration::from_secs(2);
 /// Rounds after which others have their turn.
@@ -78,16 +82,17 @@ fn builder(settings: &Http2, limits: &Limits) -> Builder {
     let mut builder = Builder::new();
     // Ours come first: a head that is a little too large gets an answer like any other.
     let list = limits.max_head_bytes + 32 * (limits.max_headers + 1);
+    let connection_window = settings.connection_window.min(MAX_WINDOW);
     builder
-        .max_concurrent_streams(settings.max_streams)
-        .initial_window_size(settings.stream_window)
-        .initial_connection_window_size(settings.connection_window)
+        .max_concurrent_streams(settings.max_streams.max(1))
+        .initial_window_size(settings.stream_window.min(MAX_WINDOW))
+        .initial_connection_window_size(connection_window)
         .max_header_list_size(u32::try_from(list).unwrap_or(u32::MAX))
         .max_send_buffer_size(SEND_BUFFER)
         .max_local_error_reset_streams(Some(MAX_MADE_RESETS))
         .max_pending_accept_reset_streams(MAX_UNSEEN_RESETS)
         // What the codec would choose: set, since other versions choose otherwise, and end good connections.
-        .data_frame_budget(settings.connection_window as usize / 2);
+        .data_frame_budget((connection_window as usize / 2).max(MIN_BUDGET));
     builder
 }
 
