@@ -1,7 +1,10 @@
 //! Heads, from and to the codec's.
 
+use std::hash::{BuildHasher, RandomState};
+
+use h2::ext::Protocol;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 
 use crate::head::{Known, KnownSet, MAX_FIELDS, RawHead, SharedHead, Span, Start};
 use crate::http1::framing;
@@ -14,6 +17,14 @@ pub(super) struct Asked {
     pub(super) length: Option<u64>,
     pub(super) is_empty: bool,
     pub(super) expects_continue: bool,
+    pub(super) options: framing::Options,
+}
+
+impl Asked {
+    /// Whether what the client sends goes through a tunnel, if one opens.
+    pub(super) fn tunnels(&self) -> bool {
+        *self.head.method() == Method::CONNECT || self.options.upgrade
+    }
 }
 
 /// Takes a request's head in. `ended`: no body follows.
@@ -27,35 +38,49 @@ pub(super) fn request(parts: &Parts, limits: &Limits, ended: bool) -> Result<Ask
         _ => None,
     };
     let expects_continue = !ended && head.headers().has(Known::Expect);
-    Ok(Asked { head, length, is_empty: ended, expects_continue })
+    Ok(Asked { head, length, is_empty: ended, expects_continue, options: checked.options })
+}
+
+/// Whether the client asks for a WebSocket (RFC 8441): to us that is the upgrade it is in HTTP/1.
+pub(super) fn asks_for_websocket(parts: &Parts) -> Result<bool, ErrorKind> {
+    match parts.extensions.get::<Protocol>().map(Protocol::as_str) {
+        None => Ok(false),
+        Some("websocket") => Ok(true),
+        Some(_) => Err(ErrorKind::Unsupported),
+    }
 }
 
 fn fill(raw: &mut RawHead, parts: &Parts, limits: &Limits) -> Result<(), ErrorKind> {
-    let target = target(parts)?;
+    let websocket = asks_for_websocket(parts)?;
+    let method = if websocket { Method::GET } else { parts.method.clone() };
+    let target = target(parts, &method)?;
     if target.len() > limits.max_target_bytes {
         return Err(ErrorKind::TargetTooLong);
     }
     if !crate::head::is_target(target) {
         return Err(ErrorKind::BadTarget);
     }
-    raw.bytes.extend_from_slice(parts.method.as_str().as_bytes());
+    raw.bytes.extend_from_slice(method.as_str().as_bytes());
     raw.bytes.push(b' ');
     let start = raw.bytes.len();
     raw.bytes.extend_from_slice(target);
     let span = Span::new(start, raw.bytes.len());
     raw.bytes.extend_from_slice(b" HTTP/1.1\r\n");
     raw.line_end = raw.bytes.len() as u32;
-    raw.start = Start::Request { method: parts.method.clone(), target: span };
+    raw.start = Start::Request { method, target: span };
     raw.version = Version::HTTP_2;
     write_host(raw, parts)?;
+    if websocket {
+        write_upgrade(raw);
+    }
     write_fields(raw, parts, limits)?;
     raw.bytes.extend_from_slice(b"\r\n");
     Ok(())
 }
 
 /// Of the forms of a target, two exist here (RFC 9113 §8.3.1, §8.5).
-fn target(parts: &Parts) -> Result<&[u8], ErrorKind> {
-    if parts.method == Method::CONNECT {
+fn target<'a>(parts: &'a Parts, method: &Method) -> Result<&'a [u8], ErrorKind> {
+    if *method == Method::CONNECT {
         return parts.uri.authority().map(|authority| authority.as_str().as_bytes()).ok_or(ErrorKind::BadTarget);
     }
     if parts.uri.scheme_str().is_some_and(|scheme| !matches!(scheme, "http" | "https")) {
@@ -63,7 +88,7 @@ fn target(parts: &Parts) -> Result<&[u8], ErrorKind> {
     }
     let path = parts.uri.path_and_query().ok_or(ErrorKind::BadTarget)?.as_str().as_bytes();
     // Anything else would be an absolute target, or none, in HTTP/1.
-    match path.first() == Some(&b'/') || (path == b"*" && parts.method == Method::OPTIONS) {
+    match path.first() == Some(&b'/') || (path == b"*" && *method == Method::OPTIONS) {
         true => Ok(path),
         false => Err(ErrorKind::BadTarget),
     }
@@ -113,6 +138,20 @@ fn write_fields(raw: &mut RawHead, parts: &Parts, limits: &Limits) -> Result<(),
     Ok(())
 }
 
+/// What RFC 6455 §4.1 has beyond the rest. The key stands for nothing here: it proves to a client that its
+/// server means WebSocket, and this client has HTTP/2 for that.
+fn write_upgrade(raw: &mut RawHead) {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let random = [RandomState::new().hash_one(1), RandomState::new().hash_one(2), RandomState::new().hash_one(3)];
+    let digits = random.iter().flat_map(|word| word.to_le_bytes()).map(|byte| DIGITS[usize::from(byte & 63)]);
+    // Sixteen bytes in base64: of the last digit only the first two bits count.
+    let mut key: Vec<u8> = digits.take(21).collect();
+    key.extend_from_slice(b"A==");
+    raw.write_field(b"connection", b"upgrade");
+    raw.write_field(b"upgrade", b"websocket");
+    raw.write_field(b"sec-websocket-key", &key);
+}
+
 /// Cookies may come apart, for the sake of compression; HTTP/1 has one field of them (RFC 9113 §8.2.3).
 fn write_cookies(raw: &mut RawHead, headers: &HeaderMap) -> Result<(), ErrorKind> {
     let mut cookies = headers.get_all(header::COOKIE).iter();
@@ -151,6 +190,16 @@ const FORBIDDEN: KnownSet = KnownSet::of(&[
     Known::TransferEncoding,
     Known::Upgrade,
 ]);
+
+/// The head of an answer that opens a tunnel: 101 is 2xx here (RFC 8441 §5.1).
+pub(super) fn tunnel(head: &ResponseHead) -> Result<http::Response<()>> {
+    let mut response = self::response(head, None)?;
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        *response.status_mut() = StatusCode::OK;
+        response.headers_mut().remove(header::SEC_WEBSOCKET_ACCEPT);
+    }
+    Ok(response)
+}
 
 /// A response's head for the codec. `length`: what the body has, where that is known.
 pub(super) fn response(head: &ResponseHead, length: Option<u64>) -> Result<http::Response<()>> {

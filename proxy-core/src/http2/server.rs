@@ -87,6 +87,7 @@ fn builder(settings: &Http2, limits: &Limits) -> Builder {
         .max_concurrent_streams(settings.max_streams.max(1))
         .initial_window_size(settings.stream_window.min(MAX_WINDOW))
         .initial_connection_window_size(connection_window)
+        .enable_connect_protocol()
         .max_header_list_size(u32::try_from(list).unwrap_or(u32::MAX))
         .max_send_buffer_size(SEND_BUFFER)
         .max_local_error_reset_streams(Some(MAX_MADE_RESETS))

@@ -63,9 +63,11 @@ async fn serve(seat: &Arc<Seat>, incoming: Incoming, timer: &mut Timer) -> Ended
     let (parts, recv) = request.into_parts();
     let ended = recv.is_end_stream();
     let asked = head::request(&parts, &shared.limits, ended);
-    let method = parts.method;
+    let tunnels = asked.as_ref().is_ok_and(Asked::tunnels);
+    // A WebSocket is asked for by GET, as far as its answer is concerned.
+    let method = asked.as_ref().map_or(parts.method, |asked| asked.head.method().clone());
     let mut exchange = begin(seat, &link, shared, timer);
-    let mut stream = Stream { seat, exchange: &mut exchange, method, tunnel: None, upgraded: None };
+    let mut stream = Stream { seat, exchange: &mut exchange, method, tunnels, tunnel: None, upgraded: None };
     let result = match asked {
         Ok(asked) => stream.exchange(asked, recv).await,
         Err(kind) => {
@@ -109,6 +111,8 @@ struct Stream<'a, 'b> {
     seat: &'a Arc<Seat>,
     exchange: &'a mut Exchange<&'b Shared>,
     method: Method,
+    /// What the client sends goes through a tunnel, if one opens.
+    tunnels: bool,
     /// What a tunnel's bytes go through, once there is one.
     tunnel: Option<Tunnel>,
     upgraded: Option<Upgraded>,
@@ -121,7 +125,7 @@ impl Stream<'_, '_> {
         let response = match self.body(&asked, &mut recv) {
             Ok(body) => {
                 let mut slot = Some(Request::new(asked.head, body));
-                match self.run(&mut slot).await {
+                match self.run(&mut slot, asked.options).await {
                     Err(ErrorKind::TotalTimeout) => {
                         // The answer that says so may be sent.
                         self.exchange.ctx().clocks.deadline = None;
@@ -132,20 +136,20 @@ impl Stream<'_, '_> {
             }
             Err(kind) => self.exchange.refuse(&kind.into()),
         };
-        if self.method == Method::CONNECT {
+        if self.tunnels {
             return self.connected(response, recv).await;
         }
         self.answer(response).await
     }
 
-    /// The request's body. That of CONNECT is no body, but what goes through its tunnel.
+    /// The request's body. That of a tunnel is none, but what goes through it.
     fn body(&mut self, asked: &Asked, recv: &mut Option<RecvStream>) -> Result<Body, ErrorKind> {
         let shared = self.exchange.shared();
         let max = shared.limits.max_body_bytes.unwrap_or(u64::MAX);
         if asked.length.is_some_and(|length| length > max) {
             return Err(ErrorKind::BodyTooLarge);
         }
-        if asked.is_empty || self.method == Method::CONNECT {
+        if asked.is_empty || self.tunnels {
             return Ok(Body::empty());
         }
         let Some(recv) = recv.take() else { return Ok(Body::empty()) };
@@ -157,11 +161,11 @@ impl Stream<'_, '_> {
     }
 
     /// Runs the request through filters and upstream, and watches the client meanwhile.
-    async fn run(&mut self, slot: &mut Option<Request>) -> Result<Response, ErrorKind> {
+    async fn run(&mut self, slot: &mut Option<Request>, options: Options) -> Result<Response, ErrorKind> {
         let deadline = self.exchange.ctx().clocks.deadline;
         // The seat's own timer is with the context, for the upstream's deadlines.
         let mut timer = Timer::default();
-        let mut run = pin!(self.exchange.run(slot, Options::default()));
+        let mut run = pin!(self.exchange.run(slot, options));
         poll_fn(|cx| {
             if let Poll::Ready(response) = run.as_mut().poll(cx) {
                 return Poll::Ready(Ok(response));
@@ -241,13 +245,13 @@ impl Stream<'_, '_> {
         })
     }
 
-    /// The answer to CONNECT: it opens a tunnel, or is like any other (RFC 9113 §8.5).
+    /// The answer to CONNECT, or for a WebSocket: it opens a tunnel, or is like any other (RFC 9113 §8.5).
     async fn connected(&mut self, mut response: Response, recv: Option<RecvStream>) -> Result<(), ErrorKind> {
         let (Some(upgraded), Some(recv)) = (response.take_tunnel(), recv) else {
             return self.answer(response).await;
         };
         let mut respond = self.seat.take_response().ok_or(ErrorKind::ClientGone)?;
-        let head = head::response(response.head(), None).map_err(|error| error.kind())?;
+        let head = head::tunnel(response.head()).map_err(|error| error.kind())?;
         let Ok(send) = respond.send_response(head, false) else {
             self.exchange.unanswered();
             return Err(ErrorKind::ClientGone);

@@ -156,7 +156,7 @@ impl Listener {
         samples.count(&catalogue::CONNECTIONS, &[&self.name], opened);
         samples.number(&catalogue::CONNECTIONS_OPEN, &[&self.name], open as f64);
         for (kind, count) in &*lock(&self.broken) {
-            samples.count(&catalogue::CONNECTION_FAILURES, &[&self.name, kind.code()], *count);
+            samples.count(&catalogue::CONNECTION_FAILURES, &[&self.name, &Arc::from(kind.code())], *count);
         }
         samples.number(&catalogue::REQUESTS_IN_FLIGHT, &[&self.name], self.in_flight() as f64);
         self.all_series().iter().for_each(|series| series.sample(&self.name, samples));

@@ -477,6 +477,55 @@ async fn connect_opens_a_tunnel() {
     assert_eq!((outcome.error, outcome.bytes_received, outcome.bytes_sent), (None, 12, 12));
 }
 
+fn websocket(protocol: &'static str) -> http::Request<()> {
+    let mut request = request("CONNECT", "http://a.example/chat?x=y");
+    request.extensions_mut().insert(h2::ext::Protocol::from_static(protocol));
+    for (name, value) in [("sec-websocket-version", "13"), ("origin", "http://a.example")] {
+        request.headers_mut().insert(name, value.parse().unwrap());
+    }
+    request
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_websocket_goes_through_one_stream() {
+    let switch = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                  Sec-WebSocket-Accept: x\r\nSec-WebSocket-Protocol: chat\r\n\r\n";
+    let (stage, mut client) = before(Script::new().read_head().answer(switch).echo()).await;
+    let (response, mut send) = client.begin(websocket("websocket"), false).await;
+    let response = response.await.unwrap();
+    assert_eq!((response.status().as_u16(), response.headers().len()), (200, 1), "{response:?}");
+    let mut recv = response.into_body();
+    for word in ["there", "and", "back"] {
+        send.send_data(word.into(), false).unwrap();
+        assert_eq!(Answer::piece(&mut recv).await.unwrap().unwrap(), word);
+    }
+    let received = stage.origin().received(0);
+    assert!(received.starts_with("GET /chat?x=y HTTP/1.1\r\nhost: a.example\r\n"), "{received}");
+    for line in ["\r\nupgrade: websocket\r\n", "\r\nConnection: upgrade\r\n", "\r\nsec-websocket-version: 13\r\n"] {
+        assert!(received.contains(line), "{line:?} is not in {received}");
+    }
+    let key = received.split("sec-websocket-key: ").nth(1).and_then(|rest| rest.split("\r\n").next());
+    assert!(key.is_some_and(|key| key.len() == 24 && key.ends_with("A==")), "{received}");
+    // Other requests share the connection.
+    assert!(client.is_open());
+    send.send_data(Bytes::new(), true).unwrap();
+    assert_eq!(Answer::piece(&mut recv).await.unwrap(), None);
+    assert_eq!(stage.code().await, "ok");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_websocket_that_is_refused_is_an_ordinary_answer() {
+    let (_, mut client) =
+        before(Script::new().read_head().answer("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno")).await;
+    let (response, _send) = client.begin(websocket("websocket"), false).await;
+    let answer = Answer::read(response).await.unwrap();
+    assert_eq!((answer.status, answer.text()), (403, "no"));
+    let (stage, mut client) = before(Script::ok()).await;
+    let (response, _send) = client.begin(websocket("connect-udp"), false).await;
+    assert_eq!(Answer::read(response).await.unwrap().status, 501);
+    assert_eq!(stage.origin().connections(), 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn where_it_is_not_spoken_its_preface_is_refused() {
     let off = |builder: ProxyBuilder| builder.http2(None::<Http2>);
