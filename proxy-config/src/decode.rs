@@ -4,11 +4,13 @@
 //! rest of the file, so that all mistakes appear in one run.
 
 mod fields;
+mod outline;
 mod report;
 mod tagged;
 mod unique;
 
 pub(crate) use fields::Fields;
+pub(crate) use outline::{Key, Named, Object, Origin, Rule, Shape, Tagged};
 pub(crate) use report::Report;
 pub(crate) use unique::Unique;
 
@@ -18,30 +20,52 @@ use std::ops::RangeInclusive;
 use crate::error::{ConfigError, ErrorKind};
 use crate::json::{Member, Node, Value};
 use crate::path::Path;
+use outline::{Kind, Outline};
 
 /// A value, the way to it, and the place for complaints.
 #[derive(Clone, Copy)]
 pub(crate) struct Cursor<'a> {
-    node: &'a Node,
+    subject: Subject<'a>,
     path: &'a Path<'a>,
     report: &'a Report,
 }
 
+/// What a decoder is run over.
+#[derive(Clone, Copy)]
+enum Subject<'a> {
+    /// What stands in the file.
+    Value(&'a Node),
+    /// Nothing yet: see [`outline`].
+    Outline(&'a Outline),
+}
+
 impl<'a> Cursor<'a> {
     pub(crate) fn new(node: &'a Node, path: &'a Path<'a>, report: &'a Report) -> Self {
-        Self { node, path, report }
+        Self { subject: Subject::Value(node), path, report }
+    }
+
+    fn outline(self) -> Option<&'a Outline> {
+        match self.subject {
+            Subject::Value(_) => None,
+            Subject::Outline(outline) => Some(outline),
+        }
     }
 
     /// Reports that this value is wrong.
     pub(crate) fn fail<T>(self, message: impl Into<String>) -> Option<T> {
-        let error = ConfigError::new(ErrorKind::Invalid, message.into());
-        self.report.push(error.at(self.node.position).under(self.path.to_string()));
+        if let Subject::Value(node) = self.subject {
+            let error = ConfigError::new(ErrorKind::Invalid, message.into());
+            self.report.push(error.at(node.position).under(self.path.to_string()));
+        }
         None
     }
 
     /// Reports that this value is of another kind than `what`.
     pub(crate) fn expected<T>(self, what: &str) -> Option<T> {
-        self.fail(format!("expected {what}, found {}", describe(&self.node.value)))
+        match self.subject {
+            Subject::Value(node) => self.fail(format!("expected {what}, found {}", describe(&node.value))),
+            Subject::Outline(_) => None,
+        }
     }
 
     pub(crate) fn report(self) -> &'a Report {
@@ -49,40 +73,57 @@ impl<'a> Cursor<'a> {
     }
 
     pub(crate) fn is_string(self) -> bool {
-        matches!(self.node.value, Value::String(_))
+        self.is(Kind::String)
     }
 
     pub(crate) fn is_array(self) -> bool {
-        matches!(self.node.value, Value::Array(_))
+        self.is(Kind::Array)
     }
 
     pub(crate) fn is_number(self) -> bool {
-        matches!(self.node.value, Value::Number(_))
-    }
-
-    pub(crate) fn is_list(self) -> bool {
-        matches!(self.node.value, Value::Array(_))
-    }
-
-    pub(crate) fn is_boolean(self) -> bool {
-        matches!(self.node.value, Value::Bool(_))
+        self.is(Kind::Number)
     }
 
     pub(crate) fn is_false(self) -> bool {
-        matches!(self.node.value, Value::Bool(false))
+        self.is(Kind::False)
+    }
+
+    fn is(self, kind: Kind) -> bool {
+        let node = match self.subject {
+            Subject::Value(node) => node,
+            Subject::Outline(outline) => return outline.assume(kind),
+        };
+        match kind {
+            Kind::String => matches!(node.value, Value::String(_)),
+            Kind::Array => matches!(node.value, Value::Array(_)),
+            Kind::Number => matches!(node.value, Value::Number(_)),
+            Kind::False => matches!(node.value, Value::Bool(false)),
+        }
+    }
+
+    /// What the string that is read next looks like, as a regular expression, for editors. The decoder decides.
+    pub(crate) fn like(self, pattern: &'static str) -> Self {
+        if let Subject::Outline(outline) = self.subject {
+            outline.note_pattern(pattern);
+        }
+        self
     }
 
     /// `true` or `false`; `what` says what else there may be.
     pub(crate) fn boolean(self, what: &str) -> Option<bool> {
-        match self.node.value {
-            Value::Bool(value) => Some(value),
+        match self.read(|| Shape::Boolean)? {
+            Value::Bool(value) => Some(*value),
             _ => self.expected(what),
         }
     }
 
     /// A string; `what` says which sort of string to write.
     pub(crate) fn string(self, what: &str) -> Option<&'a str> {
-        match &self.node.value {
+        if let Subject::Outline(outline) = self.subject {
+            outline.say_string(what);
+            return None;
+        }
+        match self.value()? {
             Value::String(text) => Some(text),
             _ => self.expected(what),
         }
@@ -98,7 +139,8 @@ impl<'a> Cursor<'a> {
     where
         N: Copy + PartialOrd + std::fmt::Display + std::str::FromStr,
     {
-        let number = match &self.node.value {
+        let shape = || Shape::Integer { min: range.start().to_string(), max: range.end().to_string() };
+        let number = match self.read(shape)? {
             Value::Number(text) => text.parse().ok().filter(|number| range.contains(number)),
             _ => None,
         };
@@ -109,8 +151,18 @@ impl<'a> Cursor<'a> {
     }
 
     /// An array with each item decoded by `read`; `None` if any of them is wrong.
-    pub(crate) fn list<T>(self, what: &str, mut read: impl FnMut(Cursor<'_>) -> Option<T>) -> Option<Vec<T>> {
-        let Value::Array(items) = &self.node.value else {
+    pub(crate) fn list<T>(self, what: &str, read: impl FnMut(Cursor<'_>) -> Option<T>) -> Option<Vec<T>> {
+        self.items(what, 0, read)
+    }
+
+    /// An array with at least one item.
+    pub(crate) fn non_empty_list<T>(self, what: &str, read: impl FnMut(Cursor<'_>) -> Option<T>) -> Option<Vec<T>> {
+        let items = self.items(what, 1, read)?;
+        if items.is_empty() { self.fail(format!("is empty; expected {what}")) } else { Some(items) }
+    }
+
+    fn items<T>(self, what: &str, min: usize, mut read: impl FnMut(Cursor<'_>) -> Option<T>) -> Option<Vec<T>> {
+        let Value::Array(items) = self.read(|| Shape::Array { items: Box::new(Shape::of(&mut read)), min })? else {
             return self.expected(what);
         };
         let decoded = items.iter().enumerate().map(|(index, item)| self.item(index, item, &mut read));
@@ -118,18 +170,34 @@ impl<'a> Cursor<'a> {
         decoded.into_iter().collect()
     }
 
-    /// An array with at least one item.
-    pub(crate) fn non_empty_list<T>(self, what: &str, read: impl FnMut(Cursor<'_>) -> Option<T>) -> Option<Vec<T>> {
-        let items = self.list(what, read)?;
-        if items.is_empty() { self.fail(format!("is empty; expected {what}")) } else { Some(items) }
-    }
-
     /// An object whose keys are free names.
     pub(crate) fn map<T>(
         self,
         what: &str,
+        read: impl FnMut(&str, Cursor<'_>) -> Option<T>,
+    ) -> Option<BTreeMap<String, T>> {
+        self.entries(what, 0, read)
+    }
+
+    /// An object with at least one entry.
+    pub(crate) fn non_empty_map<T>(
+        self,
+        what: &str,
+        read: impl FnMut(&str, Cursor<'_>) -> Option<T>,
+    ) -> Option<BTreeMap<String, T>> {
+        let entries = self.entries(what, 1, read)?;
+        if entries.is_empty() { self.fail("needs at least one entry") } else { Some(entries) }
+    }
+
+    fn entries<T>(
+        self,
+        what: &str,
+        min: usize,
         mut read: impl FnMut(&str, Cursor<'_>) -> Option<T>,
     ) -> Option<BTreeMap<String, T>> {
+        if let Some(outline) = self.outline() {
+            outline.say(Shape::Map { values: Box::new(Shape::of(|value| read("name", value))), min });
+        }
         let members = self.members(what)?;
         let mut decoded = Vec::with_capacity(members.len());
         for member in members {
@@ -139,20 +207,13 @@ impl<'a> Cursor<'a> {
         decoded.into_iter().collect()
     }
 
-    /// An object with at least one entry.
-    pub(crate) fn non_empty_map<T>(
-        self,
-        what: &str,
-        read: impl FnMut(&str, Cursor<'_>) -> Option<T>,
-    ) -> Option<BTreeMap<String, T>> {
-        let entries = self.map(what, read)?;
-        if entries.is_empty() { self.fail("needs at least one entry") } else { Some(entries) }
-    }
-
     /// An object with the keys that `read` asks for and no others.
+    #[track_caller]
     pub(crate) fn object<T>(self, what: &str, read: impl FnOnce(&mut Fields<'a>) -> Option<T>) -> Option<T> {
-        let members = self.members(what)?;
-        let mut fields = Fields::new(self, members);
+        let mut fields = match self.outline() {
+            Some(outline) => Fields::outlined(self, outline, Origin::of::<T>()),
+            None => Fields::new(self, self.members(what)?),
+        };
         let value = read(&mut fields);
         fields.finish();
         value
@@ -160,7 +221,7 @@ impl<'a> Cursor<'a> {
 
     /// The members of an object, once duplicates have been reported.
     fn members(self, what: &str) -> Option<&'a [Member]> {
-        let Value::Object(members) = &self.node.value else {
+        let Value::Object(members) = self.value()? else {
             return self.expected(what);
         };
         let mut first = HashMap::with_capacity(members.len());
@@ -171,6 +232,21 @@ impl<'a> Cursor<'a> {
             }
         }
         Some(members)
+    }
+
+    /// The value; where there is none, `shape` is written down.
+    fn read(self, shape: impl FnOnce() -> Shape) -> Option<&'a Value> {
+        if let Subject::Outline(outline) = self.subject {
+            outline.say(shape());
+        }
+        self.value()
+    }
+
+    fn value(self) -> Option<&'a Value> {
+        match self.subject {
+            Subject::Value(node) => Some(&node.value),
+            Subject::Outline(_) => None,
+        }
     }
 
     fn member<T>(self, member: &Member, read: impl FnOnce(Cursor<'_>) -> T) -> T {
@@ -185,7 +261,7 @@ impl<'a> Cursor<'a> {
 
     /// Goes to the value of `key` once more, to report what only shows between values.
     pub(crate) fn revisit_key(self, key: &str, read: impl FnOnce(Cursor<'_>)) {
-        if let Value::Object(members) = &self.node.value
+        if let Some(Value::Object(members)) = self.value()
             && let Some(member) = members.iter().find(|member| member.key == key)
         {
             self.member(member, read);

@@ -21,6 +21,7 @@
 //! Knobs that a file does not turn are `None`: their defaults belong to the crates that use them.
 
 mod decode;
+mod describe;
 mod error;
 mod file_watch;
 mod json;
@@ -40,24 +41,27 @@ pub use schema::discovery::Discovery;
 pub use schema::filter::{Filter, RequestId};
 pub use schema::forward::{AllowPrivate, Anonymity, Forward, ForwardAction, ForwardRule, Socks};
 pub use schema::header_edits::{HeaderEdits, Headers};
-pub use schema::health::{HealthCheck, HttpProbe, Latency, OutlierDetection, Probe, Start, StatusRange, SuccessRate};
+pub use schema::health::{
+    HealthCheck, HttpProbe, Latency, OutlierDetection, Probe, Start, StatusRange, SuccessRate, UdpProbe,
+};
 pub use schema::http::{Forwarded, Http, HttpTimeouts, Limits};
 pub use schema::http2::{Http2, Http2Limits};
 pub use schema::listener::{Listener, ListenerKind, ProxyProtocol};
 pub use schema::load_limits::{
-    BandwidthLimit, ConcurrencyBound, ConcurrencyLimit, ConnectionLimit, KeyedConcurrency, Priorities, Queue,
+    BandwidthLimit, ConcurrencyBound, ConcurrencyLimit, ConnectionLimit, KeyedConcurrency, Priorities, PriorityClass,
+    Queue,
 };
 pub use schema::matcher::{Match, PathMatch};
 pub use schema::operations::{AccessLog, AccessLogFormat, Admin};
 pub use schema::rate_limit::{
     MissingKey, RateAlgorithm, RateCost, RateHeaders, RateKey, RateLimit, RateQuota, RateRedis, RedisFailure,
 };
-pub use schema::relay::{Tcp, Udp};
+pub use schema::relay::{ServerName, Tcp, TcpLimits, TcpTimeouts, Udp, UdpLimits};
 pub use schema::route::{Route, Target};
 pub use schema::selector::{Hash, HashKey, Selector};
 pub use schema::sticky::{Secret, Sticky};
 pub use schema::tls::{Certificate, Tls};
-pub use schema::upstream::{Pool, Retry, Subset, Timeouts, Upstream};
+pub use schema::upstream::{Pool, Retry, SendProxyHeader, Subset, Timeouts, Upstream};
 pub use server::{Change, ChangeKind, Diff, ReloadError, Server, ServerError};
 pub use unsupported::Unsupported;
 pub use values::{Address, Cidr, Rate};

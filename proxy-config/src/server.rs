@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use crate::Config;
 use crate::unsupported::Unsupported;
 
+mod admission;
 mod diff;
 mod eligibility;
 mod error;
@@ -29,7 +30,10 @@ mod reload_error;
 mod route;
 mod selector;
 mod sockets;
+mod srv;
 mod sticky;
+mod tcp;
+mod udp;
 mod upstream;
 
 pub use diff::{Change, ChangeKind, Diff};

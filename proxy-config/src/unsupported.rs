@@ -12,9 +12,7 @@ const ABSENT: &[&str] = &[
     "admin",
     "access_log",
     "listeners.*.tls",
-    "listeners.*.proxy_protocol",
-    "listeners.*.tcp",
-    "listeners.*.udp",
+    #[cfg(not(feature = "dns"))]
     "upstreams.*.discovery.srv",
     "upstreams.*.health_check.grpc",
     "upstreams.*.health_check.http2",

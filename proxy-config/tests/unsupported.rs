@@ -79,6 +79,34 @@ fn everything_of_the_first_build_is_served() {
                             "max_resets": 100, "max_idle_frames": 1000
                         }
                     }
+                },
+                "behind": {
+                    "listen": ["127.0.0.1:0"],
+                    "proxy_protocol": { "required": false, "trusted": ["10.0.0.0/8"], "timeout": "2s" },
+                    "allow": ["10.0.0.0/8"], "deny": ["10.1.0.0/16"],
+                    "http": { "upstream": "api" }
+                },
+                "db": {
+                    "listen": ["127.0.0.1:0"],
+                    "tcp": { "upstream": "b", "splice": false, "limits": { "max_connections": 10, "max_connections_per_client": 2 },
+                             "timeouts": { "idle": "10m", "lifetime": "1h" } }
+                },
+                "dns": {
+                    "listen": ["127.0.0.1:0"], "allow": ["10.0.0.0/8"],
+                    "udp": { "upstream": "dns", "idle": "5s", "requests": 1, "responses": 1,
+                             "limits": { "max_sessions": 10, "max_sessions_per_client": 2 } }
+                },
+                "names": {
+                    "listen": ["127.0.0.1:0"],
+                    "proxy_protocol": { "trusted": ["10.0.0.0/8"] },
+                    "tcp": {
+                        "sni": [
+                            { "name": "*.example.com", "upstream": "api" },
+                            { "name": ["a.example.com", "b.example.com"], "alpn": ["h2", "http/1.1"], "upstream": "b" },
+                            { "alpn": "acme-tls/1", "upstream": "b" }
+                        ],
+                        "limits": { "max_hello_bytes": "8KiB" }, "timeouts": { "hello": "2s" }
+                    }
                 }
             },
             "upstreams": {
@@ -115,12 +143,19 @@ fn everything_of_the_first_build_is_served() {
                 "d": { "discovery": { "file": { "path": "backends.json", "interval": "1s" } }, "backends": ["[::1]:1"],
                        "outlier_detection": { "success_rate": { "deviations_percent": 190, "ceiling_percent": 95, "min_requests": 100,
                                                                 "min_backends": 5 } } },
+                "dns": { "backends": ["[::1]:53"], "health_check": { "udp": { "send": "0x0001", "receive": "well" } } },
+                "e": { "backends": ["[::1]:1"], "proxy_protocol": "v1" },
+                "f": { "backends": ["[::1]:1"], "proxy_protocol": { "v2": { "checksum": true, "unique_id": true } } },
                 "b": { "selector": { "round_robin": {} }, "backends": ["b.internal:80", "unix:/run/b.sock"] }
             }
         }"#,
         &[],
     );
 }
+
+/// What a build without the feature `dns` lacks.
+const WITHOUT_DNS: &[&str] =
+    if cfg!(feature = "dns") { &[] } else { &["upstreams.a.discovery.srv: not in this build"] };
 
 #[test]
 fn checks_and_discovery_of_other_protocols_are_not() {
@@ -133,10 +168,11 @@ fn checks_and_discovery_of_other_protocols_are_not() {
     for (part, path) in [
         (r#""health_check": { "http2": { "path": "/" } }"#, "upstreams.a.health_check.http2"),
         (r#""health_check": { "grpc": { "service": "x" } }"#, "upstreams.a.health_check.grpc"),
-        (r#""discovery": { "srv": { "name": "_http._tcp.a" } }"#, "upstreams.a.discovery.srv"),
     ] {
         check(&upstream(part), &[&format!("{path}: not in this build")]);
     }
+    let srv = upstream(r#""discovery": { "srv": { "name": "_http._tcp.a", "name_servers": ["[::1]:53"] } }"#);
+    check(&srv, WITHOUT_DNS);
 }
 
 #[test]

@@ -69,10 +69,10 @@ pub trait Observer: Send + Sync + 'static {
         let _ = (peer, requests);
     }
 
-    /// A client connection that several requests share (HTTP/2) was ended for what the client did with it.
-    /// [`on_connection_closed`](Self::on_connection_closed) follows.
-    fn on_connection_failed(&self, peer: &Peer, error: ErrorKind) {
-        let _ = (peer, error);
+    /// A connection was turned away before it was admitted (its PROXY header was bad or missing, there is no place for
+    /// another session of UDP), or one that several requests share (HTTP/2) was ended for what the client did with it.
+    fn on_connection_failed(&self, peer: &Peer, kind: ErrorKind) {
+        let _ = (peer, kind);
     }
 
     /// A request began. [`on_request_ended`](Self::on_request_ended) follows for each, whatever happens.
@@ -132,9 +132,9 @@ impl<A: Observer, B: Observer> Observer for (A, B) {
         self.1.on_connection_closed(peer, requests);
     }
 
-    fn on_connection_failed(&self, peer: &Peer, error: ErrorKind) {
-        self.0.on_connection_failed(peer, error);
-        self.1.on_connection_failed(peer, error);
+    fn on_connection_failed(&self, peer: &Peer, kind: ErrorKind) {
+        self.0.on_connection_failed(peer, kind);
+        self.1.on_connection_failed(peer, kind);
     }
 
     fn on_request_started(&self, peer: &Peer) {
@@ -174,8 +174,8 @@ macro_rules! forward {
                 (**self).on_connection_closed(peer, requests);
             }
 
-            fn on_connection_failed(&self, peer: &Peer, error: ErrorKind) {
-                (**self).on_connection_failed(peer, error);
+            fn on_connection_failed(&self, peer: &Peer, kind: ErrorKind) {
+                (**self).on_connection_failed(peer, kind);
             }
 
             fn on_request_started(&self, peer: &Peer) {

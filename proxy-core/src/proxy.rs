@@ -8,9 +8,16 @@ use std::time::Duration;
 #[cfg(feature = "http2")]
 use crate::Http2;
 use crate::cluster::Cluster;
+use crate::context::Link;
 use crate::forwarding::Forwarding;
+use crate::http1::reader::Reader;
+use crate::http1::server::Served;
 use crate::http2;
-use crate::{Address, Backend, Filter, Limits, Observer, ParseAddressError, RequestHead, Timeouts, Upstream};
+use crate::proxy_protocol::ProxyProtocol;
+use crate::serve::{Draining, Service};
+use crate::{
+    Address, Backend, Filter, Io, Limits, Observer, ParseAddressError, Peer, RequestHead, Timeouts, Upstream, http1,
+};
 
 mod chain;
 mod exchange;
@@ -24,9 +31,9 @@ pub use live::LiveProxy;
 pub use route::{Route, RouteError};
 pub use service::ResponseFuture;
 
-pub(crate) use chain::Filters;
+pub(crate) use chain::{CatchPanic, Filters};
 pub(crate) use exchange::Exchange;
-pub(crate) use live::Server;
+pub(crate) use route::Host;
 use router::Router;
 
 /// A proxy. Cloning it is cheap, and all clones are the same proxy.
@@ -60,6 +67,7 @@ pub(crate) struct Shared {
     pub(crate) observer: Option<Arc<dyn Observer>>,
     pub(crate) half_close: bool,
     pub(crate) http2: http2::Settings,
+    proxy_protocol: Option<ProxyProtocol>,
 }
 
 /// An upstream, the name it was added under, and its filters.
@@ -126,6 +134,52 @@ impl Shared {
     }
 }
 
+impl Service for Shared {
+    fn filters(&self) -> &[Arc<dyn Filter>] {
+        &self.filters
+    }
+
+    fn observer(&self) -> Option<&Arc<dyn Observer>> {
+        self.observer.as_ref()
+    }
+
+    fn max_connections(&self) -> (usize, Option<usize>) {
+        (self.limits.max_connections, self.limits.max_connections_per_client)
+    }
+
+    fn proxy_protocol(&self) -> Option<&ProxyProtocol> {
+        self.proxy_protocol.as_ref()
+    }
+
+    fn link(current: (Arc<Self>, usize), io: Box<dyn Io>, peer: Peer) -> Arc<Link> {
+        Link::new(io, peer, current)
+    }
+
+    /// Under one proxy after the other.
+    async fn serve(link: &mut Arc<Link>, draining: &Draining) -> u64 {
+        let mut kept = None;
+        loop {
+            let served = match agreed_reader(link) {
+                Some(reader) => Served::Http2(reader),
+                None => http1::server::serve(link, draining, kept).await,
+            };
+            match served {
+                Served::All(requests) => return requests,
+                // In a box: one that speaks HTTP/1 has no room for it.
+                Served::Http2(reader) => return Box::pin(http2::serve(Arc::clone(link), draining, reader)).await,
+                Served::Renewed(rest) => kept = Some(rest),
+            }
+            *link = link.renewed(draining.current());
+        }
+    }
+}
+
+/// The bytes of a client that has agreed on HTTP/2.
+fn agreed_reader(link: &Link) -> Option<Reader> {
+    let (shared, stream) = (link.proxy.as_ref()?, link.client.as_ref()?);
+    http2::is_agreed(&shared.http2, &link.peer).then(|| Reader::new(stream.clone()))
+}
+
 /// Makes a [`Proxy`].
 #[derive(Default)]
 pub struct ProxyBuilder {
@@ -141,6 +195,7 @@ pub struct ProxyBuilder {
     observer: Option<Arc<dyn Observer>>,
     half_close: bool,
     http2: http2::Settings,
+    proxy_protocol: Option<ProxyProtocol>,
 }
 
 /// A proxy that cannot be built.
@@ -271,6 +326,13 @@ impl ProxyBuilder {
         self
     }
 
+    /// Connections begin with a PROXY header, before TLS. Only where the proxy is served by [`serve`](crate::serve).
+    #[must_use]
+    pub fn proxy_protocol(mut self, protocol: ProxyProtocol) -> Self {
+        self.proxy_protocol = Some(protocol);
+        self
+    }
+
     /// The proxy.
     ///
     /// # Errors
@@ -300,6 +362,7 @@ impl ProxyBuilder {
             observer: self.observer,
             half_close: self.half_close,
             http2: self.http2,
+            proxy_protocol: self.proxy_protocol,
         })))
     }
 

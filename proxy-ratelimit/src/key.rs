@@ -42,8 +42,9 @@ enum Part {
 
 type Closure = Arc<dyn Fn(&Subject<'_>) -> Option<String> + Send + Sync>;
 
-/// Who a client is by its certificate: what [`Key::tls_client`] looks for in the
-/// [`Context`](proxy_core::Context), or under a tower layer among the extensions.
+/// Who a client is, where someone else than the connection's certificate says so: a filter that looked it up, or
+/// another TLS stack. [`Key::tls_client`] looks for it in the [`Context`](proxy_core::Context), or under a tower
+/// layer among the extensions, before it looks at the certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsClient(pub Arc<str>);
 
@@ -101,7 +102,7 @@ impl Key {
         Key(vec![Part::Method])
     }
 
-    /// Every [`TlsClient`].
+    /// Every client that showed a certificate, by [what that says](Subject::tls_client) of it.
     pub fn tls_client() -> Self {
         Key(vec![Part::TlsClient])
     }
@@ -164,7 +165,7 @@ impl Part {
             Part::Path => out.part(subject.path().as_bytes()),
             Part::Route => out.part(subject.route()?.as_bytes()),
             Part::Method => out.part(subject.method().as_str().as_bytes()),
-            Part::TlsClient => out.part(subject.get::<TlsClient>()?.0.as_bytes()),
+            Part::TlsClient => out.part(subject.tls_client()?.as_bytes()),
             Part::Closure(closure) => out.part(closure(subject)?.as_bytes()),
         }
         Some(())

@@ -36,7 +36,8 @@ use outage::Outage;
 /// Each answer has a deadline, 20 ms unless said otherwise. After three failures in a row Redis is left
 /// alone for 50 ms, then up to a second, with one request at a time to try; until it is back,
 /// [`OnFailure`] decides. Keys expire by themselves. Each script touches one key, which carries a hash tag:
-/// `ratelimit:NAME:{KEY}`.
+/// `ratelimit:NAME:{KEY}`. So keys spread over a Redis Cluster behind whatever routes by them (a proxy, a managed
+/// endpoint); the connection here is to one address and follows no redirections.
 ///
 /// ```no_run
 /// use proxy_ratelimit::{Gcra, Key, OnFailure, RateLimit, RedisLimiter, RedisSettings};

@@ -6,6 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use http::{HeaderName, Method};
 use proxy_core::{Context, Peer, RequestHead};
 
+use crate::TlsClient;
+
 /// A request as limits see it: in a proxy or under a tower layer.
 #[derive(Clone, Copy)]
 pub struct Subject<'a>(Inner<'a>);
@@ -38,9 +40,25 @@ impl<'a> Subject<'a> {
 
     /// The address and port that the connection comes from.
     pub fn peer(&self) -> Option<SocketAddr> {
+        self.connection()?.address
+    }
+
+    /// Who the client is by its certificate: the [`TlsClient`] attached to the request, or else of the one that
+    /// its connection showed the first URI, the first DNS name, or the fingerprint. The names outlive the
+    /// certificate, and an authority vouches for them.
+    pub fn tls_client(&self) -> Option<&'a str> {
+        if let Some(client) = self.get::<TlsClient>() {
+            return Some(&client.0);
+        }
+        let certificate = self.connection()?.tls.as_ref()?.client.as_ref()?;
+        let name = certificate.uris.first().or(certificate.dns_names.first());
+        Some(name.unwrap_or(&certificate.fingerprint))
+    }
+
+    fn connection(&self) -> Option<&'a Peer> {
         match self.0 {
-            Inner::Proxied { context, .. } => context.peer().address,
-            Inner::Http { parts, .. } => parts.extensions.get::<Peer>()?.address,
+            Inner::Proxied { context, .. } => Some(context.peer()),
+            Inner::Http { parts, .. } => parts.extensions.get(),
         }
     }
 

@@ -22,5 +22,5 @@ pub use full_lb::FullLb;
 pub use http2::{Answer, Http2Client, request};
 pub use listener::{Dialer, MemoryListener, listen};
 pub use log::Log;
-pub use peers::{free_address, have};
+pub use peers::{PYTHON, free_address, have, have_module};
 pub use stage::Stage;

@@ -17,6 +17,25 @@ pub fn have(programs: &[&str]) -> bool {
     missing.is_empty()
 }
 
+/// Debian's Python, whose modules are Debian packages.
+pub const PYTHON: &str = "/usr/bin/python3";
+
+/// Whether Python has this module; `false` says on standard error that the test is skipped.
+///
+/// # Panics
+/// If it has not, and `PROXY_REQUIRE_PEERS` is set.
+pub fn have_module(module: &str) -> bool {
+    let mut command = Command::new(PYTHON);
+    command.args(["-c", &format!("import {module}")]).stdout(Stdio::null()).stderr(Stdio::null());
+    let found = command.status().is_ok_and(|status| status.success());
+    let required = std::env::var_os("PROXY_REQUIRE_PEERS").is_some();
+    assert!(found || !required, "not installed: python3-{module}");
+    if !found {
+        eprintln!("skipped: python3-{module} not installed");
+    }
+    found
+}
+
 fn exists(program: &str) -> bool {
     let found = Command::new(program).arg("-v").stdout(Stdio::null()).stderr(Stdio::null()).status();
     found.is_ok()

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use tests::{FullLb, free_address, have};
+use tests::{FullLb, PYTHON, free_address, have, have_module};
 
 /// One nginx process that answers everything; killed when it is dropped.
 struct Origin {
@@ -149,4 +149,33 @@ fn clients_of_http2_are_served_on_the_port_of_http1() {
     let load = output("h2load", &["-n", "5000", "-c", "4", "-m", "16", &url]);
     assert!(load.contains("5000 succeeded, 0 failed, 0 errored, 0 timeout"), "{load}");
     assert!(output("nghttp", &["-v", &url]).contains(":status: 200"));
+}
+
+/// Another implementation of JSON Schema takes ours for one, takes the files in the tree, and refuses a slip.
+#[test]
+fn the_json_schema_is_one_to_others() {
+    const VALIDATE: &str = r#"
+import json, sys
+from jsonschema import Draft202012Validator as Validator
+schema = json.load(sys.stdin)
+Validator.check_schema(schema)
+validator = Validator(schema)
+for path in sys.argv[1:]:
+    config = json.load(open(path))
+    validator.validate(config)
+    config["listenrs"] = {}
+    assert not validator.is_valid(config), path
+"#;
+    if !have_module("jsonschema") {
+        return;
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let configs = ["examples/lb.json", "proxy-config/tests/data/lb.example.json"].map(|path| root.join(path));
+    let mut schema = Command::new(env!("CARGO_BIN_EXE_full_lb"));
+    let mut schema = schema.arg("--print-schema").stdout(Stdio::piped()).spawn().expect("full_lb starts");
+    let printed = schema.stdout.take().expect("it is piped");
+    let output =
+        Command::new(PYTHON).args(["-c", VALIDATE]).args(configs).stdin(printed).output().expect("Python runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(schema.wait().expect("full_lb ends").success());
 }

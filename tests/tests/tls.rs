@@ -7,8 +7,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proxy_core::tls::{Certificate, Certificates, ClientAuth, ClientTls, ServerTls, TlsVersion};
 use proxy_core::{
-    Cluster, Context, ErrorKind, Listener, Proxy, Request, Response, Result, TcpListener, Upstream, selector_fn, serve,
+    Cluster, Context, ErrorKind, Listener, Proxy, Request, Response, Result, Route, TcpListener, Upstream, selector_fn,
+    serve,
 };
+use proxy_ratelimit::{Gcra, Key, Limiter, Missing, RateLimit};
 use tests::{Authority, have};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::sync::oneshot;
@@ -60,10 +62,14 @@ struct Server {
 
 impl Server {
     fn start(tls: ServerTls, upstream: impl Upstream) -> Self {
+        Server::of(tls, Proxy::over(upstream))
+    }
+
+    fn of(tls: ServerTls, proxy: Proxy) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0".parse().expect("an address")).expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
         let (stop, stopped) = oneshot::channel::<()>();
-        let server = serve(listener, Proxy::over(upstream)).tls(tls);
+        let server = serve(listener, proxy).tls(tls);
         tokio::spawn(server.with_graceful_shutdown(async { drop(stopped.await) }).into_future());
         Server { address, _stop: stop }
     }
@@ -171,6 +177,30 @@ async fn clients_are_known_by_their_certificates() {
     let (eve, key) = with(&authority, "eve");
     assert!(!server.curl(&ca, "a.test", &["--cert", &eve, "--key", &key]).await.status.success());
     assert!(!server.curl(&ca, "a.test", &[]).await.status.success());
+}
+
+/// A limit for each client as its certificate names it: another certificate of the same client is no fresh start.
+#[tokio::test]
+async fn limits_know_clients_by_their_certificates() {
+    if !have(&["curl"]) {
+        return;
+    }
+    let (authority, clients, folder) = (Authority::new("authority"), Authority::new("clients"), Folder::new());
+    let ca = folder.write("ca.pem", &authority.pem());
+    let auth = ClientAuth::required(clients.pem().as_bytes()).unwrap();
+    let tls = ServerTls::builder(certificates(&authority, &[&["a.test"]])).client_auth(auth).build().unwrap();
+    let limit = RateLimit::new(Limiter::new(Gcra::new("1/h".parse().unwrap())), Key::tls_client());
+    let limit = limit.missing_key(Missing::Deny);
+    let builder = Proxy::builder().filter(limit).upstream("echo", Echo).route(Route::to("echo"));
+    let server = Server::of(tls, builder.build().unwrap());
+    for (number, (client, status)) in [("ada.test", "200"), ("ada.test", "429"), ("bob.test", "200")].iter().enumerate()
+    {
+        let (chain, key) = clients.issue(&[client]);
+        let (chain, key) =
+            (folder.write(&format!("{number}.pem"), &chain), folder.write(&format!("{number}.key"), &key));
+        let answer = server.curl(&ca, "a.test", &["--cert", &chain, "--key", &key, "-w", " %{http_code}"]).await;
+        assert!(text(&answer).ends_with(status), "{client}: {answer:?}");
+    }
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@
 //! cargo run --release --example full_lb                               # a demo with three backends
 //! cargo run --release --example full_lb -- examples/lb.json           # a configuration of your own
 //! cargo run --release --example full_lb -- examples/lb.json --check   # is it valid?
+//! cargo run --release --example full_lb -- --print-schema             # for editors: JSON Schema
 //! RUST_LOG=debug cargo run --release --example full_lb                # says more
 //! ```
 //!
@@ -26,11 +27,13 @@ use proxy_config::{Config, Server, ServerError};
 mod demo;
 mod failure;
 mod follow;
+mod inspect;
 mod process;
 
 use demo::Demo;
 use failure::Failure;
 use follow::Followed;
+use inspect::{check, print};
 
 #[cfg(feature = "mimalloc")]
 #[global_allocator]
@@ -45,6 +48,9 @@ struct Args {
     /// Only say whether the configuration is valid: exits with 0 if it is, with 2 if not
     #[arg(long, requires = "config")]
     check: bool,
+    /// Only print the JSON Schema of configurations, for editors
+    #[arg(long, conflicts_with = "config")]
+    print_schema: bool,
     /// Where the demo listens
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", conflicts_with = "config")]
     listen: SocketAddr,
@@ -63,6 +69,7 @@ fn main() -> ExitCode {
     let ended = match &args.config {
         Some(file) if args.check => check(file),
         Some(file) => run_file(file),
+        None if args.print_schema => print(&Config::json_schema()),
         None => run_demo(args.listen),
     };
     match ended {
@@ -72,18 +79,6 @@ fn main() -> ExitCode {
             ExitCode::from(failure.exit_code)
         }
     }
-}
-
-fn check(file: &Path) -> Result<(), Failure> {
-    let config = Config::load(file).map_err(Failure::of_config)?;
-    let place = file.display();
-    let missing = config.unsupported().iter().map(|part| format!("{place}:{}: {part}", part.position()));
-    let missing: Vec<_> = missing.collect();
-    if missing.is_empty() {
-        println!("{place}: ok");
-        return Ok(());
-    }
-    Err(Failure::of_config(missing.join("\n")))
 }
 
 fn run_file(file: &Path) -> Result<(), Failure> {

@@ -1,6 +1,8 @@
 //! Values written as `"name"`, or as `{"name": settings}` when there is something to set.
 
-use super::Cursor;
+use std::cell::RefCell;
+
+use super::{Cursor, Named, Origin, Shape, Subject, Tagged};
 use crate::json::Value;
 
 /// What stands behind a name: the settings, or nothing when only the name was written.
@@ -10,6 +12,8 @@ pub(crate) struct Settings<'a> {
     /// Where the name stands.
     place: Cursor<'a>,
     value: Option<Cursor<'a>>,
+    /// Where to write down what is asked for.
+    outline: Option<&'a RefCell<Named>>,
 }
 
 /// A name and the decoder of its settings.
@@ -17,16 +21,33 @@ pub(crate) type Variant<T> = (&'static str, fn(Settings<'_>) -> Option<T>);
 
 impl<'a> Cursor<'a> {
     /// A name out of `variants`, with or without settings; `what` names the sort of thing.
+    #[track_caller]
     pub(crate) fn tagged<T>(self, what: &str, variants: &[Variant<T>]) -> Option<T> {
-        match &self.node.value {
-            Value::String(name) => self.variant(what, variants, Settings { name, place: self, value: None }),
+        let node = match self.subject {
+            Subject::Value(node) => node,
+            Subject::Outline(outline) => {
+                let variants = variants.iter().map(|(name, read)| self.outline_of(name, read)).collect();
+                outline.say(Shape::Tagged(Tagged { origin: Origin::of::<T>(), variants }));
+                return None;
+            }
+        };
+        match &node.value {
+            Value::String(name) => {
+                self.variant(what, variants, Settings { name, place: self, value: None, outline: None })
+            }
             Value::Object(members) if members.len() == 1 => self.member(&members[0], |value| {
-                let settings = Settings { name: &members[0].key, place: value, value: Some(value) };
+                let settings = Settings { name: &members[0].key, place: value, value: Some(value), outline: None };
                 value.variant(what, variants, settings)
             }),
             Value::Object(_) => self.fail(format!("expected an object with one key, the name of the {what}")),
             _ => self.expected(&format!("the name of a {what}, or an object with that name as its one key")),
         }
+    }
+
+    fn outline_of<T>(self, name: &'static str, read: impl Fn(Settings<'_>) -> Option<T>) -> Named {
+        let named = RefCell::new(Named { name, is_bare: false, settings: None });
+        read(Settings { name, place: self, value: None, outline: Some(&named) });
+        named.into_inner()
     }
 
     fn variant<T>(self, what: &str, variants: &[Variant<T>], settings: Settings<'_>) -> Option<T> {
@@ -40,6 +61,10 @@ impl<'a> Cursor<'a> {
 impl<'a> Settings<'a> {
     /// A variant without settings; an empty object is as good as none.
     pub(crate) fn none<T>(self, value: T) -> Option<T> {
+        if let Some(outline) = self.outline {
+            outline.borrow_mut().is_bare = true;
+            return None;
+        }
         match self.value {
             None => Some(value),
             Some(settings) => settings.object("an empty object", |_| Some(value)),
@@ -47,7 +72,11 @@ impl<'a> Settings<'a> {
     }
 
     /// A variant that needs settings.
-    pub(crate) fn required<T>(self, read: impl FnOnce(Cursor<'a>) -> Option<T>) -> Option<T> {
+    pub(crate) fn required<T>(self, mut read: impl FnMut(Cursor<'_>) -> Option<T>) -> Option<T> {
+        if let Some(outline) = self.outline {
+            outline.borrow_mut().settings = Some(Shape::of(read));
+            return None;
+        }
         match self.value {
             Some(settings) => read(settings),
             None => self.place.fail(format!("{:?} needs settings: {{{:?}: …}}", self.name, self.name)),
@@ -55,7 +84,14 @@ impl<'a> Settings<'a> {
     }
 
     /// A variant that can do without settings.
-    pub(crate) fn optional<T>(self, absent: T, read: impl FnOnce(Cursor<'a>) -> Option<T>) -> Option<T> {
-        self.value.map_or(Some(absent), read)
+    pub(crate) fn optional<T>(self, absent: T, read: impl FnMut(Cursor<'_>) -> Option<T>) -> Option<T> {
+        match (self.outline, self.value) {
+            (Some(outline), _) => {
+                outline.borrow_mut().is_bare = true;
+                self.required(read)
+            }
+            (None, Some(_)) => self.required(read),
+            (None, None) => Some(absent),
+        }
     }
 }

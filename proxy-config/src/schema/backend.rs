@@ -7,15 +7,15 @@ use crate::values::address::{Address, backend_address};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Backend {
-    /// `address`
+    /// `address`: such as `127.0.0.1:9001`, `[::1]:9001`, `api.internal:9001` or `unix:/run/api.sock`.
     pub address: Address,
     /// `weight`: its share; 1 when absent, 0 takes nothing but what sticks to it.
     pub weight: u16,
     /// `zone`: where it stands. Those of the proxy's own zone, `local_zone`, are used first.
     pub zone: Option<String>,
-    /// `priority`: its tier; 0, the first, when absent. A tier is used when those before it are gone.
+    /// `priority`: its tier; 0 when absent, which is the first. A tier is used when those before it are gone.
     pub priority: u8,
-    /// `backup`: used only when the others are gone, whatever their tiers.
+    /// `backup`: whether it is used only when the others are gone, whatever their tiers; `false` when absent.
     pub backup: bool,
 }
 

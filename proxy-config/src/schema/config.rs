@@ -12,7 +12,7 @@ use super::listener::{Listener, listeners};
 use super::names::named;
 use super::operations::{AccessLog, Admin, access_log, admin};
 use super::upstream::{Upstream, upstream};
-use crate::decode::{Cursor, Report, Unique};
+use crate::decode::{Cursor, Report, Shape, Unique};
 use crate::error::{ConfigError, ConfigErrors, ErrorKind};
 use crate::json::{self, Node, Value};
 use crate::path::Path;
@@ -25,7 +25,9 @@ use crate::values::duration::duration;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Config {
-    /// `workers`: how many threads serve, 1 to 1024.
+    /// `$schema`: where the JSON Schema of this file lies; editors complete and check it by that.
+    pub schema: Option<String>,
+    /// `workers`: how many threads serve, 1 to 1024; as many as the machine has cores when absent. Fixed at the start.
     pub workers: Option<usize>,
     /// `local_zone`: where this proxy stands. Backends of the same `zone` are used first.
     pub local_zone: Option<String>,
@@ -78,7 +80,7 @@ impl FromStr for Config {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Shutdown {
-    /// `drain`: how long running requests may take to finish.
+    /// `drain`: how long running requests may take to finish; 30 s when absent.
     pub drain: Option<Duration>,
 }
 
@@ -105,11 +107,16 @@ fn upstream_names(root: &Node) -> Option<BTreeSet<String>> {
     }
 }
 
+/// What such a file may hold.
+pub(crate) fn outline() -> Shape {
+    Shape::of(config)
+}
+
 fn config(cursor: Cursor<'_>) -> Option<Config> {
     cursor.object("an object, the configuration", |fields| {
         let mut taken = Unique::new();
-        // Editors complete a file by the schema that this key names.
-        fields.optional("$schema", |cursor| cursor.string("the address of a JSON Schema").map(drop));
+        let schema =
+            fields.optional("$schema", |cursor| cursor.string("the address of a JSON Schema").map(str::to_owned));
         let workers = fields.optional("workers", |cursor| cursor.integer(1..=1024));
         let local_zone = fields.optional("local_zone", zone);
         let admin = fields.optional("admin", |cursor| admin(cursor, &mut taken));
@@ -122,6 +129,7 @@ fn config(cursor: Cursor<'_>) -> Option<Config> {
         });
         let upstreams = upstreams.unwrap_or_default();
         Some(Config {
+            schema,
             workers,
             local_zone,
             admin,

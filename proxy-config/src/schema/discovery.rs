@@ -1,5 +1,6 @@
 //! Where the backends of an upstream come from, when they are not written down.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use crate::decode::{Cursor, Report};
 use crate::error::{ConfigError, ConfigErrors, ErrorKind};
 use crate::json;
 use crate::path::Path;
-use crate::values::address::{Address, backend_address};
+use crate::values::address::{Address, backend_address, listen_address};
 use crate::values::duration::positive_duration;
 
 /// `upstreams.<name>.discovery`: exactly one of the keys `dns`, `srv` and `file`. What is found replaces
@@ -28,16 +29,19 @@ pub enum Discovery {
         /// `weight`: of each backend; 1 when absent.
         weight: u16,
     },
-    /// `srv`: hosts, ports and weights of a service.
+    /// `srv`: addresses, ports, weights and priorities of a service, asked for again when the answer's time is
+    /// over. With the feature `dns`.
     #[non_exhaustive]
     Srv {
         /// `name`: such as `"_http._tcp.api.internal"`.
         name: String,
+        /// `name_servers`: who is asked; the system's when absent.
+        name_servers: Vec<SocketAddr>,
     },
     /// `file`: a JSON array as `backends` is, read anew when it changes.
     #[non_exhaustive]
     File {
-        /// `path`
+        /// `path`: of the file.
         path: PathBuf,
         /// `interval`: how often it is looked at; 1 s when absent.
         interval: Option<Duration>,
@@ -76,7 +80,13 @@ fn srv(cursor: Cursor<'_>) -> Option<Discovery> {
         let name = fields.required("name", r#"a name such as "_http._tcp.api.internal""#, |cursor| {
             cursor.string("a name").map(str::to_owned)
         });
-        Some(Discovery::Srv { name: name? })
+        let name_servers = fields.optional("name_servers", |cursor| {
+            cursor.non_empty_list("an array of addresses", |cursor| match listen_address(cursor)? {
+                address if address.port() == 0 => cursor.fail("has no port"),
+                address => Some(address),
+            })
+        });
+        Some(Discovery::Srv { name: name?, name_servers: name_servers.unwrap_or_default() })
     })
 }
 

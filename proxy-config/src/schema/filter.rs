@@ -30,7 +30,7 @@ pub enum Filter {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RequestId {
-    /// `header`: the field that carries it, in lower case.
+    /// `header`: the field that carries it, in lower case; `x-request-id` when absent.
     pub header: Option<String>,
 }
 

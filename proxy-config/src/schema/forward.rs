@@ -176,7 +176,7 @@ fn port_range(cursor: Cursor<'_>) -> Option<RangeInclusive<u16>> {
     if !cursor.is_string() {
         return cursor.integer(1..=u16::MAX).map(|port| port..=port);
     }
-    cursor.parsed("a range of ports", |text| {
+    cursor.like("^[0-9]{1,5}-[0-9]{1,5}$").parsed("a range of ports", |text| {
         let number =
             |text: &str| text.parse().ok().filter(|port| *port > 0 && text.bytes().all(|b| b.is_ascii_digit()));
         let range = text.split_once('-').and_then(|(from, to)| Some(number(from)?..=number(to)?));

@@ -21,17 +21,18 @@ pub struct Http {
     pub trusted_proxies: Vec<Cidr>,
     /// `filters`: around every request, the first one outermost.
     pub filters: Vec<Filter>,
-    /// `routes`. Never empty: a listener-wide `upstream` is one route that matches everything.
+    /// `routes` or `upstream`: which requests go where, or where all of them go. Never empty: `upstream` is one route
+    /// that matches everything.
     pub routes: Vec<Route>,
-    /// `limits`
+    /// `limits`: how much a client may send.
     pub limits: Limits,
-    /// `timeouts`
+    /// `timeouts`: how long a client may take.
     pub timeouts: HttpTimeouts,
-    /// `forwarded`
+    /// `forwarded`: what backends learn about the client.
     pub forwarded: Forwarded,
-    /// `half_close`: whether a client that closes its sending side still gets its answer.
+    /// `half_close`: whether a client that closes its sending side still gets its answer; `false` when absent.
     pub half_close: Option<bool>,
-    /// `http2`: whether it is spoken, and what clients may do then.
+    /// `http2`: what clients may do over it, which is spoken by prior knowledge and by ALPN; `false`: nobody speaks it.
     pub http2: Http2,
 }
 
@@ -39,21 +40,22 @@ pub struct Http {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// `max_head_bytes`: of a whole request head; 1 byte to 60 KiB.
+    /// `max_head_bytes`: of a whole request head, 1 byte to 60 KiB; 32 KiB when absent.
     pub max_head_bytes: Option<usize>,
-    /// `max_headers`: fields of a head; 1 to 128.
+    /// `max_headers`: fields of a head, 1 to 128; 100 when absent.
     pub max_headers: Option<usize>,
-    /// `max_target_bytes`: of the request target; 1 byte to 4 GiB.
+    /// `max_target_bytes`: of the request target, 1 byte to 4 GiB; 8 KiB when absent.
     pub max_target_bytes: Option<usize>,
-    /// `max_body_bytes`: of a request body; 0 allows none.
+    /// `max_body_bytes`: of a request body; 0 allows none. Unlimited when absent: bodies are not stored.
     pub max_body_bytes: Option<u64>,
-    /// `max_connections`: of all clients; at least 1.
+    /// `max_connections`: of all clients, at least 1; 16,384 when absent.
     pub max_connections: Option<usize>,
-    /// `max_connections_per_client`: of one address; at least 1.
+    /// `max_connections_per_client`: of one address, at least 1; unlimited when absent.
     pub max_connections_per_client: Option<usize>,
-    /// `max_requests_per_connection`: after so many a connection is closed; at least 1.
+    /// `max_requests_per_connection`: after so many a connection is closed, at least 1; unlimited when absent.
     pub max_requests_per_connection: Option<NonZeroU64>,
-    /// `max_drain_bytes`: read and thrown away of a request body nobody wants, before its connection is closed instead.
+    /// `max_drain_bytes`: read and thrown away of a request body nobody wants, before its connection is closed instead;
+    /// 256 KiB when absent.
     pub max_drain_bytes: Option<u64>,
 }
 
@@ -61,17 +63,17 @@ pub struct Limits {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HttpTimeouts {
-    /// `head`: until a request head is complete.
+    /// `head`: until a request head is complete; 10 s when absent.
     pub head: Option<Duration>,
-    /// `keep_alive`: between two requests.
+    /// `keep_alive`: between two requests; 75 s when absent.
     pub keep_alive: Option<Duration>,
-    /// `body_idle`: without a byte of body read or written.
+    /// `body_idle`: without a byte of body read or written; 30 s when absent.
     pub body_idle: Option<Duration>,
-    /// `min_body_rate`: what a request body must bring, in bytes per second; 0 turns it off.
+    /// `min_body_rate`: what a request body must bring, in bytes per second; 64 when absent, 0 turns it off.
     pub min_body_rate: Option<u64>,
-    /// `tunnel_idle`: without a byte through a tunnel (WebSocket).
+    /// `tunnel_idle`: without a byte through a tunnel (WebSocket); 1 h when absent.
     pub tunnel_idle: Option<Duration>,
-    /// `total`: for a whole request.
+    /// `total`: for a whole request; unlimited when absent.
     pub total: Option<Duration>,
 }
 
@@ -82,9 +84,9 @@ pub struct Forwarded {
     /// `x_forwarded`: `X-Forwarded-For`, `-Proto` and `-Host`. When absent, without `-Host`: `Host` itself is
     /// forwarded as it came.
     pub x_forwarded: Option<bool>,
-    /// `forwarded`: `Forwarded` (RFC 7239).
+    /// `forwarded`: `Forwarded` (RFC 7239); `false` when absent.
     pub forwarded: Option<bool>,
-    /// `via`: `Via` (RFC 9110 §7.6.3).
+    /// `via`: `Via` (RFC 9110 §7.6.3); `true` when absent.
     pub via: Option<bool>,
 }
 

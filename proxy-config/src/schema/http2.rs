@@ -3,7 +3,7 @@
 use crate::decode::Cursor;
 use crate::values::size::memory_size;
 
-/// `listeners.<name>.http.http2`: `false`, `true`, or limits. When absent, `true`.
+/// `listeners.<name>.http.http2`: `false`, or limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Http2 {
@@ -38,11 +38,10 @@ pub struct Http2Limits {
 const MAX_WINDOW: usize = 1 << 30;
 
 pub(super) fn http2(cursor: Cursor<'_>) -> Option<Http2> {
-    if cursor.is_boolean() {
-        let on = cursor.boolean("true, false or an object")?;
-        return Some(if on { Http2::default() } else { Http2::Off });
+    if cursor.is_false() {
+        return Some(Http2::Off);
     }
-    cursor.object("true, false or an object", |fields| {
+    cursor.object("false or an object", |fields| {
         Some(Http2::On(Http2Limits {
             max_streams: fields.optional("max_streams", |cursor| cursor.integer(1..=10_000)),
             stream_window: fields.optional("stream_window", |cursor| window(cursor, 16)),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::rate_limit::{RateKey, key, status};
-use crate::decode::{Cursor, Fields, quote};
+use crate::decode::Cursor;
 use crate::values::count::{at_least_one, count, percent};
 use crate::values::duration::positive_duration;
 use crate::values::header::{field_value, named_field};
@@ -16,13 +16,13 @@ use crate::values::size::{bytes_per_second, size};
 pub struct ConcurrencyLimit {
     /// `max` or `adaptive`: of all requests together.
     pub bound: Option<ConcurrencyBound>,
-    /// `per_key`
+    /// `per_key`: how many of each key.
     pub per_key: Option<KeyedConcurrency>,
     /// `queue`: how many may wait, and how long.
     pub queue: Option<Queue>,
     /// `priorities`: who is refused first.
     pub priorities: Option<Priorities>,
-    /// `status`: of refusals by `max` or `adaptive`.
+    /// `status`: of refusals by `max` or `adaptive`; 503 when absent.
     pub status: Option<u16>,
 }
 
@@ -30,15 +30,15 @@ pub struct ConcurrencyLimit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConcurrencyBound {
-    /// `max`
+    /// `max`: a fixed number.
     Max(usize),
     /// `adaptive`: found by watching how long requests take.
     Adaptive {
-        /// `floor`
+        /// `floor`: never fewer; 4 when absent.
         floor: Option<usize>,
-        /// `ceiling`
+        /// `ceiling`: never more; 1000 when absent.
         ceiling: Option<usize>,
-        /// `initial`
+        /// `initial`: how many at first; 20 when absent.
         initial: Option<usize>,
     },
 }
@@ -47,9 +47,9 @@ pub enum ConcurrencyBound {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeyedConcurrency {
-    /// `key`
+    /// `key`: of what so many may run at a time; all of these together.
     pub key: Vec<RateKey>,
-    /// `max`
+    /// `max`: how many of each key.
     pub max: usize,
 }
 
@@ -57,9 +57,9 @@ pub struct KeyedConcurrency {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Queue {
-    /// `length`
+    /// `length`: how many may wait.
     pub length: usize,
-    /// `timeout`
+    /// `timeout`: how long each of them; 1 s when absent.
     pub timeout: Option<Duration>,
 }
 
@@ -67,25 +67,35 @@ pub struct Queue {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Priorities {
-    /// `header`, in lower case.
+    /// `header`: whose value names the class, in lower case.
     pub header: String,
-    /// `classes`: highest first, the value and how much of the bound it may use, in percent.
-    pub classes: Vec<(String, u8)>,
-    /// `default`: the class of requests without one; the lowest, if absent.
+    /// `classes`: highest first.
+    pub classes: Vec<PriorityClass>,
+    /// `default`: the class of requests without one; the lowest when absent.
     pub default: Option<String>,
+}
+
+/// `priorities.classes[]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PriorityClass {
+    /// `value`: of the header.
+    pub value: String,
+    /// `percent`: how much of the bound it may use.
+    pub percent: u8,
 }
 
 /// `bandwidth_limit`: bounds bytes per second.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BandwidthLimit {
-    /// `key`: what has a limit of its own; the connection, if absent.
+    /// `key`: what has a limit of its own; the connection when absent.
     pub key: Option<Vec<RateKey>>,
     /// `down`: bytes per second to the client.
     pub down: Option<u64>,
     /// `up`: bytes per second from the client.
     pub up: Option<u64>,
-    /// `burst`: bytes that pass at full speed; a second's worth, if absent.
+    /// `burst`: bytes that pass at full speed; a second's worth when absent.
     pub burst: Option<u64>,
 }
 
@@ -93,13 +103,13 @@ pub struct BandwidthLimit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConnectionLimit {
-    /// `rate_per_client`
+    /// `rate_per_client`: how often each client may connect.
     pub rate_per_client: Option<Rate>,
-    /// `rate`: of all clients together.
+    /// `rate`: how often all clients together may connect.
     pub rate: Option<Rate>,
-    /// `open_per_client`
+    /// `open_per_client`: connections of each client at a time.
     pub open_per_client: Option<usize>,
-    /// `open`: of all clients together.
+    /// `open`: connections of all clients together at a time.
     pub open: Option<usize>,
 }
 
@@ -112,19 +122,9 @@ pub(super) fn concurrency_limit(cursor: Cursor<'_>) -> Option<ConcurrencyLimit> 
         let priorities = fields.optional("priorities", priorities);
         let status = fields.optional("status", status);
         fields.at_most_one(&["max", "adaptive"]);
-        needs_one_of(fields, &["max", "adaptive", "per_key"])?;
+        fields.at_least_one(&["max", "adaptive", "per_key"], "limits nothing")?;
         Some(ConcurrencyLimit { bound: max.or(adaptive), per_key, queue, priorities, status })
     })
-}
-
-fn needs_one_of(fields: &Fields<'_>, keys: &[&str]) -> Option<()> {
-    match keys.iter().any(|key| fields.has(key)) {
-        true => Some(()),
-        false => {
-            let keys: Vec<_> = keys.iter().map(|key| quote(key)).collect();
-            fields.object().fail(format!("limits nothing; needs at least one of {}", keys.join(", ")))
-        }
-    }
 }
 
 fn adaptive(cursor: Cursor<'_>) -> Option<ConcurrencyBound> {
@@ -166,9 +166,9 @@ fn priorities(cursor: Cursor<'_>) -> Option<Priorities> {
         let default = fields.optional("default", field_value);
         let classes = classes?;
         if let Some(name) = &default
-            && !classes.iter().any(|(value, _)| value == name)
+            && !classes.iter().any(|class| class.value == *name)
         {
-            let names = classes.iter().map(|(value, _)| value.as_str());
+            let names = classes.iter().map(|class| class.value.as_str());
             fields.object().revisit_key("default", |value| {
                 value.unknown::<()>("unknown class", name, names);
             });
@@ -177,11 +177,11 @@ fn priorities(cursor: Cursor<'_>) -> Option<Priorities> {
     })
 }
 
-fn class(cursor: Cursor<'_>) -> Option<(String, u8)> {
+fn class(cursor: Cursor<'_>) -> Option<PriorityClass> {
     cursor.object("an object with a value and a percentage", |fields| {
         let value = fields.required("value", "the value of the header", field_value);
         let percent = fields.required("percent", "how much of the bound it may use", percent);
-        Some((value?, percent?))
+        Some(PriorityClass { value: value?, percent: percent? })
     })
 }
 
@@ -194,7 +194,7 @@ pub(super) fn bandwidth_limit(cursor: Cursor<'_>) -> Option<BandwidthLimit> {
             0 => cursor.fail("must be larger than zero"),
             bytes => Some(bytes),
         });
-        needs_one_of(fields, &["down", "up"])?;
+        fields.at_least_one(&["down", "up"], "limits nothing")?;
         Some(BandwidthLimit { key, down, up, burst })
     })
 }
@@ -205,7 +205,7 @@ pub(super) fn connection_limit(cursor: Cursor<'_>) -> Option<ConnectionLimit> {
         let all = fields.optional("rate", rate);
         let open_per_client = fields.optional("open_per_client", at_least_one);
         let open = fields.optional("open", at_least_one);
-        needs_one_of(fields, &["rate_per_client", "rate", "open_per_client", "open"])?;
+        fields.at_least_one(&["rate_per_client", "rate", "open_per_client", "open"], "limits nothing")?;
         Some(ConnectionLimit { rate_per_client, rate: all, open_per_client, open })
     })
 }

@@ -59,7 +59,7 @@ fn path_match(fields: &mut Fields<'_>) -> Option<PathMatch> {
 
 fn path(cursor: Cursor<'_>) -> Option<String> {
     const WHAT: &str = r#"a path such as "/v1/""#;
-    cursor.parsed(WHAT, |text| {
+    cursor.like("^/").parsed(WHAT, |text| {
         if !text.starts_with('/') {
             return Err(format!("a path starts with \"/\", found {}", quote(text)));
         }

@@ -15,29 +15,29 @@ use crate::values::size::size;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RateLimit {
-    /// `algorithm`
+    /// `algorithm`: how it counts.
     pub algorithm: RateAlgorithm,
     /// `key`: what has a limit of its own; all of these together.
     pub key: Vec<RateKey>,
-    /// `rate` and `burst`, or `limits`: one to four, and a request must pass all.
+    /// `limits`: one to four, and a request must pass all; instead of `rate` and `burst`.
     pub limits: Vec<RateQuota>,
     /// `global`: a limit on all keys together.
     pub global: Option<RateQuota>,
-    /// `missing_key`
+    /// `missing_key`: what happens to requests without the key; `share` when absent.
     pub missing_key: Option<MissingKey>,
     /// `cost`: what a request costs, if not one.
     pub cost: Option<RateCost>,
-    /// `max_keys`: how many keys are remembered.
+    /// `max_keys`: how many keys are remembered; 1,048,576 when absent.
     pub max_keys: Option<usize>,
     /// `name`: of the policy in `RateLimit`, and of the limit across instances and reloads.
     pub name: Option<String>,
-    /// `status`: of refusals.
+    /// `status`: of refusals; 429 when absent.
     pub status: Option<u16>,
-    /// `headers`: when responses say how much is left.
+    /// `headers`: when responses say how much is left; `refused` when absent.
     pub headers: Option<RateHeaders>,
-    /// `x_headers`: whether `X-RateLimit-*` come as well.
+    /// `x_headers`: whether `X-RateLimit-*` come as well; `false` when absent.
     pub x_headers: Option<bool>,
-    /// `dry_run`: whether everything passes, and is only counted.
+    /// `dry_run`: whether everything passes, and is only counted; `false` when absent.
     pub dry_run: Option<bool>,
     /// `redis`: where instances count together.
     pub redis: Option<RateRedis>,
@@ -47,7 +47,7 @@ pub struct RateLimit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RateQuota {
-    /// `rate`
+    /// `rate`: how many requests in how much time.
     pub rate: Rate,
     /// `burst`: how many may come at once, or wait in a leaky bucket; never 0.
     pub burst: Option<NonZeroU32>,
@@ -81,9 +81,9 @@ pub enum RateCost {
 pub enum RateHeaders {
     /// `"refused"`: refusals do.
     Refused,
-    /// `"always"`
+    /// `"always"`: all responses do.
     Always,
-    /// `"never"`
+    /// `"never"`: none does.
     Never,
 }
 
@@ -91,13 +91,13 @@ pub enum RateHeaders {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RateRedis {
-    /// `url`
+    /// `url`: such as `redis://127.0.0.1:6379`.
     pub url: String,
     /// `approximate`: decide alone, and tell Redis this often.
     pub approximate: Option<Duration>,
     /// `deadline`: how long an answer may take.
     pub deadline: Option<Duration>,
-    /// `on_failure`: what happens while there is none.
+    /// `on_failure`: what happens while there is none; `local` when absent.
     pub on_failure: Option<RedisFailure>,
 }
 
@@ -117,17 +117,17 @@ pub enum RedisFailure {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RateAlgorithm {
-    /// `"token_bucket"`
+    /// `"token_bucket"`: tokens come at the rate, as many as the burst are kept.
     TokenBucket,
-    /// `"gcra"`
+    /// `"gcra"`: the same by the time of the next request, in less memory.
     Gcra,
-    /// `"sliding_window"`: two buckets, weighted.
+    /// `"sliding_window"`: this window and the one before, weighted.
     SlidingWindow,
-    /// `"sliding_window_log"`
+    /// `"sliding_window_log"`: the time of each request; exact.
     SlidingWindowLog,
-    /// `"fixed_window"`
+    /// `"fixed_window"`: windows that start anew.
     FixedWindow,
-    /// `"leaky_bucket"`
+    /// `"leaky_bucket"`: requests wait their turn.
     LeakyBucket,
 }
 
@@ -145,9 +145,9 @@ pub enum RateKey {
     /// `"client_ip"`: every client address; IPv6 by its leading 64 bits, or as many as
     /// `{"client_ip": {"ipv4_prefix": 24, "ipv6_prefix": 48}}` says.
     ClientIp {
-        /// `ipv4_prefix`
+        /// `ipv4_prefix`: leading bits of an IPv4 address; 32 when absent.
         v4: Option<u8>,
-        /// `ipv6_prefix`
+        /// `ipv6_prefix`: leading bits of an IPv6 address; 64 when absent.
         v6: Option<u8>,
     },
     /// `"connection"`: every connection.
@@ -162,6 +162,8 @@ pub enum RateKey {
     Path,
     /// `"route"`: every route.
     Route,
+    /// `"tls_client"`: every client by its certificate: its first URI, its first DNS name, or its fingerprint.
+    TlsClient,
     /// `{"header": name}`: every value of this field; the name in lower case.
     Header(String),
     /// `{"cookie": name}`: every value of this cookie.
@@ -175,15 +177,11 @@ pub(super) fn rate_limit(cursor: Cursor<'_>) -> Option<RateLimit> {
     cursor.object("an object", |fields| {
         let algorithm = fields.required("algorithm", r#"one such as "token_bucket""#, algorithm);
         let key = fields.required("key", r#"one such as "client_ip""#, key);
-        let one = if fields.has("limits") {
-            fields.at_most_one(&["rate", "limits"]);
-            fields.at_most_one(&["burst", "limits"]);
-            None
-        } else {
-            let rate = fields.required("rate", r#"a rate such as "100/s""#, rate);
-            let burst = fields.optional("burst", burst);
-            rate.map(|rate| vec![RateQuota { rate, burst }])
-        };
+        let rate = fields.required_unless("limits", "rate", r#"a rate such as "100/s""#, rate);
+        let burst = fields.optional("burst", burst);
+        fields.at_most_one(&["rate", "limits"]);
+        fields.at_most_one(&["burst", "limits"]);
+        let one = rate.map(|rate| vec![RateQuota { rate, burst }]);
         let several = fields.optional("limits", limits);
         let global = fields.optional("global", rate_quota);
         let missing_key = fields.optional("missing_key", missing_key);
@@ -383,6 +381,7 @@ fn key_part(cursor: Cursor<'_>) -> Option<RateKey> {
             ("method", |settings| settings.none(RateKey::Method)),
             ("path", |settings| settings.none(RateKey::Path)),
             ("route", |settings| settings.none(RateKey::Route)),
+            ("tls_client", |settings| settings.none(RateKey::TlsClient)),
         ],
     )
 }

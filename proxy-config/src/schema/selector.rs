@@ -41,7 +41,7 @@ pub enum Selector {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Hash {
-    /// `key`
+    /// `key`: what is hashed.
     pub key: HashKey,
     /// `balance_factor`: what a backend may have in flight at most, in percent of the average; 101 to 1000.
     /// What it has no room for goes to the key's next backend. Unlimited when absent.
@@ -52,15 +52,15 @@ pub struct Hash {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HashKey {
-    /// `"client_ip"`
+    /// `"client_ip"`: the address of the client.
     ClientIp,
-    /// `"path"`
+    /// `"path"`: the path of the request.
     Path,
-    /// `{"header": name}`; the name in lower case.
+    /// `{"header": name}`: the value of a header field; the name in lower case.
     Header(String),
-    /// `{"cookie": name}`
+    /// `{"cookie": name}`: the value of a cookie.
     Cookie(String),
-    /// `{"query": parameter}`
+    /// `{"query": parameter}`: the value of a parameter of the query.
     Query(String),
 }
 

@@ -14,16 +14,16 @@ use crate::values::header::token;
 pub enum Sticky {
     /// `{"cookie": …}`: by a cookie that we set. It names the backend, encrypted and authenticated.
     Cookie {
-        /// `name`
+        /// `name`: of the cookie.
         name: String,
         /// `secret`: 16 characters or more. Proxies that share it understand each other's cookies.
         secret: Secret,
-        /// `max_age`: how long the cookie lasts; the browser's session when absent.
+        /// `max_age`: how long the cookie lasts; the session of the browser when absent.
         max_age: Option<Duration>,
     },
     /// `{"learn": …}`: by a cookie that the backends set.
     Learn {
-        /// `cookie`
+        /// `cookie`: its name.
         cookie: String,
         /// `capacity`: how many values are remembered; 100,000 when absent.
         capacity: Option<usize>,

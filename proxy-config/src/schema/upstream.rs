@@ -17,7 +17,7 @@ use crate::values::duration::positive_duration;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Upstream {
-    /// `selector`: which backend takes a request.
+    /// `selector`: which backend takes a request; `round_robin` when absent.
     pub selector: Selector,
     /// `sticky`: keeps a client with its backend.
     pub sticky: Option<Sticky>,
@@ -35,13 +35,15 @@ pub struct Upstream {
     pub slow_start: Option<SlowStart>,
     /// `discovery`: where backends come from.
     pub discovery: Option<Discovery>,
-    /// `panic_percent`: with fewer healthy backends than this all are used; 0 for never, 10 when absent.
+    /// `panic_percent`: with fewer healthy backends than this all are used, 0 for never; 10 when absent.
     pub panic_percent: Option<u8>,
-    /// `retry`
+    /// `proxy_protocol`: connections begin with a PROXY header that names the client.
+    pub proxy_protocol: Option<SendProxyHeader>,
+    /// `retry`: when a request is sent again.
     pub retry: Retry,
-    /// `timeouts`
+    /// `timeouts`: how long backends may take.
     pub timeouts: Timeouts,
-    /// `pool`
+    /// `pool`: connections kept for the next request.
     pub pool: Pool,
 }
 
@@ -55,13 +57,28 @@ pub struct Subset {
     pub proxy: String,
 }
 
+/// `upstreams.<name>.proxy_protocol`: `"v1"`, or `"v2"` with or without settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SendProxyHeader {
+    /// `"v1"`: a line of text.
+    V1,
+    /// `"v2"`: binary.
+    V2 {
+        /// `checksum`: with a CRC32c; without when absent.
+        checksum: Option<bool>,
+        /// `unique_id`: with an id of the connection; only one that came in when absent.
+        unique_id: Option<bool>,
+    },
+}
+
 /// `upstreams.<name>.retry`
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Retry {
-    /// `attempts`: how often a request is sent at most, the first time included; 1 to 10.
+    /// `attempts`: how often a request is sent at most, the first time included, 1 to 10; 3 when absent.
     pub attempts: Option<u8>,
-    /// `budget_percent`: how many requests may be retries, in percent of all.
+    /// `budget_percent`: how many requests may be retries, in percent of all; 20 when absent.
     pub budget_percent: Option<u8>,
 }
 
@@ -69,11 +86,11 @@ pub struct Retry {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Timeouts {
-    /// `connect`: until a connection stands.
+    /// `connect`: until a connection stands; 5 s when absent.
     pub connect: Option<Duration>,
-    /// `response`: until the response head has come.
+    /// `response`: until the response head has come; 60 s when absent.
     pub response: Option<Duration>,
-    /// `idle`: without a byte of body read or written.
+    /// `idle`: without a byte of body read or written; 60 s when absent.
     pub idle: Option<Duration>,
 }
 
@@ -81,31 +98,28 @@ pub struct Timeouts {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Pool {
-    /// `max_idle_per_backend`: idle connections of one backend.
+    /// `max_idle_per_backend`: idle connections of one backend; 256 when absent.
     pub max_idle_per_backend: Option<usize>,
-    /// `max_idle`: idle connections of all backends.
+    /// `max_idle`: idle connections of all backends; 4096 when absent.
     pub max_idle: Option<usize>,
-    /// `max_open_per_backend`: connections of one backend, idle or not; at least 1.
+    /// `max_open_per_backend`: connections of one backend, idle or not, at least 1; unlimited when absent.
     pub max_open_per_backend: Option<usize>,
-    /// `max_pending`: requests that wait for a connection.
+    /// `max_pending`: requests that wait for a connection; 1024 when absent.
     pub max_pending: Option<usize>,
-    /// `pending_timeout`: how long they wait; longer than zero.
+    /// `pending_timeout`: how long they wait, longer than zero; as long as they may take when absent.
     pub pending_timeout: Option<Duration>,
-    /// `idle_timeout`: how long a connection stays idle; longer than zero.
+    /// `idle_timeout`: how long a connection stays idle, longer than zero; 60 s when absent.
     pub idle_timeout: Option<Duration>,
-    /// `max_age`: how long a connection is used; longer than zero.
+    /// `max_age`: how long a connection is used, longer than zero; unlimited when absent.
     pub max_age: Option<Duration>,
-    /// `max_requests`: how many requests a connection carries.
+    /// `max_requests`: how many requests a connection carries; unlimited when absent.
     pub max_requests: Option<NonZeroU64>,
 }
 
 pub(super) fn upstream(cursor: Cursor<'_>) -> Option<Upstream> {
     cursor.object("an object", |fields| {
         let selector = fields.optional("selector", selector).unwrap_or_default();
-        let backends = match fields.has("discovery") {
-            true => fields.optional("backends", backends).or(Some(Vec::new())),
-            false => fields.required("backends", "an array of backends", backends),
-        };
+        let backends = fields.required_unless("discovery", "backends", "an array of backends", backends);
         let circuit_breaker = fields.optional("circuit_breaker", circuit_breaker);
         let pool = fields.optional("pool", pool).unwrap_or_default();
         said_once(fields, circuit_breaker.as_ref(), &pool);
@@ -118,11 +132,12 @@ pub(super) fn upstream(cursor: Cursor<'_>) -> Option<Upstream> {
             slow_start: fields.optional("slow_start", slow_start),
             discovery: fields.optional("discovery", discovery),
             panic_percent: fields.optional("panic_percent", percent),
+            proxy_protocol: fields.optional("proxy_protocol", proxy_protocol),
             retry: fields.optional("retry", retry).unwrap_or_default(),
             timeouts: fields.optional("timeouts", timeouts).unwrap_or_default(),
             circuit_breaker,
             pool,
-            backends: backends?,
+            backends: backends.unwrap_or_default(),
         })
     })
 }
@@ -136,6 +151,24 @@ fn subset(cursor: Cursor<'_>) -> Option<Subset> {
         });
         Some(Subset { size: size?, proxy: proxy? })
     })
+}
+
+fn proxy_protocol(cursor: Cursor<'_>) -> Option<SendProxyHeader> {
+    cursor.tagged(
+        "version of the PROXY protocol",
+        &[
+            ("v1", |settings| settings.none(SendProxyHeader::V1)),
+            ("v2", |settings| {
+                let plain = SendProxyHeader::V2 { checksum: None, unique_id: None };
+                settings.optional(plain, |cursor| {
+                    cursor.object("an object", |fields| {
+                        let checksum = fields.flag("checksum");
+                        Some(SendProxyHeader::V2 { checksum, unique_id: fields.flag("unique_id") })
+                    })
+                })
+            }),
+        ],
+    )
 }
 
 /// Two keys have two names each, for those who come from either side.

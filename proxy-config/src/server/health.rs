@@ -6,11 +6,12 @@ use http::{HeaderName, HeaderValue, Method};
 use proxy_core::{BackendSet, BackendState};
 use proxy_lb::{
     BreakerSettings, CircuitBreaker, DiscoverError, Discovery, DnsName, HealthChecker, HealthSettings, HttpCheck,
-    LatencyComparison, OutlierDetector, OutlierSettings, SlowStart, StartState, SuccessRate, TcpCheck, WatchedFile,
+    LatencyComparison, OutlierDetector, OutlierSettings, SlowStart, StartState, SuccessRate, TcpCheck, UdpCheck,
+    WatchedFile,
 };
 
-use super::ServerError;
 use super::upstream::{backend, set};
+use super::{ServerError, srv};
 use crate::path::Path;
 use crate::schema::discovery::parse_backends;
 use crate::{HealthCheck, HttpProbe, OutlierDetection, Probe, Start, Upstream};
@@ -77,13 +78,18 @@ pub(super) fn is_checked(upstream: &Upstream) -> bool {
 }
 
 fn is_served(probe: &Probe) -> bool {
-    matches!(probe, Probe::Http(_) | Probe::Tcp)
+    matches!(probe, Probe::Http(_) | Probe::Tcp | Probe::Udp(_))
 }
 
 fn checker(path: &Path<'_>, config: &HealthCheck, set: &BackendSet) -> Result<Option<Task>, ServerError> {
     let (set, settings) = (set.clone(), health_settings(config));
     Ok(match &config.probe {
         Probe::Tcp => Some(Box::pin(HealthChecker::new(set, TcpCheck::new(), settings).run())),
+        Probe::Udp(probe) => {
+            let check = UdpCheck::new(&*probe.send);
+            let check = probe.receive.as_deref().into_iter().fold(check, UdpCheck::answer_begins);
+            Some(Box::pin(HealthChecker::new(set, check, settings).run()))
+        }
         Probe::Http(probe) => {
             let at = |error| ServerError::cannot_build(Path::Key(path, "http").to_string(), error);
             Some(Box::pin(HealthChecker::new(set, http_check(probe).map_err(at)?, settings).run()))
@@ -205,8 +211,7 @@ fn discoverer(config: &crate::Discovery, start: Option<BackendState>, set: &Back
             });
             Discovery::new(interval.iter().copied().fold(source, WatchedFile::interval))
         }
-        // Listed as not in this build.
-        crate::Discovery::Srv { .. } => return None,
+        crate::Discovery::Srv { name, name_servers } => srv::discovery(name, name_servers, start)?,
     };
     Some(Box::pin(discovery.run(set.clone())))
 }

@@ -155,6 +155,7 @@ fn key_part(part: &RateKey) -> Result<Key, Source> {
         RateKey::Method => Key::method(),
         RateKey::Path => Key::path(),
         RateKey::Route => Key::route(),
+        RateKey::TlsClient => Key::tls_client(),
         RateKey::Header(name) => Key::header(HeaderName::from_bytes(name.as_bytes())?),
         RateKey::Cookie(name) => Key::cookie(name),
     })
@@ -213,7 +214,7 @@ fn priorities(settings: &crate::Priorities) -> Result<Priorities, Source> {
     let header = HeaderName::from_bytes(settings.header.as_bytes())?;
     let classes = settings.classes.iter();
     let priorities =
-        classes.fold(Priorities::new(header), |priorities, (value, percent)| priorities.class(value, *percent));
+        classes.fold(Priorities::new(header), |priorities, class| priorities.class(&class.value, class.percent));
     Ok(settings.default.iter().fold(priorities, |priorities, value| priorities.default_class(value)))
 }
 

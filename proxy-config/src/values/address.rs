@@ -35,12 +35,13 @@ impl fmt::Display for Address {
 }
 
 pub(crate) fn backend_address(cursor: Cursor<'_>) -> Option<Address> {
-    cursor.parsed(r#"an address such as "127.0.0.1:9001""#, parse)
+    cursor.like("^(unix:/.+|.+:[0-9]{1,5})$").parsed(r#"an address such as "127.0.0.1:9001""#, parse)
 }
 
 /// An address of this machine; port 0 lets the system choose.
 pub(crate) fn listen_address(cursor: Cursor<'_>) -> Option<SocketAddr> {
     const WHAT: &str = r#"an IP address and port such as "127.0.0.1:8080" or "[::]:8080""#;
+    let cursor = cursor.like("^([0-9.]+|\\[[0-9A-Fa-f:.%]+\\]):[0-9]{1,5}$");
     cursor.parsed(WHAT, |text| text.parse().map_err(|_| format!("expected {WHAT}, found {}", quote(text))))
 }
 

@@ -42,7 +42,7 @@ impl fmt::Display for Cidr {
 const WHAT: &str = r#"a network such as "10.0.0.0/8" or an IP address"#;
 
 pub(crate) fn cidr(cursor: Cursor<'_>) -> Option<Cidr> {
-    cursor.parsed(WHAT, parse)
+    cursor.like("^[0-9A-Fa-f.:]+(/[0-9]{1,3})?$").parsed(WHAT, parse)
 }
 
 pub(crate) fn cidrs(cursor: Cursor<'_>) -> Option<Vec<Cidr>> {

@@ -13,12 +13,12 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// A duration that may be zero.
 pub(crate) fn duration(cursor: Cursor<'_>) -> Option<Duration> {
-    cursor.parsed(WHAT, parse)
+    cursor.like("^[0-9]+(ms|s|m|h)$").parsed(WHAT, parse)
 }
 
 /// A duration for which zero makes no sense.
 pub(crate) fn positive_duration(cursor: Cursor<'_>) -> Option<Duration> {
-    match duration(cursor)? {
+    match duration(cursor.like("^0*[1-9][0-9]*(ms|s|m|h)$"))? {
         Duration::ZERO => cursor.fail("must be longer than zero"),
         longer => Some(longer),
     }

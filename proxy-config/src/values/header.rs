@@ -2,6 +2,9 @@
 
 use crate::decode::{Cursor, quote};
 
+/// What [`is_token`] accepts.
+const TOKEN: &str = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$";
+
 /// A field name in lower case.
 pub(crate) fn field_name(name: &str) -> Result<String, String> {
     if is_token(name) {
@@ -13,7 +16,7 @@ pub(crate) fn field_name(name: &str) -> Result<String, String> {
 
 /// A field value: visible ASCII with spaces and tabs between. More is legal on the wire and nowhere needed.
 pub(crate) fn field_value(cursor: Cursor<'_>) -> Option<String> {
-    cursor.parsed("a string", |text| {
+    cursor.like("^[\\t -~]*$").parsed("a string", |text| {
         let legal = text.bytes().all(|b| matches!(b, b'\t' | b' '..=b'~'));
         let trimmed = text.trim_matches(['\t', ' ']) == text;
         if legal && trimmed { Ok(text.to_owned()) } else { Err(format!("{} is not a legal field value", quote(text))) }
@@ -27,12 +30,12 @@ pub(crate) fn method(cursor: Cursor<'_>) -> Option<String> {
 
 /// A field name as the value of a key.
 pub(crate) fn named_field(cursor: Cursor<'_>) -> Option<String> {
-    cursor.parsed("a field name", field_name)
+    cursor.like(TOKEN).parsed("a field name", field_name)
 }
 
 /// A token of RFC 9110 §5.6.2, which cookie names and methods are.
 pub(crate) fn token(cursor: Cursor<'_>, what: &str) -> Option<String> {
-    cursor.parsed(what, |text| {
+    cursor.like(TOKEN).parsed(what, |text| {
         if is_token(text) { Ok(text.to_owned()) } else { Err(format!("expected {what}, found {}", quote(text))) }
     })
 }

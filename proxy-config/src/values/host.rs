@@ -7,7 +7,7 @@ use crate::decode::{Cursor, quote};
 /// A host name, an IP address, or `*.` and a name; in lower case.
 pub(crate) fn host_pattern(cursor: Cursor<'_>) -> Option<String> {
     const WHAT: &str = r#"a host such as "example.com" or "*.example.com""#;
-    cursor.parsed(WHAT, |text| {
+    cursor.like("^((\\*\\.)?[0-9A-Za-z._-]+|\\[[0-9A-Fa-f:.]+\\])$").parsed(WHAT, |text| {
         let name = text.strip_prefix("*.").unwrap_or(text);
         let legal = is_name(name) || (name == text && is_bracketed_v6(text));
         if legal { Ok(text.to_ascii_lowercase()) } else { Err(format!("expected {WHAT}, found {}", quote(text))) }

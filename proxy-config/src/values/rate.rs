@@ -20,7 +20,7 @@ pub struct Rate {
 const WHAT: &str = r#"a rate such as "100/s", "1000/m" or "5000/h""#;
 
 pub(crate) fn rate(cursor: Cursor<'_>) -> Option<Rate> {
-    cursor.parsed(WHAT, parse)
+    cursor.like("^[0-9]+/(s|m|h)$").parsed(WHAT, parse)
 }
 
 fn parse(text: &str) -> Result<Rate, String> {

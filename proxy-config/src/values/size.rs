@@ -6,15 +6,17 @@ use crate::decode::{Cursor, quote};
 /// What an error asks for.
 const WHAT: &str = r#"a number of bytes, or a size such as "64KiB" or "1MiB""#;
 
+const PATTERN: &str = "^[0-9]+(B|KiB|MiB|GiB|TiB)$";
+
 /// A size in bytes.
 pub(crate) fn size(cursor: Cursor<'_>) -> Option<u64> {
-    if cursor.is_number() { cursor.integer(0..=u64::MAX) } else { cursor.parsed(WHAT, parse) }
+    if cursor.is_number() { cursor.integer(0..=u64::MAX) } else { cursor.like(PATTERN).parsed(WHAT, parse) }
 }
 
 /// A size each second, such as `"1MiB/s"`.
 pub(crate) fn bytes_per_second(cursor: Cursor<'_>) -> Option<u64> {
     const WHAT: &str = r#"a size per second such as "1MiB/s""#;
-    cursor.parsed(WHAT, |text| {
+    cursor.like("^[0-9]+(B|KiB|MiB|GiB|TiB)/s$").parsed(WHAT, |text| {
         let size = text.strip_suffix("/s").and_then(|size| parse(size).ok());
         match size {
             Some(0) => Err("must be more than zero".to_owned()),

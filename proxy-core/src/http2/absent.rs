@@ -24,6 +24,6 @@ pub(crate) fn is_agreed(_: &Settings, _: &Peer) -> bool {
     false
 }
 
-pub(crate) async fn serve(_: Arc<Link>, _: Draining, _: Reader) -> u64 {
+pub(crate) async fn serve(_: Arc<Link>, _: &Draining, _: Reader) -> u64 {
     0
 }

@@ -41,7 +41,7 @@ const LINGER: Duration = Duration::from_secs(2);
 const ROUNDS: usize = 32;
 
 /// Serves one client until either side has had enough; says how many requests there were.
-pub(crate) async fn serve(link: Arc<Link>, draining: Draining, reader: Reader) -> u64 {
+pub(crate) async fn serve(link: Arc<Link>, draining: &Draining, reader: Reader) -> u64 {
     let Some(shared) = link.proxy.as_ref() else { return 0 };
     let settings = shared.http2.0.clone().unwrap_or_default();
     let wire = Wire::new(reader, Meter::new(settings.max_idle_frames, Instant::now()));
@@ -98,11 +98,11 @@ fn builder(settings: &Http2, limits: &Limits) -> Builder {
 }
 
 /// One connection.
-struct Server {
+struct Server<'a> {
     connection: Connection<Wire, Bytes>,
     line: Arc<Line>,
     link: Arc<Link>,
-    draining: Draining,
+    draining: &'a Draining,
     seats: Seats,
     ready: Arc<Ready>,
     /// The codec's waker.
@@ -120,12 +120,12 @@ struct Server {
     failed: Option<ErrorKind>,
 }
 
-impl Server {
+impl<'a> Server<'a> {
     fn new(
         connection: Connection<Wire, Bytes>,
         line: Arc<Line>,
         link: Arc<Link>,
-        draining: Draining,
+        draining: &'a Draining,
         settings: &Http2,
     ) -> Self {
         let (ready, now) = (Arc::<Ready>::default(), Instant::now());
@@ -211,8 +211,8 @@ impl Server {
 
     /// Follows what the server wants: an end, or another proxy.
     fn follow(&mut self) {
-        if let Some(link) = self.draining.renewed(&self.link) {
-            self.link = link;
+        if self.draining.is_renewed(&self.link) {
+            self.link = self.link.renewed(self.draining.current());
         }
         if self.closing.is_none() && (self.is_spent() || self.draining.is_on()) {
             self.connection.graceful_shutdown();

@@ -8,6 +8,8 @@ use bytes::{Buf, Bytes};
 use h2::{Reason, RecvStream, SendStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::relay::End;
+
 /// A stream as a plain byte stream. Its windows open as it is read.
 pub(super) struct Tunnel {
     send: SendStream<Bytes>,
@@ -23,6 +25,9 @@ impl Tunnel {
         Tunnel { send, recv, current: Bytes::new(), shut: false }
     }
 }
+
+/// Its bytes are in frames: they are copied.
+impl End for Tunnel {}
 
 impl AsyncRead for Tunnel {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Task<'_>, room: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {

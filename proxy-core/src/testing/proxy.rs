@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::{ROOM, Script, ScriptedConnector, TestClient};
 use crate::context::Link;
-use crate::serve::{Draining, speak};
+use crate::proxy::Shared;
+use crate::serve::{Draining, Service};
 use crate::{Filter, LiveProxy, Peer, Proxy, Route, TlsInfo, Upstream};
 
 /// A [`Proxy`] that serves in-memory connections.
@@ -87,8 +88,8 @@ impl TestProxy {
     pub fn pair(&self) -> (TestClient, impl Future<Output = u64> + Send + use<>) {
         let (client, server) = tokio::io::duplex(self.room);
         let live = LiveProxy::new(self.proxy.clone());
-        let link = Link::new(Box::new(server), self.peer.clone(), live.current());
-        let connection = async move { speak(link, &Draining::never(live)).await };
+        let mut link = Link::new(Box::new(server), self.peer.clone(), live.0.current());
+        let connection = async move { Shared::serve(&mut link, &Draining::never(live.0)).await };
         (TestClient::new(client), connection)
     }
 }

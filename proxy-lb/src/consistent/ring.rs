@@ -91,19 +91,23 @@ impl fmt::Debug for RingHash {
     }
 }
 
-/// Points in their order, in arcs of about eight: so the next point is found in constant time, where
-/// halving takes 21 steps through 1.6 million of them.
+/// Points in their order, in arcs: where in its arc a point is can be guessed, as points lie evenly. So the next
+/// point is found in a few steps, where halving takes 21 through 1.6 million of them; and what a lookup costs in a
+/// large ring are misses of the caches, of which this has one.
 #[derive(Debug, Default)]
 struct Ring {
     listed: Box<[Backend]>,
-    /// The backend's position in the lowest `bits`, above it where the point is within its arc: four bytes each,
-    /// because what a lookup costs in a large ring are misses of the cache.
+    /// The backend's position in the lowest `bits`, above it where the point is within its arc.
     points: Box<[u32]>,
     /// The first point of each arc, and where the last one ends.
     arcs: Box<[u32]>,
     /// There are 2^bits arcs, at least as many as backends.
     bits: u32,
 }
+
+/// Arcs of eight points are found without a guess. But not more arcs than this, unless there are more backends: they
+/// have to stay in the fastest caches.
+const MOST_ARCS: usize = 1 << 13;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Point {
@@ -114,7 +118,7 @@ struct Point {
 impl Ring {
     fn new(backends: &[Backend], flavour: Flavour) -> Self {
         let points = points(backends, flavour);
-        let count = (points.len() / 8).max(backends.len()).max(2).next_power_of_two();
+        let count = (points.len() / 8).min(MOST_ARCS).max(backends.len()).max(2).next_power_of_two();
         let bits = count.trailing_zeros();
         let mut arcs = vec![0; count + 1];
         points.iter().for_each(|point| arcs[(point.at >> (32 - bits)) as usize + 1] += 1);
@@ -129,9 +133,15 @@ impl Ring {
         let arc = at.checked_shr(32 - self.bits)? as usize;
         let (first, end) = (self.arcs[arc] as usize, self.arcs[arc + 1] as usize);
         let wanted = at << self.bits >> self.bits;
-        let within = self.points[first..end].iter().position(|point| point >> self.bits >= wanted);
-        let next = within.map_or(end, |further| first + further);
-        let point = self.points.get(next).or(self.points.first())?;
+        let points = self.points.get(first..end)?;
+        let is_before = |point: &u32| point >> self.bits < wanted;
+        let guess = (u64::from(wanted) * points.len() as u64) >> (32 - self.bits);
+        let (before, after) = points.split_at(guess as usize);
+        let next = match before.iter().rev().take_while(|point| !is_before(point)).count() {
+            0 => guess as usize + after.iter().take_while(|point| is_before(point)).count(),
+            back => guess as usize - back,
+        };
+        let point = self.points.get(first + next).or(self.points.first())?;
         Some((point & ((1 << self.bits) - 1)) as usize)
     }
 }
