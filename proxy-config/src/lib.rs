@@ -46,6 +46,7 @@ pub use schema::health::{
     HealthCheck, HttpProbe, Latency, OutlierDetection, Probe, Start, StatusRange, SuccessRate, UdpProbe,
 };
 pub use schema::http::{Forwarded, Http, HttpTimeouts, Limits};
+pub use schema::http2::{Http2, Http2Limits};
 pub use schema::listener::{Listener, ListenerKind, ProxyProtocol};
 pub use schema::load_limits::{
     BandwidthLimit, ConcurrencyBound, ConcurrencyLimit, ConnectionLimit, KeyedConcurrency, Priorities, PriorityClass,

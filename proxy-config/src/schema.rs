@@ -10,6 +10,7 @@ pub(crate) mod forward;
 pub(crate) mod header_edits;
 pub(crate) mod health;
 pub(crate) mod http;
+pub(crate) mod http2;
 pub(crate) mod listener;
 pub(crate) mod load_limits;
 pub(crate) mod matcher;

@@ -386,6 +386,16 @@ fn http_settings() {
         ],
     );
     check(
+        &http(r#""http2": { "max_streams": 0, "stream_window": "1KiB", "connection_window": "2GiB", "max_reset": 1 }"#),
+        &[
+            "listeners.web.http.http2.max_streams: expected a whole number from 1 to 10000, found 0",
+            "listeners.web.http.http2.stream_window: must be 16KiB to 1GiB",
+            "listeners.web.http.http2.connection_window: must be 64KiB to 1GiB",
+            r#"listeners.web.http.http2.max_reset: unknown key; did you mean "max_resets"?"#,
+        ],
+    );
+    check(&http(r#""http2": "on""#), &[r#"listeners.web.http.http2: expected false or an object, found "on""#]);
+    check(
         &http(r#""forwarded": { "via": 1 }, "half_close": null"#),
         &[
             "listeners.web.http.forwarded.via: expected true or false, found 1",

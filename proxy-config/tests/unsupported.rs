@@ -76,7 +76,11 @@ fn everything_of_the_first_build_is_served() {
                             "tunnel_idle": "2h", "total": "1h"
                         },
                         "forwarded": { "x_forwarded": true, "forwarded": false, "via": false },
-                        "half_close": true
+                        "half_close": true,
+                        "http2": {
+                            "max_streams": 100, "stream_window": "64KiB", "connection_window": "1MiB",
+                            "max_resets": 100, "max_idle_frames": 1000
+                        }
                     }
                 },
                 "behind": {

@@ -330,6 +330,30 @@ fn alerts_and_grafana_ask_for_what_there_is() {
     std::fs::remove_file(&file).expect("a file of its own");
 }
 
+/// What a program says on standard output.
+fn output(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output().unwrap_or_else(|error| panic!("{program}: {error}"));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn clients_of_http2_are_served_on_the_port_of_http1() {
+    if !have(&["nginx", "curl", "h2load", "nghttp"]) {
+        return;
+    }
+    let origins = [Origin::start("a", 1000)];
+    let full_lb = serve(&origins);
+    let url = format!("http://{}/", full_lb.address());
+    let version = ["-s", "-o", "/dev/null", "-w", "%{http_version} %{http_code}"];
+    assert_eq!(output("curl", &[&["--http2-prior-knowledge"], &version[..], &[&url]].concat()), "2 200");
+    assert_eq!(output("curl", &[&["--http1.1"], &version[..], &[&url]].concat()), "1.1 200");
+    let posted = output("curl", &["-s", "--http2-prior-knowledge", "-d", "hello", &url]);
+    assert_eq!(posted, "a");
+    let load = output("h2load", &["-n", "5000", "-c", "4", "-m", "16", &url]);
+    assert!(load.contains("5000 succeeded, 0 failed, 0 errored, 0 timeout"), "{load}");
+    assert!(output("nghttp", &["-v", &url]).contains(":status: 200"));
+}
+
 /// Another implementation of JSON Schema takes ours for one, takes the files in the tree, and refuses a slip.
 #[test]
 fn the_json_schema_is_one_to_others() {
