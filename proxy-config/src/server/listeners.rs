@@ -126,7 +126,7 @@ pub(super) fn plan(
         let is_kept = is_alike && !parts.renews(&listener.kind) && !(moved && listener.kind.goes_anywhere());
         let service = match is_kept {
             true => None,
-            false => Some(service(&path, listener, parts, &own)?),
+            false => Some(service(&path, name, listener, parts, &own)?),
         };
         let goes_on = |running: &&Running| {
             // Whether it speaks TLS cannot be changed in a loop that runs.
@@ -134,7 +134,8 @@ pub(super) fn plan(
         };
         let before = running.get(name).filter(goes_on).cloned();
         let tls_before = before.as_ref().and_then(|before| before.tls.as_ref());
-        let tls = listener.tls.as_ref().map(|config| PlannedTls::load(&path, config, tls_before)).transpose()?;
+        let tls =
+            listener.tls.as_ref().map(|config| PlannedTls::load(&path, listener, config, tls_before)).transpose()?;
         let sockets = with_loops(&path, name, taken, before.as_ref())?;
         planned.insert(name.clone(), Planned { before, service, tls, sockets });
     }
@@ -156,16 +157,19 @@ fn serves_alike(one: &Listener, other: &Listener) -> bool {
 /// What is to stand behind a listener.
 fn service(
     path: &Path<'_>,
+    name: &str,
     listener: &Listener,
     parts: &Parts<'_>,
     own: &[SocketAddr],
 ) -> Result<Service, ServerError> {
     match &listener.kind {
-        ListenerKind::Http(config) => http::proxy(path, listener, config, parts).map(Service::Http),
+        ListenerKind::Http(config) => http::proxy(path, name, listener, config, parts).map(Service::Http),
         ListenerKind::Tcp(config) => tcp::proxy(path, listener, config, parts).map(Service::Tcp),
-        ListenerKind::Forward(config) => Ok(Service::Http(forward::proxy(path, listener, config, parts, own)?.proxy)),
+        ListenerKind::Forward(config) => {
+            Ok(Service::Http(forward::proxy(path, name, listener, config, parts, own)?.proxy))
+        }
         ListenerKind::Socks(config) => {
-            let built = forward::proxy(path, listener, &config.forward, parts, own)?;
+            let built = forward::proxy(path, name, listener, &config.forward, parts, own)?;
             let greeting = Greeting { users: built.users, also_http: config.also_http.unwrap_or(false) };
             Ok(Service::Socks(built.proxy, greeting))
         }

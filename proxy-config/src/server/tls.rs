@@ -15,10 +15,10 @@ use super::ServerError;
 use super::files::{Files, Reload};
 use super::health::Task;
 use crate::path::Path;
-use crate::{Config, Tls, UpstreamTls};
+use crate::{Config, Http2, Listener, ListenerKind, Tls, UpstreamTls};
 
-/// The protocols that a listener speaks within TLS; of others that are to be offered the file is told.
-const SPOKEN: [&str; 2] = ["http/1.1", "http/1.0"];
+/// The protocols of HTTP listeners, most wanted first.
+const HTTP: [&str; 3] = ["h2", "http/1.1", "http/1.0"];
 
 /// The TLS of a listener that runs. A clone is the same one.
 #[derive(Clone)]
@@ -54,17 +54,23 @@ impl Secured {
 
 impl PlannedTls {
     /// Loads the certificates of a listener, `path`, whatever it had before.
-    pub(super) fn load(path: &Path<'_>, config: &Tls, before: Option<&Secured>) -> Result<Self, ServerError> {
+    pub(super) fn load(
+        path: &Path<'_>,
+        listener: &Listener,
+        config: &Tls,
+        before: Option<&Secured>,
+    ) -> Result<Self, ServerError> {
+        let protocols = protocols(listener, config);
         let path = &Path::Key(path, "tls");
         let files = Files::new(listener_files(config));
         let tickets = before.map_or_else(Tickets::new, |before| Ok(before.tickets.clone()));
         let tickets = tickets.map_err(|error| failed(path, &error))?;
-        let loaded = server(path, config, &tickets)?;
+        let loaded = server(path, config, &protocols, &tickets)?;
         // Those that are loaded later go to the one that runs, which is this or the one before.
         let running = before.map_or(&loaded, |before| &before.server).clone();
         let (place, config, keys) = (path.to_string(), config.clone(), tickets.clone());
         let reload = move || {
-            running.replace(&server(&Path::Root, &config, &keys).map_err(|error| error.below(&place))?);
+            running.replace(&server(&Path::Root, &config, &protocols, &keys).map_err(|error| error.below(&place))?);
             Ok(())
         };
         Ok(PlannedTls { server: loaded, tickets, files, reload: Arc::new(reload) })
@@ -94,8 +100,9 @@ fn listener_files(config: &Tls) -> impl Iterator<Item = PathBuf> {
 }
 
 /// Everything but the log of secrets, which is only to be opened by who serves.
-fn server(path: &Path<'_>, config: &Tls, tickets: &Tickets) -> Result<ServerTls, ServerError> {
-    let builder = loaded(path, config).map_err(|mut errors| errors.swap_remove(0))?.tickets(tickets.clone());
+fn server(path: &Path<'_>, config: &Tls, protocols: &[String], tickets: &Tickets) -> Result<ServerTls, ServerError> {
+    let builder = loaded(path, config).map_err(|mut errors| errors.swap_remove(0))?;
+    let builder = builder.alpn(protocols.iter().map(String::as_str)).tickets(tickets.clone());
     let builder = match &config.key_log {
         Some(file) => {
             tracing::warn!(%path, file = %file.display(), "the secrets of TLS connections are written down");
@@ -114,7 +121,6 @@ fn loaded(path: &Path<'_>, config: &Tls) -> Result<ServerTlsBuilder, Vec<ServerE
     let (Ok(auth), true) = (auth, errors.is_empty()) else { return Err(errors) };
     let certificates = Certificates::new(certificates).map_err(|error| vec![failed(path, &error)])?;
     let builder = ServerTls::builder(certificates)
-        .alpn(spoken(config))
         .oldest(oldest(config.min_version))
         .unknown_name(match config.unknown_name {
             Some(crate::UnknownName::Refuse) => UnknownName::Refuse,
@@ -166,10 +172,16 @@ fn client_auth(path: &Path<'_>, config: &crate::ClientAuth) -> Result<ClientAuth
     config.crl.iter().try_fold(auth, ClientAuth::with_crl_file).map_err(|error| at("crl", &error))
 }
 
-fn spoken(config: &Tls) -> Vec<&str> {
+/// What is offered: nothing that the listener does not speak. What is behind raw TCP, the file knows alone.
+fn protocols(listener: &Listener, config: &Tls) -> Vec<String> {
+    let spoken = match &listener.kind {
+        ListenerKind::Tcp(_) | ListenerKind::Udp(_) => return config.alpn.clone().unwrap_or_default(),
+        ListenerKind::Http(http) if http.http2 == Http2::Off => &HTTP[1..],
+        ListenerKind::Http(_) | ListenerKind::Forward(_) | ListenerKind::Socks(_) => &HTTP[..],
+    };
     match &config.alpn {
-        Some(names) => names.iter().map(String::as_str).filter(|name| SPOKEN.contains(name)).collect(),
-        None => SPOKEN.to_vec(),
+        Some(names) => names.iter().filter(|name| spoken.contains(&name.as_str())).cloned().collect(),
+        None => spoken.iter().map(ToString::to_string).collect(),
     }
 }
 
