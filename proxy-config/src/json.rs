@@ -6,9 +6,11 @@
 mod number;
 mod parser;
 mod reader;
+mod shown;
 mod string;
 
 pub(crate) use parser::parse;
+pub(crate) use shown::shown;
 
 use crate::error::Position;
 

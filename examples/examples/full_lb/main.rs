@@ -15,7 +15,8 @@
 //! The demo prints what to try: `curl http://127.0.0.1:8080/` is answered by `one`, `two`, `three`, in
 //! turn. `--check` prints `ok`, or every mistake with its place, and exits with 2. Ctrl-C (or SIGTERM)
 //! lets running requests finish; a second one ends at once. Write another configuration into the file while it
-//! runs, or send SIGHUP: the log says what changed, and no request is lost; a bad file changes nothing.
+//! runs, or send SIGHUP: the log says what changed, and no request is lost; a bad file changes nothing. SIGUSR1 opens
+//! the access log anew, once its file has been moved away.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -54,6 +55,9 @@ struct Args {
     /// Where the demo listens
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", conflicts_with = "config")]
     listen: SocketAddr,
+    /// Where the demo shows metrics and takes backends out of service
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9900", conflicts_with = "config")]
+    admin: SocketAddr,
 }
 
 fn main() -> ExitCode {
@@ -70,7 +74,7 @@ fn main() -> ExitCode {
         Some(file) if args.check => check(file),
         Some(file) => run_file(file),
         None if args.print_schema => print(&Config::json_schema()),
-        None => run_demo(args.listen),
+        None => run_demo(args.listen, args.admin),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -92,11 +96,11 @@ fn run_file(file: &Path) -> Result<(), Failure> {
     })
 }
 
-fn run_demo(listen: SocketAddr) -> Result<(), Failure> {
+fn run_demo(listen: SocketAddr, admin: SocketAddr) -> Result<(), Failure> {
     let demo = Demo::bind().map_err(Failure::at_run_time)?;
-    let config = demo.config(listen).map_err(Failure::of_config)?;
+    let config = demo.config(listen, admin).map_err(Failure::of_config)?;
     run(&config, None, || {
-        let advice = "choose another address: cargo run --release --example full_lb -- --listen 127.0.0.1:8081";
+        let advice = "choose other addresses: cargo run --release --example full_lb -- --listen 127.0.0.1:8081 --admin 127.0.0.1:9901";
         let server = app(&config).map_err(|error| Failure::of_server(&error, advice))?;
         demo.serve().map_err(Failure::at_run_time)?;
         println!("{}", demo.tour(&server));
@@ -113,15 +117,20 @@ fn run(config: &Config, file: Option<&Path>, start: impl FnOnce() -> Result<Serv
     let ended = runtime.block_on(async {
         let stop = process::signals(1).map_err(Failure::at_run_time)?;
         let stop_at_once = process::signals(2).map_err(Failure::at_run_time)?;
+        let rotations = follow::rotated().map_err(Failure::at_run_time)?;
         let followed = file.map(Followed::new).transpose().map_err(Failure::at_run_time)?;
         let server = start()?;
         for (listener, address) in server.addresses() {
             tracing::info!(listener, %address, "listening");
         }
+        if let Some(address) = server.admin_address() {
+            tracing::info!(%address, "administration");
+        }
         let serve = async {
             tokio::select! {
                 () = stop => {}
                 () = follow::run(followed, &server) => {}
+                () = follow::rotations(rotations, &server) => {}
             }
             tracing::info!("stopping; another signal ends at once");
             server.drain().await;

@@ -7,10 +7,12 @@ use std::path::Path as FilePath;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::access_log::{AccessLog, access_log};
 use super::backend::zone;
 use super::listener::{Listener, listeners};
 use super::names::named;
-use super::operations::{AccessLog, Admin, access_log, admin};
+use super::operations::{Admin, admin};
+use super::source::Source;
 use super::upstream::{Upstream, upstream};
 use crate::decode::{Cursor, Report, Shape, Unique};
 use crate::error::{ConfigError, ConfigErrors, ErrorKind};
@@ -42,6 +44,7 @@ pub struct Config {
     /// `upstreams`: where requests go.
     pub upstreams: BTreeMap<String, Upstream>,
     unsupported: Vec<Unsupported>,
+    source: Source,
 }
 
 impl Config {
@@ -52,8 +55,21 @@ impl Config {
     /// When the file cannot be read, is not JSON, or is not a valid configuration; with all its mistakes.
     pub fn load(path: impl AsRef<FilePath>) -> Result<Self, ConfigErrors> {
         let path = path.as_ref();
-        let config = read(path).map_err(ConfigErrors::unreadable).and_then(|text| text.parse());
-        config.map_err(|errors| errors.in_file(path))
+        let config = read(path).map_err(ConfigErrors::unreadable).and_then(|text| text.parse::<Config>());
+        let mut config = config.map_err(|errors| errors.in_file(path))?;
+        config.source.file = Some(path.to_owned());
+        Ok(config)
+    }
+
+    /// The file it was [loaded](Self::load) from.
+    pub fn file(&self) -> Option<&FilePath> {
+        self.source.file.as_deref()
+    }
+
+    /// What it was parsed from, as compact JSON, with `…` in place of secrets: keys such as `token` and `secret`, header
+    /// fields with credentials, addresses with a password in them.
+    pub fn shown(&self) -> &str {
+        &self.source.shown
     }
 
     /// The parts of the text this was parsed from whose capability has not landed yet, in the order of the file.
@@ -72,7 +88,10 @@ impl FromStr for Config {
         })?;
         let report = Report::new(upstream_names(&root));
         let config = config(Cursor::new(&root, &Path::Root, &report));
-        report.finish(config).map(|config| Self { unsupported: unsupported(&root), ..config })
+        let mut config = report.finish(config)?;
+        config.unsupported = unsupported(&root);
+        config.source.shown = json::shown(&root).into();
+        Ok(config)
     }
 }
 
@@ -138,6 +157,7 @@ fn config(cursor: Cursor<'_>) -> Option<Config> {
             listeners: listeners?,
             upstreams,
             unsupported: Vec::new(),
+            source: Source::default(),
         })
     })
 }

@@ -76,7 +76,7 @@ fn cookie_name(cursor: Cursor<'_>) -> Option<String> {
 }
 
 /// The message does not repeat it.
-fn secret(cursor: Cursor<'_>) -> Option<Secret> {
+pub(super) fn secret(cursor: Cursor<'_>) -> Option<Secret> {
     match cursor.string("a text of 16 characters or more")? {
         text if text.chars().count() < 16 => cursor.fail("is shorter than 16 characters"),
         text => Some(Secret(text.to_owned())),
