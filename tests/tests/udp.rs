@@ -309,7 +309,7 @@ impl Nsd {
         std::fs::write(file("zone"), zone).unwrap();
         let config = format!(
             "server:\n  ip-address: {}@{}\n  username: \"\"\n  chroot: \"\"\n  database: \"\"\n  zonesdir: \"{folder}\"\n  \
-             pidfile: \"\"\n  xfrdfile: \"\"\n  zonelistfile: \"{zones}\"\n  rrl-ratelimit: 0\n\
+             pidfile: \"\"\n  xfrdfile: \"\"\n  zonelistfile: \"{zones}\"\n  rrl-ratelimit: 0\n  ipv4-edns-size: 4096\n\
              remote-control:\n  control-enable: no\n\
              zone:\n  name: \"example\"\n  zonefile: \"{name}.zone\"\n",
             address.ip(),

@@ -17,7 +17,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Sleep, sleep_until};
 
 use super::Shared;
-use super::socket::{Sent, Way, is_refusal};
+use super::socket::{Sent, Way, is_refusal, send_to};
 use crate::clock::Instant;
 use crate::context::Link;
 use crate::guard::guarded;
@@ -168,7 +168,11 @@ impl Session {
             self.resolve(host, *port).await?;
         }
         let mut timer = Box::pin(sleep_until(self.began + self.shared.settings.idle));
-        poll_fn(|cx| self.poll(cx, front, &mut timer)).await
+        tokio::select! {
+            biased;
+            result = poll_fn(|cx| self.poll(cx, front, &mut timer)) => result,
+            error = self.way.refusal() => Err(Error::new(ErrorKind::ConnectRefused).with_source(error)),
+        }
     }
 
     /// Within the time that a session may be idle.
@@ -212,7 +216,7 @@ impl Session {
                 self.first_answer();
             }
             // Where there is no room for it, or the client's machine is unknown, it is lost as any datagram is.
-            if front.try_send_to(&room[..count], self.client).is_ok() {
+            if send_to(front, &room[..count], self.client).is_ok() {
                 self.sent.fetch_add(count as u64, Ordering::Relaxed);
             }
             Poll::Ready(Ok(()))
