@@ -102,6 +102,7 @@ mod clock;
 mod cluster;
 mod connector;
 mod context;
+mod ending;
 mod error;
 mod filter;
 mod forwarding;

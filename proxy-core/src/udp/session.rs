@@ -2,7 +2,6 @@
 
 use std::any::Any;
 use std::cell::RefCell;
-use std::error::Error as _;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -20,9 +19,9 @@ use super::Shared;
 use super::socket::{Sent, Way, is_refusal, send_to};
 use crate::clock::Instant;
 use crate::context::Link;
+use crate::ending;
 use crate::guard::guarded;
-use crate::{Address, AttemptResult, Backend, BackendState, Context, Error, ErrorKind, Fault, Outcome};
-use crate::{Phase, Result, Timings};
+use crate::{Address, AttemptResult, Backend, BackendState, Context, Error, ErrorKind, Fault, Phase, Result};
 
 /// The largest datagram there is, with its headers.
 pub(super) const MAX_DATAGRAM: usize = 64 * 1024;
@@ -274,18 +273,10 @@ impl Session {
             }
         }
         if let Some(error) = &error {
-            note(error, &ctx);
+            ending::note("session", error, &ctx);
         }
-        let outcome = Outcome {
-            status: None,
-            error: kind,
-            phase: ctx.phase,
-            timings: Timings::of(&ctx.clocks, now),
-            bytes_received: self.received.load(Ordering::Relaxed),
-            bytes_sent: self.sent.load(Ordering::Relaxed),
-            attempts: ctx.attempts,
-        };
-        tell(&self.shared, &outcome, &ctx);
+        let moved = [&self.received, &self.sent].map(|count| count.load(Ordering::Relaxed));
+        ending::tell(&self.shared.filters, &ending::outcome(kind, &ctx, now, moved), &ctx);
         if let Some(observer) = &self.shared.observer {
             observer.on_connection_closed(&self.link.peer, 0);
         }
@@ -309,41 +300,9 @@ fn is_well(backend: &Backend) -> bool {
 
 /// There is no backend for a client.
 fn refused(shared: &Shared, ctx: Box<Context>, error: &Error) -> Option<Arc<Session>> {
-    note(error, &ctx);
-    let now = Instant::now();
-    let outcome = Outcome {
-        status: None,
-        error: Some(error.kind()),
-        phase: ctx.phase,
-        timings: Timings::of(&ctx.clocks, now),
-        bytes_received: 0,
-        bytes_sent: 0,
-        attempts: ctx.attempts,
-    };
-    tell(shared, &outcome, &ctx);
+    ending::note("session", error, &ctx);
+    let outcome = ending::outcome(Some(error.kind()), &ctx, Instant::now(), [0; 2]);
+    ending::tell(&shared.filters, &outcome, &ctx);
     crate::context::give(ctx);
     None
-}
-
-fn tell(shared: &Shared, outcome: &Outcome, ctx: &Context) {
-    for filter in &shared.filters {
-        let _ = guarded(|| {
-            filter.on_done(outcome, ctx);
-            Ok(())
-        });
-    }
-}
-
-fn note(error: &Error, ctx: &Context) {
-    tracing::debug!(
-        code = error.code(),
-        fault = error.fault().as_str(),
-        phase = ctx.phase.as_str(),
-        client = ctx.client().map(tracing::field::display),
-        upstream = ctx.upstream(),
-        backend = ctx.backend().map(Backend::id),
-        error = error.kind().text(),
-        cause = error.source().map(tracing::field::display),
-        "session failed",
-    );
 }
