@@ -210,6 +210,7 @@ impl Context {
         }
     }
 
+    #[cfg(feature = "http2")]
     pub(crate) fn set_responder(&mut self, responder: Arc<dyn Responder>) {
         self.responder = Some(responder);
     }

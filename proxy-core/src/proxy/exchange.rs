@@ -52,6 +52,7 @@ impl<S: Proxied> Exchange<S> {
         self.ctx.as_mut().expect("the context is there until the exchange is finished")
     }
 
+    #[cfg(feature = "http2")]
     pub(crate) fn shared(&self) -> S {
         self.shared.clone()
     }

@@ -18,10 +18,14 @@ use webpki::EndEntityCert;
 use super::certificates::Resolver;
 use super::key_log::SecretsFile;
 use super::{Certificates, ClientAuth, TlsError, TlsErrorKind, TlsStream, UnknownName, provider};
-use crate::http2;
 use crate::listener::{ClientCertificate, TlsInfo};
 use crate::{Io, Peer, ServerHandshake};
 
+/// What a handshake may agree on, most wanted first.
+#[cfg(feature = "http2")]
+const PROTOCOLS: &[&[u8]] = &[b"h2", b"http/1.1", b"http/1.0"];
+#[cfg(not(feature = "http2"))]
+const PROTOCOLS: &[&[u8]] = &[b"http/1.1", b"http/1.0"];
 /// How long a handshake may take, the wait for its turn included.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Handshakes under way at a time: each costs a signature, and some memory that a client need not pay for.
@@ -84,7 +88,7 @@ impl ServerTls {
         ServerTlsBuilder {
             certificates,
             unknown: UnknownName::default(),
-            alpn: http2::PROTOCOLS.iter().map(|protocol| protocol.to_vec()).collect(),
+            alpn: PROTOCOLS.iter().map(|protocol| protocol.to_vec()).collect(),
             oldest: TlsVersion::default(),
             client_auth: None,
             resumption: true,
