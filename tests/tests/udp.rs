@@ -300,7 +300,9 @@ struct Nsd {
 impl Nsd {
     async fn start(folder: &std::path::Path, name: &str) -> Self {
         for _ in 0..5 {
-            if let Some(server) = Self::start_at(socket().await.local_addr().unwrap(), folder, name).await {
+            // The socket that found the port is closed by the end of this line.
+            let address = socket().await.local_addr().unwrap();
+            if let Some(server) = Self::start_at(address, folder, name).await {
                 return server;
             }
         }
