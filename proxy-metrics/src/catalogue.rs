@@ -85,6 +85,23 @@ catalogue! {
         "Client connections that are open.";
     CONNECTION_FAILURES = Counter "proxy_connection_failures_total" ["listener" "code"]
         "Client connections that several requests share (HTTP/2) and that were ended for what the client did: the reason code.";
+    HANDSHAKES = Counter "proxy_tls_handshakes_total" ["listener" "result"]
+        "TLS handshakes with clients: full, resumed (an earlier session goes on), or failed.";
+    HANDSHAKE = Histogram "proxy_tls_handshake_seconds" ["listener"]
+        "How long handshakes took that did not fail, the wait for their turn included.";
+    // Raw connections and datagrams.
+    SESSIONS = Counter "proxy_sessions_total" ["listener" "upstream"]
+        "Raw connections and sessions of datagrams that ended.";
+    SESSION_FAILURES = Counter "proxy_session_failures_total" ["listener" "upstream" "fault" "phase" "code"]
+        "Those that did not go well: whose fault it was, in which phase, and the reason code.";
+    SESSION_DURATION = Histogram "proxy_session_duration_seconds" ["listener" "upstream"]
+        "From their beginning to their end.";
+    SESSION_CONNECT = Histogram "proxy_session_connect_seconds" ["listener" "upstream"]
+        "The part until the backend was connected.";
+    SESSION_RECEIVED = Counter "proxy_session_received_bytes_total" ["listener" "upstream"]
+        "Bytes from clients, counted at the end.";
+    SESSION_SENT = Counter "proxy_session_sent_bytes_total" ["listener" "upstream"]
+        "Bytes to clients, counted at the end.";
     // Requests.
     REQUESTS = Counter "proxy_requests_total" ["listener" "route" "upstream" "status"]
         "Requests that ended, by the class of the status the client got; none where it got none.";

@@ -8,7 +8,7 @@ use http::StatusCode;
 use proxy_core::testing::{Script, ScriptedConnector, TestClient, TestProxy};
 use proxy_core::{BackendSet, Flow};
 use proxy_core::{
-    BackendState, Cluster, Filter, HealthSource, Observer, Peer, Proxy, Response, Route, SharedPool, Verdict,
+    BackendState, Cluster, Filter, HealthSource, Observer, Peer, Proxy, Response, Route, SharedPool, TlsInfo, Verdict,
     filter_fn, selector_fn,
 };
 use proxy_metrics::{Metrics, Publisher, Watched};
@@ -300,4 +300,31 @@ fn sorted(series: &str) -> Vec<String> {
     let mut parts: Vec<_> = series.split(['{', '}', ',', ' ']).map(str::to_owned).filter(|it| !it.is_empty()).collect();
     parts.sort();
     parts
+}
+
+#[test]
+fn handshakes_are_told_apart() {
+    let metrics = Metrics::new();
+    let listener = metrics.listener("web");
+    assert!(!metrics.render().contains("proxy_tls_handshakes_total"), "where nobody shakes hands there is nothing");
+    let mut peer = Peer::default();
+    for (resumed, times) in [(Some(false), 1), (Some(true), 2), (None, 3)] {
+        peer.tls = resumed.map(|resumed| {
+            let mut tls = TlsInfo::default();
+            tls.resumed = resumed;
+            Arc::new(tls)
+        });
+        for _ in 0..times {
+            listener.on_handshake(&peer, Duration::from_millis(2));
+        }
+    }
+    let text = metrics.render();
+    for line in [
+        r#"proxy_tls_handshakes_total{listener="web",result="full"} 1"#,
+        r#"proxy_tls_handshakes_total{listener="web",result="resumed"} 2"#,
+        r#"proxy_tls_handshakes_total{listener="web",result="failed"} 3"#,
+        r#"proxy_tls_handshake_seconds_count{listener="web"} 3"#,
+    ] {
+        assert!(text.lines().any(|it| it == line), "{line} in {text}");
+    }
 }

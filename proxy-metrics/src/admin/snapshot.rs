@@ -162,6 +162,7 @@ fn failure(failure: &Failure) -> Value {
         "client": failure.client.map(|client| client.to_string()),
         "request": failure.request,
         "request_id": failure.request_id,
+        "trace_id": failure.trace_id,
         "status": failure.status.map(|status| status.as_u16()),
         "reason": format!("{}/{}", failure.reason.0, failure.reason.1),
         "code": failure.code,

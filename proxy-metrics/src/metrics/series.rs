@@ -106,6 +106,22 @@ impl Series {
         all.filter(|(.., count)| *count > 0)
     }
 
+    /// As that of raw connections or of datagrams: of those to no upstream too, and without a route.
+    pub(super) fn sample_sessions(&self, listener: &Arc<str>, samples: &mut Samples) {
+        let labels = [listener, &self.upstream];
+        samples.count(&catalogue::SESSIONS, &labels, self.by_class().iter().sum());
+        for (kind, phase, count) in self.failed() {
+            let reason = reason(kind, phase);
+            samples.count(&catalogue::SESSION_FAILURES, &[&labels[..], &reason.each_ref()].concat(), count);
+        }
+        let (received, sent) = self.bytes();
+        samples.count(&catalogue::SESSION_RECEIVED, &labels, received);
+        samples.count(&catalogue::SESSION_SENT, &labels, sent);
+        samples.push(&catalogue::SESSION_DURATION, &labels, Value::Times(self.total()));
+        let connect = Distribution::of(&self.cells, |cells| &cells.connect);
+        samples.push(&catalogue::SESSION_CONNECT, &labels, Value::Times(connect));
+    }
+
     fn sum(&self, cell: impl Fn(&Cells) -> &AtomicU64) -> u64 {
         self.cells.iter().map(|cells| cell(cells).load(Ordering::Relaxed)).sum()
     }
@@ -118,9 +134,8 @@ impl Series {
             }
         }
         for (kind, phase, count) in self.failed() {
-            let reason = [kind.fault().as_str(), phase.as_str(), kind.code()].map(Arc::from);
-            let reason = reason.each_ref();
-            samples.count(&catalogue::FAILURES, &[&labels[..], &reason].concat(), count);
+            let reason = reason(kind, phase);
+            samples.count(&catalogue::FAILURES, &[&labels[..], &reason.each_ref()].concat(), count);
         }
         let (received, sent) = self.bytes();
         samples.count(&catalogue::RECEIVED, &labels, received);
@@ -132,6 +147,11 @@ impl Series {
         samples.push(&catalogue::CONNECT, &labels, part(|cells| &cells.connect));
         samples.push(&catalogue::FIRST_BYTE, &labels, part(|cells| &cells.first_byte));
     }
+}
+
+/// As labels.
+fn reason(kind: ErrorKind, phase: Phase) -> [Arc<str>; 3] {
+    [kind.fault().as_str(), phase.as_str(), kind.code()].map(Arc::from)
 }
 
 /// The place in [`CLASSES`].
