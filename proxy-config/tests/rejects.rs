@@ -603,7 +603,7 @@ fn filters() {
         &[
             "listeners.web.http.filters[0].trace_context.trust_incoming: expected true or false, found 1",
             r#"listeners.web.http.filters[0].trace_context.sampling: expected a share such as "1%" or "0.1%", found "1""#,
-            r#"listeners.web.http.filters[0].trace_context.trust: unknown key; did you mean "trust_incoming"?"#,
+            r#"listeners.web.http.filters[0].trace_context.trust: unknown key; expected "trust_incoming" or "sampling""#,
         ],
     );
     check(
