@@ -28,7 +28,8 @@ impl Parent {
     pub(super) fn new(id: u128, sampled: bool) -> Self {
         let mut trace_id = [0; 32];
         write_hex(&mut trace_id, id);
-        Parent { trace_id, span_id: [b'0'; 16], flags: RANDOM | u8::from(sampled) * SAMPLED }
+        let flags = if sampled { RANDOM | SAMPLED } else { RANDOM };
+        Parent { trace_id, span_id: [b'0'; 16], flags }
     }
 }
 

@@ -194,9 +194,9 @@ proptest! {
         let good = digits(version, 2)
             && version != "ff"
             && digits(trace, 32)
-            && trace.trim_matches('0') != ""
+            && !trace.trim_matches('0').is_empty()
             && digits(span, 16)
-            && span.trim_matches('0') != ""
+            && !span.trim_matches('0').is_empty()
             && digits(flags, 2)
             && (version != "00" || parts.len() == 4);
         let parsed = parent::parse(field.as_bytes());
