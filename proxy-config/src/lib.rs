@@ -23,10 +23,12 @@
 mod decode;
 mod describe;
 mod error;
+mod expand;
 mod file_watch;
 mod json;
 mod nearest;
 mod path;
+mod registry;
 mod schema;
 mod server;
 mod unsupported;
@@ -34,6 +36,7 @@ mod values;
 
 pub use error::{ConfigError, ConfigErrors, ErrorKind, Position};
 pub use file_watch::FileWatch;
+pub use registry::Registry;
 pub use schema::backend::Backend;
 pub use schema::breaker::{CircuitBreaker, SlowStart};
 pub use schema::config::{Config, Shutdown};
@@ -50,13 +53,15 @@ pub use schema::load_limits::{
 };
 pub use schema::matcher::{Match, PathMatch};
 pub use schema::operations::{AccessLog, AccessLogFormat, Admin};
+pub use schema::plugin::Plugin;
 pub use schema::rate_limit::{
     MissingKey, RateAlgorithm, RateCost, RateHeaders, RateKey, RateLimit, RateQuota, RateRedis, RedisFailure,
 };
 pub use schema::relay::{Tcp, Udp};
 pub use schema::route::{Route, Target};
+pub use schema::secret::Secret;
 pub use schema::selector::{Hash, HashKey, Selector};
-pub use schema::sticky::{Secret, Sticky};
+pub use schema::sticky::Sticky;
 pub use schema::tls::{Certificate, Tls};
 pub use schema::upstream::{Pool, Retry, Subset, Timeouts, Upstream};
 pub use server::{Change, ChangeKind, Diff, ReloadError, Server, ServerError};

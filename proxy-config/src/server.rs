@@ -11,8 +11,8 @@ use std::time::Duration;
 use proxy_core::BackendSet;
 use tokio::sync::watch;
 
-use crate::Config;
 use crate::unsupported::Unsupported;
+use crate::{Config, Registry};
 
 mod diff;
 mod eligibility;
@@ -150,10 +150,15 @@ impl Server {
     /// # Cancel safety
     /// As for [`reload`](Self::reload).
     pub async fn reload_file(&self, path: impl Into<PathBuf>) -> Result<Diff, ReloadError> {
-        let path = path.into();
-        let loaded = tokio::task::spawn_blocking(move || Config::load(path)).await;
+        let (path, registry) = (path.into(), self.registry());
+        let loaded = tokio::task::spawn_blocking(move || registry.load(path)).await;
         let config = loaded.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()));
         self.reload(config.map_err(ReloadError::Config)?).await.map_err(ReloadError::Server)
+    }
+
+    /// What the configuration in force was read with.
+    fn registry(&self) -> Registry {
+        self.config().map_or_else(Registry::default, |config| config.registry().clone())
     }
 
     /// Serves until `shutdown` is ready, and then [drains](Self::drain).
@@ -229,7 +234,7 @@ impl Shared {
         let (listeners, upstreams) = before.map_or((&listeners, &upstreams), |it| (&it.listeners, &it.upstreams));
         let before = before.map(|it| &*it.config);
         let upstreams = upstream::plan(&config, before, upstreams)?;
-        let parts = Parts { limits: &self.limits, upstreams: &upstreams };
+        let parts = Parts { registry: config.registry(), limits: &self.limits, upstreams: &upstreams };
         let listeners = listeners::plan(&config, &parts, before, listeners)?;
         // Nothing fails from here on.
         self.drain.send_replace(config.shutdown.drain.unwrap_or(DRAIN));

@@ -12,8 +12,10 @@ use super::listener::{Listener, listeners};
 use super::names::named;
 use super::operations::{AccessLog, Admin, access_log, admin};
 use super::upstream::{Upstream, upstream};
+use crate::Registry;
 use crate::decode::{Cursor, Report, Shape, Unique};
 use crate::error::{ConfigError, ConfigErrors, ErrorKind};
+use crate::expand::expand;
 use crate::json::{self, Node, Value};
 use crate::path::Path;
 use crate::unsupported::{Unsupported, unsupported};
@@ -21,7 +23,10 @@ use crate::values::duration::duration;
 
 /// A valid configuration.
 ///
-/// Get one with [`str::parse`] or [`Config::load`].
+/// Get one with [`str::parse`] or [`Config::load`]; with plugins of your own, through a [`Registry`].
+///
+/// In a string, `${NAME}` is the value of an environment variable, `${NAME:-default}` one that may be missing or
+/// empty; `$${` is `${`.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Config {
@@ -42,6 +47,7 @@ pub struct Config {
     /// `upstreams`: where requests go.
     pub upstreams: BTreeMap<String, Upstream>,
     unsupported: Vec<Unsupported>,
+    registry: Registry,
 }
 
 impl Config {
@@ -51,9 +57,12 @@ impl Config {
     ///
     /// When the file cannot be read, is not JSON, or is not a valid configuration; with all its mistakes.
     pub fn load(path: impl AsRef<FilePath>) -> Result<Self, ConfigErrors> {
-        let path = path.as_ref();
-        let config = read(path).map_err(ConfigErrors::unreadable).and_then(|text| text.parse());
-        config.map_err(|errors| errors.in_file(path))
+        Registry::default().load(path)
+    }
+
+    /// What it was read with.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
     }
 
     /// The parts of the text this was parsed from whose capability has not landed yet, in the order of the file.
@@ -66,14 +75,27 @@ impl FromStr for Config {
     type Err = ConfigErrors;
 
     fn from_str(text: &str) -> Result<Self, ConfigErrors> {
-        let root = json::parse(text).map_err(|error| {
-            let syntax = ConfigError::new(ErrorKind::Syntax, error.message).at(error.position);
-            ConfigErrors::new(vec![syntax], 0)
-        })?;
-        let report = Report::new(upstream_names(&root));
-        let config = config(Cursor::new(&root, &Path::Root, &report));
-        report.finish(config).map(|config| Self { unsupported: unsupported(&root), ..config })
+        Registry::default().parse(text)
     }
+}
+
+/// A file, read with these names.
+pub(crate) fn load(path: &FilePath, registry: &Registry) -> Result<Config, ConfigErrors> {
+    let config = read(path).map_err(ConfigErrors::unreadable).and_then(|text| parse(&text, registry));
+    config.map_err(|errors| errors.in_file(path))
+}
+
+/// A text, read with these names.
+pub(crate) fn parse(text: &str, registry: &Registry) -> Result<Config, ConfigErrors> {
+    let mut root = json::parse(text).map_err(|error| {
+        let syntax = ConfigError::new(ErrorKind::Syntax, error.message).at(error.position);
+        ConfigErrors::new(vec![syntax], 0)
+    })?;
+    let report = Report::new(upstream_names(&root), registry.clone());
+    expand(&mut root, &Path::Root, &report, registry.variables());
+    let config = config(Cursor::new(&root, &Path::Root, &report));
+    let config = report.finish(config)?;
+    Ok(Config { unsupported: unsupported(&root), registry: registry.clone(), ..config })
 }
 
 /// `shutdown`: how to stop.
@@ -108,8 +130,8 @@ fn upstream_names(root: &Node) -> Option<BTreeSet<String>> {
 }
 
 /// What such a file may hold.
-pub(crate) fn outline() -> Shape {
-    Shape::of(config)
+pub(crate) fn outline(registry: &Registry) -> Shape {
+    Shape::of(&Report::new(None, registry.clone()), config)
 }
 
 fn config(cursor: Cursor<'_>) -> Option<Config> {
@@ -138,6 +160,7 @@ fn config(cursor: Cursor<'_>) -> Option<Config> {
             listeners: listeners?,
             upstreams,
             unsupported: Vec::new(),
+            registry: Registry::default(),
         })
     })
 }

@@ -179,7 +179,7 @@ fn renew(
         _ => SharedPool::builder().settings(pool_settings(upstream)).build(),
     };
     let guards = Guards::of(upstream);
-    let cluster = backends.into_iter().fold(cluster(config, upstream, &guards), ClusterBuilder::with);
+    let cluster = backends.into_iter().fold(cluster(path, config, upstream, &guards)?, ClusterBuilder::with);
     let built = build(path, cluster, upstream, pool)?;
     renewal.tasks = guards.tasks(path, upstream, &built.backends)?;
     renewal.before = before.map(|(_, running)| running.clone());
@@ -234,8 +234,14 @@ fn build(
     Ok(Built { backends: sticky.inner().backends().clone(), upstream: Arc::new(sticky), pool })
 }
 
-fn cluster(config: &Config, upstream: &Upstream, guards: &Guards) -> ClusterBuilder<Box<dyn Selector>> {
-    let selector = selector(&upstream.selector);
+fn cluster(
+    path: &Path<'_>,
+    config: &Config,
+    upstream: &Upstream,
+    guards: &Guards,
+) -> Result<ClusterBuilder<Box<dyn Selector>>, ServerError> {
+    let at = |error| ServerError::cannot_build(Path::Key(path, "selector").to_string(), error);
+    let selector = selector(&upstream.selector, config.registry()).map_err(at)?;
     let selector: Box<dyn Selector> = match &guards.outliers {
         Some(detector) => Box::new(detector.around(selector)),
         None => selector,
@@ -245,10 +251,10 @@ fn cluster(config: &Config, upstream: &Upstream, guards: &Guards) -> ClusterBuil
         .eligibility(PanicThreshold::new(guards.panic_percent, eligibility))
         .retry(retry(&upstream.retry))
         .timeouts(timeouts(&upstream.timeouts));
-    match &guards.breaker {
+    Ok(match &guards.breaker {
         Some(breaker) => builder.breaker(breaker.clone()),
         None => builder,
-    }
+    })
 }
 
 /// `start` is the state it begins in, if it is not healthy.
