@@ -21,6 +21,7 @@ mod options;
 mod origin;
 mod peer;
 mod socks;
+mod starts;
 mod strict;
 
 use generate::Generate;
@@ -36,12 +37,14 @@ struct Target {
     check: Check,
 }
 
-static TARGETS: [Target; 8] = [
+static TARGETS: [Target; 10] = [
     Target { name: "request_head", generate: generate::request_head, check: heads::request },
     Target { name: "response_head", generate: generate::response_head, check: heads::response },
     Target { name: "chunked", generate: generate::chunked, check: heads::chunked },
     Target { name: "connection", generate: generate::requests, check: connection::check },
     Target { name: "answer", generate: generate::responses, check: answer::check },
+    Target { name: "proxy_header", generate: starts::grow_proxy_header, check: starts::proxy_header },
+    Target { name: "client_hello", generate: starts::grow_client_hello, check: starts::client_hello },
     Target { name: "socks", generate: generate::socks, check: socks::handshake },
     Target { name: "destination", generate: generate::destination, check: socks::destination },
     Target { name: "config", generate: generate::configuration, check: config },

@@ -44,7 +44,9 @@ pub use schema::discovery::Discovery;
 pub use schema::filter::{Filter, RequestId};
 pub use schema::forward::{AllowPrivate, Anonymity, Forward, ForwardAction, ForwardRule, Socks};
 pub use schema::header_edits::{HeaderEdits, Headers};
-pub use schema::health::{HealthCheck, HttpProbe, Latency, OutlierDetection, Probe, Start, StatusRange, SuccessRate};
+pub use schema::health::{
+    HealthCheck, HttpProbe, Latency, OutlierDetection, Probe, Start, StatusRange, SuccessRate, UdpProbe,
+};
 pub use schema::http::{Forwarded, Http, HttpTimeouts, Limits};
 pub use schema::listener::{Listener, ListenerKind, ProxyProtocol};
 pub use schema::load_limits::{
@@ -57,13 +59,13 @@ pub use schema::plugin::Plugin;
 pub use schema::rate_limit::{
     MissingKey, RateAlgorithm, RateCost, RateHeaders, RateKey, RateLimit, RateQuota, RateRedis, RedisFailure,
 };
-pub use schema::relay::{Tcp, Udp};
+pub use schema::relay::{ServerName, Tcp, TcpLimits, TcpTimeouts, Udp, UdpLimits};
 pub use schema::route::{Route, Target};
 pub use schema::secret::Secret;
 pub use schema::selector::{Hash, HashKey, Selector};
 pub use schema::sticky::Sticky;
 pub use schema::tls::{Certificate, Tls};
-pub use schema::upstream::{Pool, Retry, Subset, Timeouts, Upstream};
+pub use schema::upstream::{Pool, Retry, SendProxyHeader, Subset, Timeouts, Upstream};
 pub use server::{Change, ChangeKind, Diff, ReloadError, Server, ServerError};
 pub use unsupported::Unsupported;
 pub use values::{Address, Cidr, Rate};

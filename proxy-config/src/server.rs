@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use crate::unsupported::Unsupported;
 use crate::{Config, Registry};
 
+mod admission;
 mod diff;
 mod eligibility;
 mod error;
@@ -31,6 +32,8 @@ mod selector;
 mod sockets;
 mod srv;
 mod sticky;
+mod tcp;
+mod udp;
 mod upstream;
 
 pub use diff::{Change, ChangeKind, Diff};

@@ -12,9 +12,6 @@ const ABSENT: &[&str] = &[
     "admin",
     "access_log",
     "listeners.*.tls",
-    "listeners.*.proxy_protocol",
-    "listeners.*.tcp",
-    "listeners.*.udp",
     #[cfg(not(feature = "dns"))]
     "upstreams.*.discovery.srv",
     "upstreams.*.health_check.grpc",

@@ -202,6 +202,28 @@ fn listener_kinds() {
     );
     check(&listening(r#", "tcp": {}"#), &["listeners.web.tcp.upstream: is missing; expected the name of an upstream"]);
     check(
+        &listening(
+            r#", "tcp": { "sni": [{ "upstream": "api" }, { "name": ["*", "a"], "alpn": [], "upstream": "x" }],
+                "limits": { "max_hello_bytes": "61KiB" }, "timeouts": { "idle": "0s", "lifetme": "1s" } }"#,
+        ),
+        &[
+            r#"listeners.web.tcp.sni[0]: all other connections go to "upstream" beside "sni"; needs at least one of "name", "alpn""#,
+            r#"listeners.web.tcp.sni[1].name[0]: expected a host such as "example.com" or "*.example.com", found "*""#,
+            r#"listeners.web.tcp.sni[1].alpn: is empty; expected a protocol name such as "h2", or an array of them"#,
+            r#"listeners.web.tcp.sni[1].upstream: no upstream named "x"; expected "api" or "canary""#,
+            "listeners.web.tcp.limits.max_hello_bytes: must be at most 60KiB",
+            "listeners.web.tcp.timeouts.idle: must be longer than zero",
+            r#"listeners.web.tcp.timeouts.lifetme: unknown key; did you mean "lifetime"?"#,
+        ],
+    );
+    check(
+        &listening(r#", "allow": [], "deny": ["x"], "tcp": { "upstream": "api" }"#),
+        &[
+            r#"listeners.web.allow: is empty; expected an array of networks such as "10.0.0.0/8""#,
+            r#"listeners.web.deny[0]: expected a network such as "10.0.0.0/8" or an IP address, found "x""#,
+        ],
+    );
+    check(
         &listening(r#", "udp": { "upstream": "dns", "idle": "0s" }"#),
         &[
             r#"listeners.web.udp.upstream: no upstream named "dns"; expected "api" or "canary""#,

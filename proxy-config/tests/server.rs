@@ -372,10 +372,7 @@ async fn parts_of_other_builds_are_left_out() {
                 "web": {{ "listen": ["127.0.0.1:0"], "http": {{
                     "upstream": "a" }} }},
                 "tls": {{ "listen": ["127.0.0.1:0"], "http": {{ "upstream": "a" }},
-                    "tls": {{ "certificates": [{{ "cert": "no.pem", "key": "no.pem" }}] }} }},
-                "proxied": {{ "listen": ["127.0.0.1:0"], "http": {{ "upstream": "a" }}, "proxy_protocol": {{ "trusted": [] }} }},
-                "tcp": {{ "listen": ["127.0.0.1:0"], "tcp": {{ "upstream": "a" }} }},
-                "udp": {{ "listen": ["127.0.0.1:0"], "udp": {{ "upstream": "a" }} }}
+                    "tls": {{ "certificates": [{{ "cert": "no.pem", "key": "no.pem" }}] }} }}
             }},
             "upstreams": {{ "a": {{ "selector": "least_connections", "backends": ["{a}"] }} }}
         }}"#
@@ -418,7 +415,7 @@ async fn what_cannot_be_served_says_where() {
     assert_eq!((error.path(), error.address()), ("listeners.web.listen[1]", Some(address)));
 
     let error = bind(
-        r#"{ "listeners": { "a": { "listen": ["127.0.0.1:0"], "tcp": { "upstream": "a" } } },
+        r#"{ "listeners": { "a": { "listen": ["127.0.0.1:0"], "udp": { "upstream": "a" } } },
             "upstreams": { "a": { "backends": ["127.0.0.1:1"] } } }"#,
     )
     .unwrap_err();

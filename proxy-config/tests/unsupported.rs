@@ -75,6 +75,34 @@ fn everything_of_the_first_build_is_served() {
                         "forwarded": { "x_forwarded": true, "forwarded": false, "via": false },
                         "half_close": true
                     }
+                },
+                "behind": {
+                    "listen": ["127.0.0.1:0"],
+                    "proxy_protocol": { "required": false, "trusted": ["10.0.0.0/8"], "timeout": "2s" },
+                    "allow": ["10.0.0.0/8"], "deny": ["10.1.0.0/16"],
+                    "http": { "upstream": "api" }
+                },
+                "db": {
+                    "listen": ["127.0.0.1:0"],
+                    "tcp": { "upstream": "b", "splice": false, "limits": { "max_connections": 10, "max_connections_per_client": 2 },
+                             "timeouts": { "idle": "10m", "lifetime": "1h" } }
+                },
+                "dns": {
+                    "listen": ["127.0.0.1:0"], "allow": ["10.0.0.0/8"],
+                    "udp": { "upstream": "dns", "idle": "5s", "requests": 1, "responses": 1,
+                             "limits": { "max_sessions": 10, "max_sessions_per_client": 2 } }
+                },
+                "names": {
+                    "listen": ["127.0.0.1:0"],
+                    "proxy_protocol": { "trusted": ["10.0.0.0/8"] },
+                    "tcp": {
+                        "sni": [
+                            { "name": "*.example.com", "upstream": "api" },
+                            { "name": ["a.example.com", "b.example.com"], "alpn": ["h2", "http/1.1"], "upstream": "b" },
+                            { "alpn": "acme-tls/1", "upstream": "b" }
+                        ],
+                        "limits": { "max_hello_bytes": "8KiB" }, "timeouts": { "hello": "2s" }
+                    }
                 }
             },
             "upstreams": {
@@ -111,6 +139,9 @@ fn everything_of_the_first_build_is_served() {
                 "d": { "discovery": { "file": { "path": "backends.json", "interval": "1s" } }, "backends": ["[::1]:1"],
                        "outlier_detection": { "success_rate": { "deviations_percent": 190, "ceiling_percent": 95, "min_requests": 100,
                                                                 "min_backends": 5 } } },
+                "dns": { "backends": ["[::1]:53"], "health_check": { "udp": { "send": "0x0001", "receive": "well" } } },
+                "e": { "backends": ["[::1]:1"], "proxy_protocol": "v1" },
+                "f": { "backends": ["[::1]:1"], "proxy_protocol": { "v2": { "checksum": true, "unique_id": true } } },
                 "b": { "selector": { "round_robin": {} }, "backends": ["b.internal:80", "unix:/run/b.sock"] }
             }
         }"#,

@@ -6,10 +6,16 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use crate::clock::Instant;
-use crate::{Attempt, AttemptResult, Backend, BreakerPermit, ErrorKind, Target};
+use crate::{Attempt, AttemptResult, Backend, BreakerPermit, Error, ErrorKind, Target};
 
 /// Learns how attempts end.
 pub(crate) trait AttemptSink: Send + Sync {
+    /// Datagrams of an attempt are answered.
+    fn reached(&self, backend: &Backend);
+
+    /// Datagrams of an attempt are not taken.
+    fn unreachable(&self, backend: &Backend, error: &Error);
+
     fn attempt_ended(&self, backend: &Backend, attempt: &Attempt, permit: Option<BreakerPermit>);
 }
 
@@ -65,6 +71,24 @@ impl AttemptGuard {
     /// neither for a plugin's own request nor for one that a decorator sends once more.
     pub(crate) fn answered(&mut self, status: StatusCode) {
         self.result = AttemptResult::Response(status);
+    }
+
+    /// A raw connection stands. That is how it ended unless the engine says otherwise.
+    pub(crate) fn connected(&mut self, now: Instant) {
+        self.first_byte(now);
+        self.result = AttemptResult::Relayed;
+    }
+
+    /// The first datagram has come back. That is how it ended unless the engine says otherwise.
+    pub(crate) fn reached(&mut self, now: Instant) {
+        self.connected(now);
+        self.sink.reached(self.target.backend());
+    }
+
+    /// It ends now: the backend does not take datagrams.
+    pub(crate) fn unreachable(&mut self, error: &Error, now: Instant) {
+        self.sink.unreachable(self.target.backend(), error);
+        self.end(AttemptResult::Failed(error.kind()), now);
     }
 
     pub(crate) fn fail(&mut self, kind: ErrorKind) {

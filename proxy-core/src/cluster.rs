@@ -17,7 +17,8 @@ use crate::http1::client::{self, Failure, Rules};
 use crate::pool::{Connection, Lease, Pool, Protocol, SharedPool};
 use crate::{
     Address, Attempt, Backend, BackendSet, Body, Breaker, BreakerPermit, ClientHandshake, Context, Error, ErrorKind,
-    Observer, Phase, Request, RequestHead, Response, Result, SelectionContext, Selector, SetEvent, Target, Upstream,
+    Observer, Phase, ProxyHeaderSender, Request, RequestHead, Response, Result, SelectionContext, Selector, SetEvent,
+    Target, Upstream,
 };
 
 mod admission;
@@ -86,6 +87,8 @@ struct Core<S> {
     budget: RetryBudget,
     quarantine: Quarantine,
     timeouts: UpstreamTimeouts,
+    /// Says who the client is at the start of each connection.
+    introduces: Option<ProxyHeaderSender>,
     rules: Rules,
     /// How connections are made secure.
     tls: Option<Arc<dyn ClientHandshake>>,
@@ -112,6 +115,14 @@ impl<S: Selector> Core<S> {
 }
 
 impl<S: Selector> AttemptSink for Core<S> {
+    fn reached(&self, backend: &Backend) {
+        self.quarantine.release(backend);
+    }
+
+    fn unreachable(&self, backend: &Backend, error: &Error) {
+        self.quarantine.confine(backend, error);
+    }
+
     fn attempt_ended(&self, backend: &Backend, attempt: &Attempt, permit: Option<BreakerPermit>) {
         // It runs in a drop: a panic there would end the process where another is on its way. What
         // it says has been logged, and there is nobody else to tell.
@@ -199,7 +210,7 @@ impl<S: Selector, P: Pool> Cluster<S, P> {
         backend: &'a Backend,
         context: &'a mut Context,
     ) -> impl Future<Output = Result<Connection>> + Send + use<'a, S, P> {
-        self.open(Some(backend), context)
+        self.open(Some(backend), false, context)
     }
 
     fn pick(&self, head: Option<&RequestHead>, ctx: &Context, tried: &[Backend], now: Instant) -> Result<Backend> {
@@ -260,12 +271,23 @@ impl<S: Selector, P: Pool> Cluster<S, P> {
         }
     }
 
-    fn begin(&self, (backend, permit): Choice, protocol: Protocol, ctx: &mut Context, now: Instant) {
+    fn begin(
+        &self,
+        (backend, permit): Choice,
+        protocol: Protocol,
+        tls: Option<&Arc<dyn ClientHandshake>>,
+        ctx: &mut Context,
+        now: Instant,
+    ) {
         ctx.attempts += 1;
         ctx.attempt = None;
         ctx.clocks.connecting.get_or_insert(now);
         let sink: Arc<dyn AttemptSink> = Arc::<Core<S>>::clone(&self.core);
-        let target = Target::of(backend, protocol, self.core.tls.as_ref());
+        let target = Target::of(backend, protocol, tls);
+        let target = match &self.core.introduces {
+            None => target,
+            Some(sender) => target.with_proxy_header(sender.header(ctx.peer())),
+        };
         ctx.attempt = Some(AttemptGuard::begin(sink, target, ctx.attempts, now).with_permit(permit));
     }
 
@@ -276,6 +298,15 @@ impl<S: Selector, P: Pool> Cluster<S, P> {
             if let Some(first_byte) = first_byte {
                 attempt.first_byte(first_byte);
             }
+            self.core.quarantine.release(attempt.backend());
+        }
+    }
+
+    /// A raw connection stands.
+    fn connected(&self, ctx: &mut Context) {
+        let now = ctx.clocks.connected.unwrap_or_else(Instant::now);
+        if let Some(attempt) = &mut ctx.attempt {
+            attempt.connected(now);
             self.core.quarantine.release(attempt.backend());
         }
     }
@@ -313,18 +344,19 @@ impl<S: Selector, P: Pool> Cluster<S, P> {
         let (mut head, mut body) = request.into_parts();
         let idempotent = head.method().is_idempotent();
         let mut retries = Retries::new(&self.core.policy, &self.core.budget);
+        let tls = self.core.tls.as_ref();
         loop {
             let now = if retries.is_first() { ctx.clocks.started } else { Instant::now() };
             let choice = self.choose(chosen, Some(&head), ctx, retries.tried(), now)?;
             let tried = if ctx.has_filters() {
                 let backend = choice.0.clone();
-                self.begin(choice, Protocol::Http1, ctx, now);
+                self.begin(choice, Protocol::Http1, tls, ctx, now);
                 // A fresh copy of the edits for each attempt: its hooks see no other attempt's.
                 let mut fresh = head.clone();
                 ctx.forward(&mut fresh, &backend)?;
                 self.attempt(&mut fresh, body, ctx, now).await
             } else {
-                self.begin(choice, Protocol::Http1, ctx, now);
+                self.begin(choice, Protocol::Http1, tls, ctx, now);
                 self.attempt(&mut head, body, ctx, now).await
             };
             let (error, again) = match tried {
@@ -351,15 +383,20 @@ impl<S: Selector, P: Pool> Cluster<S, P> {
         }
     }
 
-    /// A connection for bytes of any protocol, to `chosen` or to whom the selector chooses.
-    async fn open(&self, chosen: Option<&Backend>, ctx: &mut Context) -> Result<Connection> {
+    /// A connection for bytes of any protocol, to `chosen` or to whom the selector chooses. `secured`: over TLS, where
+    /// the backends speak it.
+    async fn open(&self, chosen: Option<&Backend>, secured: bool, ctx: &mut Context) -> Result<Connection> {
         let mut retries = Retries::new(&self.core.policy, &self.core.budget);
+        let tls = self.core.tls.as_ref().filter(|_| secured);
         loop {
             let now = Instant::now();
             let choice = self.choose(chosen, None, ctx, retries.tried(), now)?;
-            self.begin(choice, Protocol::Raw, ctx, now);
+            self.begin(choice, Protocol::Raw, tls, ctx, now);
             match self.lease(ctx, now).await {
-                Ok(lease) => return Ok(lease.into_connection()),
+                Ok(lease) => {
+                    self.connected(ctx);
+                    return Ok(lease.into_connection());
+                }
                 Err(error) => {
                     let again = chosen.is_none() && self.after_connect(&error, &mut retries, ctx);
                     if let Some(attempt) = &mut ctx.attempt {
@@ -369,6 +406,9 @@ impl<S: Selector, P: Pool> Cluster<S, P> {
                         return Err(error);
                     }
                 }
+            }
+            if let Some(pause) = retries.pause(self.random()) {
+                Box::pin(tokio::time::sleep(pause)).await;
             }
         }
     }
@@ -390,8 +430,19 @@ impl<S: Selector, P: Pool> Upstream for Cluster<S, P> {
         Box::pin(self.exchange(None, request, ctx))
     }
 
-    async fn connect(&self, _: Option<&str>, ctx: &mut Context) -> Result<Connection> {
-        self.open(None, ctx).await
+    async fn connect(&self, destination: Option<&str>, ctx: &mut Context) -> Result<Connection> {
+        self.open(None, destination.is_none(), ctx).await
+    }
+
+    fn assign(&self, ctx: &mut Context) -> Result<()> {
+        if self.core.introduces.is_some() {
+            // A header for each datagram is another protocol.
+            return Err(ErrorKind::Unsupported.into());
+        }
+        let now = Instant::now();
+        let choice = self.choose(None, None, ctx, &[], now)?;
+        self.begin(choice, Protocol::Raw, None, ctx, now);
+        Ok(())
     }
 }
 

@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use async_trait::async_trait;
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::{Address, Io, Target};
@@ -13,7 +14,8 @@ use crate::{Address, Io, Target};
 /// performs [`Target::tls`] on what it connected.
 #[async_trait]
 pub trait Connector: Send + Sync + 'static {
-    /// Connects to the target's backend.
+    /// Connects to the target's backend, and sends it the target's [PROXY header](Target::proxy_header) where there is
+    /// one: before anything else, a TLS handshake included.
     ///
     /// # Errors
     /// If it cannot be reached. `ErrorKind::NotFound` means that its name has no address.
@@ -39,8 +41,8 @@ pub trait ClientHandshake: fmt::Debug + Send + Sync + 'static {
     async fn perform(&self, io: Box<dyn Io>, target: &Target) -> io::Result<Box<dyn Io>>;
 }
 
-/// Connects by TCP, with `TCP_NODELAY`, or to a Unix socket, and by TLS where the target has it. Names are
-/// resolved at each connect, and their addresses tried in turn.
+/// Connects by TCP, with `TCP_NODELAY`, or to a Unix socket; sends the PROXY header, and speaks TLS, where the target
+/// has them. Names are resolved at each connect, and their addresses tried in turn.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct TcpConnector;
@@ -54,12 +56,20 @@ async fn resolve(name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
 #[async_trait]
 impl Connector for TcpConnector {
     async fn connect(&self, target: &Target) -> io::Result<Box<dyn Io>> {
-        let stream = dial(target.backend().address()).await?;
+        let stream = introduced(dial(target.backend().address()).await?, target).await?;
         match target.tls() {
             Some(tls) => tls.perform(stream, target).await,
             None => Ok(stream),
         }
     }
+}
+
+/// The stream, with the target's PROXY header sent.
+pub(crate) async fn introduced(mut stream: Box<dyn Io>, target: &Target) -> io::Result<Box<dyn Io>> {
+    if let Some(header) = target.proxy_header() {
+        stream.write_all(header).await?;
+    }
+    Ok(stream)
 }
 
 async fn dial(address: &Address) -> io::Result<Box<dyn Io>> {

@@ -13,7 +13,8 @@ use crate::http1::timer::Timer;
 use crate::http1::upload::Upload;
 use crate::proxy::Shared;
 use crate::recycle::FreeList;
-use crate::{Backend, Io, Peer, Phase, RequestHead, Result};
+use crate::{Backend, Io, Observer, Peer, Phase, RequestHead, Result};
+use crate::{tcp, udp};
 
 /// What is known about a request while it lives.
 ///
@@ -57,30 +58,53 @@ pub struct Context {
 pub(crate) struct Link {
     pub(crate) peer: Peer,
     pub(crate) proxy: Option<Arc<Shared>>,
+    /// Instead of a proxy, where bytes are relayed as they are.
+    pub(crate) raw: Option<Raw>,
     /// The client's connection, on the engine path: interim responses go there.
     pub(crate) client: Option<Stream>,
     /// The number of the proxy among those that replaced each other.
     pub(crate) generation: usize,
 }
 
+/// What relays bytes as they are.
+pub(crate) enum Raw {
+    Tcp(Arc<tcp::Shared>),
+    Udp(Arc<udp::Shared>),
+}
+
 impl Link {
     /// A client's connection to this proxy.
     pub(crate) fn new(io: Box<dyn Io>, peer: Peer, (proxy, generation): (Arc<Shared>, usize)) -> Arc<Self> {
-        Arc::new(Link { peer, proxy: Some(proxy), client: Some(Stream::new(io)), generation })
+        Arc::new(Link { peer, proxy: Some(proxy), raw: None, client: Some(Stream::new(io)), generation })
     }
 
     /// The same connection to the proxy's successor.
     pub(crate) fn renewed(&self, (proxy, generation): (Arc<Shared>, usize)) -> Arc<Self> {
-        Arc::new(Link { peer: self.peer.clone(), proxy: Some(proxy), client: self.client.clone(), generation })
+        let (peer, client) = (self.peer.clone(), self.client.clone());
+        Arc::new(Link { peer, proxy: Some(proxy), raw: None, client, generation })
+    }
+
+    /// A client's raw connection.
+    pub(crate) fn raw(io: Box<dyn Io>, peer: Peer, (tcp, generation): (Arc<tcp::Shared>, usize)) -> Arc<Self> {
+        Arc::new(Link { peer, proxy: None, raw: Some(Raw::Tcp(tcp)), client: Some(Stream::new(io)), generation })
+    }
+
+    /// A client's datagrams.
+    pub(crate) fn datagrams(peer: Peer, (udp, generation): (Arc<udp::Shared>, usize)) -> Arc<Self> {
+        Arc::new(Link { peer, proxy: None, raw: Some(Raw::Udp(udp)), client: None, generation })
+    }
+
+    pub(crate) fn observer(&self) -> Option<&Arc<dyn Observer>> {
+        match (&self.proxy, &self.raw) {
+            (Some(proxy), _) => proxy.observer.as_ref(),
+            (None, Some(Raw::Tcp(tcp))) => tcp.observer(),
+            (None, Some(Raw::Udp(udp))) => udp.observer(),
+            (None, None) => None,
+        }
     }
 }
 
-static NO_LINK: Link = Link {
-    peer: Peer { address: None, local: None, listener: None, tls: None },
-    proxy: None,
-    client: None,
-    generation: 0,
-};
+static NO_LINK: Link = Link { peer: Peer::UNKNOWN, proxy: None, raw: None, client: None, generation: 0 };
 
 /// When things happened.
 #[derive(Clone, Copy, Debug)]
@@ -207,7 +231,13 @@ impl Context {
 
     /// The name of the upstream, once it is chosen.
     pub fn upstream(&self) -> Option<&str> {
-        Some(&self.proxy()?.upstream_at(self.upstream?)?.name)
+        let (link, index) = (self.link(), self.upstream?);
+        match (&link.proxy, &link.raw) {
+            (Some(proxy), _) => proxy.upstream_at(index).map(|named| &*named.name),
+            (None, Some(Raw::Tcp(tcp))) => tcp.upstream_name(index),
+            (None, Some(Raw::Udp(udp))) => Some(udp.upstream_name()),
+            (None, None) => None,
+        }
     }
 
     /// The place of the upstream, in the order they were added to the proxy.

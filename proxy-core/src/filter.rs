@@ -10,13 +10,17 @@ use async_trait::async_trait;
 
 use crate::{Backend, Context, Error, Outcome, Peer, Request, RequestHead, Response, Result};
 
+mod client_access;
 mod edit_headers;
 mod function;
 mod request_id;
 
+pub use client_access::ClientAccess;
 pub use edit_headers::{EditHeaders, HeaderEditError, HeaderEdits};
 pub use function::{FilterFn, filter_fn};
 pub use request_id::{RequestId, RequestIdValue};
+
+pub(crate) use request_id::unique;
 
 /// What happens next with a request.
 #[derive(Debug)]

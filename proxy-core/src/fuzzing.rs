@@ -1,11 +1,13 @@
 //! What the fuzz targets and benches see of the parsers. Not part of the API.
 
 use std::fmt;
+use std::net::SocketAddr;
 
 use crate::http1::chunked::{Decoder, Event};
 use crate::http1::framing::{self, Length};
 use crate::http1::parse;
-use crate::{Limits, RequestHead, ResponseHead};
+use crate::tcp::client_hello::{self, Peeked};
+use crate::{Limits, RequestHead, ResponseHead, proxy_protocol};
 
 /// What a parser made of some bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,6 +115,67 @@ pub fn chunked(segments: &[&[u8]]) -> Option<(Vec<u8>, usize)> {
         }
     }
     None
+}
+
+/// What a connection begins with, as to PROXY headers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// It may become a header.
+    Incomplete,
+    /// A header, whom it names, and how many bytes it took.
+    Header {
+        /// Source and destination.
+        addresses: Option<(SocketAddr, SocketAddr)>,
+        /// Bytes it took.
+        length: usize,
+    },
+    /// The connection's own bytes.
+    Other,
+    /// It begins as a header does, and is none.
+    Malformed,
+}
+
+/// Looks for a PROXY header of at most 4 KiB.
+pub fn proxy_header(bytes: &[u8]) -> Start {
+    match proxy_protocol::start(bytes, 4096) {
+        proxy_protocol::Start::Incomplete => Start::Incomplete,
+        proxy_protocol::Start::Other => Start::Other,
+        proxy_protocol::Start::Malformed => Start::Malformed,
+        proxy_protocol::Start::Header(header, length) => {
+            Start::Header { addresses: header.source().zip(header.destination()), length }
+        }
+    }
+}
+
+/// What a connection begins with, as to TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hello {
+    /// So many bytes have to be there before it can be told.
+    Incomplete {
+        /// Bytes in all.
+        wanted: usize,
+    },
+    /// A whole hello.
+    Whole {
+        /// The server's name.
+        name: Option<String>,
+        /// The protocols that are offered.
+        protocols: Vec<Vec<u8>>,
+    },
+    /// It is none: the reason code.
+    Refused(&'static str),
+}
+
+/// Looks for a ClientHello of at most 16 KiB.
+pub fn client_hello(bytes: &[u8]) -> Hello {
+    match client_hello::peek(bytes, 16 * 1024) {
+        Peeked::Incomplete { wanted } => Hello::Incomplete { wanted },
+        Peeked::Refused(kind) => Hello::Refused(kind.code()),
+        Peeked::Hello(hello) => Hello::Whole {
+            name: hello.server_name.map(Into::into),
+            protocols: hello.protocols.into_iter().map(Into::into).collect(),
+        },
+    }
 }
 
 /// Parses a request head with the default limits and nothing around it: for benches.

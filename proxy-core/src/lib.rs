@@ -18,6 +18,8 @@
 //! | several backends, retries, a pool with limits of your own | [`Cluster`] and a [`Selector`]: [`selector_fn`], those of `proxy-lb`, or five lines of yours |
 //! | to route by host, path, method, header, cookie or query, to split by weight | [`Proxy::builder`], [`Route`] |
 //! | to look at requests, change them, answer them | a [`Filter`], or [`filter_fn`] |
+//! | to relay raw TCP, also by the server name of a TLS handshake | [`serve_tcp`], [`TcpProxy`], [`TcpRoute`] |
+//! | to know clients behind another balancer | [`ProxyProtocol`] |
 //! | answers from this process: an axum `Router`, any tower service | [`ServiceUpstream`] |
 //! | to mount the proxy in an axum `Router`, under tower layers | [`Proxy`] is a `tower_service::Service` |
 //! | to stop without losing a request | [`Serve::with_graceful_shutdown`] |
@@ -111,19 +113,24 @@ mod http1;
 mod io;
 mod limits;
 mod listener;
+mod live;
 mod message;
 mod observer;
 mod outcome;
 mod pool;
 mod proxy;
+mod proxy_protocol;
 mod recycle;
+mod relay;
 mod scratch;
 mod selector;
 mod serve;
+mod tcp;
 #[cfg(feature = "testing")]
 pub mod testing;
 #[cfg(feature = "tls")]
 pub mod tls;
+mod udp;
 mod upgrade;
 mod upstream;
 
@@ -140,7 +147,8 @@ pub use connector::{ClientHandshake, Connector, TcpConnector};
 pub use context::Context;
 pub use error::{Error, ErrorKind, Fault, Phase, Result};
 pub use filter::{
-    Admission, EditHeaders, Filter, FilterFn, Flow, HeaderEditError, HeaderEdits, RequestId, RequestIdValue, filter_fn,
+    Admission, ClientAccess, EditHeaders, Filter, FilterFn, Flow, HeaderEditError, HeaderEdits, RequestId,
+    RequestIdValue, filter_fn,
 };
 pub use forwarding::Forwarding;
 pub use head::{Headers, RequestHead, ResponseHead};
@@ -152,6 +160,9 @@ pub use observer::{Observer, PoolEvent};
 pub use outcome::{Outcome, Timings};
 pub use pool::{Connection, Home, Lease, Pool, PoolBuilder, PoolSettings, PoolStats, Protocol, SharedPool, Target};
 pub use proxy::{BuildError, LiveProxy, Proxy, ProxyBuilder, ResponseFuture, Route, RouteError};
+pub use proxy_protocol::{ProxyHeader, ProxyHeaderSender, ProxyProtocol};
 pub use selector::{Attempt, AttemptResult, SelectionContext, Selector, SelectorFn, selector_fn};
 pub use serve::{Serve, serve};
+pub use tcp::{LiveTcpProxy, TcpProxy, TcpProxyBuilder, TcpRoute, TcpSettings, serve_tcp};
+pub use udp::{LiveUdpProxy, UdpListener, UdpProxy, UdpSettings, serve_udp};
 pub use upstream::{ServiceUpstream, Upstream};

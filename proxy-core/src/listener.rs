@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::Io;
+use crate::{Io, ProxyHeader};
 
 mod tcp;
 mod tls_info;
@@ -93,9 +93,13 @@ pub struct Peer {
     pub listener: Option<Arc<str>>,
     /// What the TLS handshake agreed on, where there was one.
     pub tls: Option<Arc<TlsInfo>>,
+    /// The PROXY header that the connection began with; the addresses are those it names.
+    pub proxy_header: Option<Arc<ProxyHeader>>,
 }
 
 impl Peer {
+    pub(crate) const UNKNOWN: Peer = Peer { address: None, local: None, listener: None, tls: None, proxy_header: None };
+
     /// A client at this address.
     pub fn new(address: SocketAddr) -> Self {
         Peer { address: Some(address), ..Peer::default() }

@@ -80,7 +80,7 @@ pub(crate) struct Upgraded(Lease);
 
 impl Upgraded {
     pub(crate) fn into_stream(self) -> Tunnel {
-        Tunnel::new(self.0.into_connection().into_reader())
+        self.0.into_connection().into()
     }
 }
 

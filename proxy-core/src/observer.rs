@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Attempt, Backend, BackendState, Context, Outcome, Peer};
+use crate::{Attempt, Backend, BackendState, Context, ErrorKind, Outcome, Peer};
 
 /// Sees connections, the pool, attempts and health as they happen.
 ///
@@ -69,6 +69,12 @@ pub trait Observer: Send + Sync + 'static {
         let _ = (peer, requests);
     }
 
+    /// A connection was turned away before it was admitted: its PROXY header was bad or missing, or there is no place
+    /// for another session of UDP.
+    fn on_connection_failed(&self, peer: &Peer, kind: ErrorKind) {
+        let _ = (peer, kind);
+    }
+
     /// A request began. [`on_request_ended`](Self::on_request_ended) follows for each, whatever happens.
     fn on_request_started(&self, peer: &Peer) {
         let _ = peer;
@@ -126,6 +132,11 @@ impl<A: Observer, B: Observer> Observer for (A, B) {
         self.1.on_connection_closed(peer, requests);
     }
 
+    fn on_connection_failed(&self, peer: &Peer, kind: ErrorKind) {
+        self.0.on_connection_failed(peer, kind);
+        self.1.on_connection_failed(peer, kind);
+    }
+
     fn on_request_started(&self, peer: &Peer) {
         self.0.on_request_started(peer);
         self.1.on_request_started(peer);
@@ -161,6 +172,10 @@ macro_rules! forward {
 
             fn on_connection_closed(&self, peer: &Peer, requests: u64) {
                 (**self).on_connection_closed(peer, requests);
+            }
+
+            fn on_connection_failed(&self, peer: &Peer, kind: ErrorKind) {
+                (**self).on_connection_failed(peer, kind);
             }
 
             fn on_request_started(&self, peer: &Peer) {

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use crate::clock::Instant;
+use crate::context::Clocks;
 use crate::{ErrorKind, Fault, Phase};
 
 /// How a request ended: who ended it, in which phase, and where its time went.
@@ -62,4 +64,15 @@ pub struct Timings {
     pub first_byte: Option<Duration>,
     /// From the complete request head to the end.
     pub total: Duration,
+}
+
+impl Timings {
+    pub(crate) fn of(clocks: &Clocks, now: Instant) -> Self {
+        Timings {
+            queue: clocks.connecting.map(|at| at - clocks.started),
+            connect: clocks.connected.zip(clocks.connecting).map(|(to, from)| to.saturating_duration_since(from)),
+            first_byte: clocks.first_byte.map(|at| at - clocks.started),
+            total: now.saturating_duration_since(clocks.started),
+        }
+    }
 }

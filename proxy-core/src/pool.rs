@@ -14,6 +14,8 @@ mod shared;
 mod target;
 
 pub use connection::Connection;
+
+pub(crate) use connection::Place;
 pub use lease::{Home, Lease};
 pub use shared::{PoolBuilder, PoolSettings, PoolStats, SharedPool};
 pub use target::{Protocol, Target};

@@ -6,8 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cluster::Cluster;
+use crate::context::Link;
 use crate::forwarding::Forwarding;
-use crate::{Address, Backend, Filter, Limits, Observer, ParseAddressError, RequestHead, Timeouts, Upstream};
+use crate::http1::server::Served;
+use crate::proxy_protocol::ProxyProtocol;
+use crate::serve::{Draining, Service};
+use crate::{
+    Address, Backend, Filter, Io, Limits, Observer, ParseAddressError, Peer, RequestHead, Timeouts, Upstream, http1,
+};
 
 mod chain;
 mod exchange;
@@ -21,9 +27,9 @@ pub use live::LiveProxy;
 pub use route::{Route, RouteError};
 pub use service::ResponseFuture;
 
-pub(crate) use chain::Filters;
+pub(crate) use chain::{CatchPanic, Filters};
 pub(crate) use exchange::Exchange;
-pub(crate) use live::Server;
+pub(crate) use route::Host;
 use router::Router;
 
 /// A proxy. Cloning it is cheap, and all clones are the same proxy.
@@ -56,6 +62,7 @@ pub(crate) struct Shared {
     pub(crate) forwarding: Forwarding,
     pub(crate) observer: Option<Arc<dyn Observer>>,
     pub(crate) half_close: bool,
+    proxy_protocol: Option<ProxyProtocol>,
 }
 
 /// An upstream, the name it was added under, and its filters.
@@ -122,6 +129,40 @@ impl Shared {
     }
 }
 
+impl Service for Shared {
+    fn filters(&self) -> &[Arc<dyn Filter>] {
+        &self.filters
+    }
+
+    fn observer(&self) -> Option<&Arc<dyn Observer>> {
+        self.observer.as_ref()
+    }
+
+    fn max_connections(&self) -> (usize, Option<usize>) {
+        (self.limits.max_connections, self.limits.max_connections_per_client)
+    }
+
+    fn proxy_protocol(&self) -> Option<&ProxyProtocol> {
+        self.proxy_protocol.as_ref()
+    }
+
+    fn link(current: (Arc<Self>, usize), io: Box<dyn Io>, peer: Peer) -> Arc<Link> {
+        Link::new(io, peer, current)
+    }
+
+    /// Under one proxy after the other.
+    async fn serve(link: &mut Arc<Link>, draining: &Draining) -> u64 {
+        let mut kept = None;
+        loop {
+            match http1::server::serve(link, draining, kept).await {
+                Served::All(requests) => return requests,
+                Served::Renewed(rest) => kept = Some(rest),
+            }
+            *link = link.renewed(draining.current());
+        }
+    }
+}
+
 /// Makes a [`Proxy`].
 #[derive(Default)]
 pub struct ProxyBuilder {
@@ -136,6 +177,7 @@ pub struct ProxyBuilder {
     forwarding: Forwarding,
     observer: Option<Arc<dyn Observer>>,
     half_close: bool,
+    proxy_protocol: Option<ProxyProtocol>,
 }
 
 /// A proxy that cannot be built.
@@ -257,6 +299,13 @@ impl ProxyBuilder {
         self
     }
 
+    /// Connections begin with a PROXY header, before TLS. Only where the proxy is served by [`serve`](crate::serve).
+    #[must_use]
+    pub fn proxy_protocol(mut self, protocol: ProxyProtocol) -> Self {
+        self.proxy_protocol = Some(protocol);
+        self
+    }
+
     /// The proxy.
     ///
     /// # Errors
@@ -285,6 +334,7 @@ impl ProxyBuilder {
             forwarding: self.forwarding,
             observer: self.observer,
             half_close: self.half_close,
+            proxy_protocol: self.proxy_protocol,
         })))
     }
 

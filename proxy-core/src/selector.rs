@@ -113,6 +113,8 @@ impl Attempt {
 pub enum AttemptResult {
     /// The backend answered with this status, and the response was relayed whole.
     Response(http::StatusCode),
+    /// The backend was connected to, and the raw connection relayed; whatever ended it was not the backend's fault.
+    Relayed,
     /// It failed.
     Failed(ErrorKind),
     /// It was given up through no fault of the backend: the client left.

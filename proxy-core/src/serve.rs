@@ -15,9 +15,13 @@ use tokio::sync::futures::OwnedNotified;
 
 use crate::context::Link;
 use crate::guard::guarded;
-use crate::http1::server::Served;
-use crate::proxy::{self, Shared};
-use crate::{Admission, Filter, Io, Listener, LiveProxy, Peer, ServerHandshake, http1};
+use crate::live::{self, Live};
+use crate::proxy::Shared;
+use crate::{Admission, ErrorKind, Filter, Io, Listener, LiveProxy, LiveTcpProxy, Observer, Peer, ServerHandshake};
+
+mod service;
+
+pub(crate) use service::Service;
 
 /// Serves every connection of `listener` through `proxy`, in the caller's runtime, until it is told
 /// to stop. The proxy is a [`Proxy`](crate::Proxy), or a [`LiveProxy`] that is replaced while it serves.
@@ -39,42 +43,41 @@ use crate::{Admission, Filter, Io, Listener, LiveProxy, Peer, ServerHandshake, h
 /// # Cancel safety
 /// Dropping the future stops accepting; connections go on until they end, or the runtime does.
 pub fn serve<L: Listener>(listener: L, proxy: impl Into<LiveProxy>) -> Serve<L> {
-    Serve { listener, proxy: proxy.into(), tls: None, signal: None, deadline: Deadline::After(Duration::from_secs(30)) }
+    Serve::new(listener, proxy.into())
 }
 
-type Signal = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(crate) type Signal = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// See [`serve`].
+/// See [`serve`], [`serve_tcp`](crate::serve_tcp) and [`serve_udp`](crate::serve_udp).
 #[must_use = "a server does nothing until it is awaited"]
-pub struct Serve<L> {
-    listener: L,
-    proxy: LiveProxy,
+pub struct Serve<L, P = LiveProxy> {
+    pub(crate) listener: L,
+    pub(crate) proxy: P,
     tls: Option<Arc<dyn ServerHandshake>>,
-    signal: Option<Signal>,
-    deadline: Deadline,
+    pub(crate) signal: Option<Signal>,
+    pub(crate) deadline: Deadline,
 }
 
 /// When running requests have had their time.
-enum Deadline {
+pub(crate) enum Deadline {
     After(Duration),
     When(Signal),
 }
 
-impl<L: Listener> Serve<L> {
+impl<L, P> Serve<L, P> {
+    pub(crate) fn new(listener: L, proxy: P) -> Self {
+        Serve { listener, proxy, tls: None, signal: None, deadline: Deadline::After(Duration::from_secs(30)) }
+    }
+
     /// Stops when `signal` is ready: what waits to be accepted is, and no more; connections with a request finish
-    /// it and say `Connection: close`; idle ones are closed, those that idle for less than a second when it is one.
+    /// it and say `Connection: close`; idle ones are closed, those that idle for less than a second when it is one. Raw
+    /// connections and sessions of UDP go on.
     pub fn with_graceful_shutdown(mut self, signal: impl Future<Output = ()> + Send + 'static) -> Self {
         self.signal = Some(Box::pin(signal));
         self
     }
 
-    /// Speaks TLS with the clients. Default: plain.
-    pub fn tls(mut self, handshake: impl ServerHandshake) -> Self {
-        self.tls = Some(Arc::new(handshake));
-        self
-    }
-
-    /// How long running requests have after the signal, before their connections are closed. Default 30 s.
+    /// How long running requests and raw connections have after the signal, before they are cut off. Default 30 s.
     pub fn drain_timeout(mut self, deadline: Duration) -> Self {
         self.deadline = Deadline::After(deadline);
         self
@@ -88,24 +91,46 @@ impl<L: Listener> Serve<L> {
     }
 }
 
+impl<L: Listener, P> Serve<L, P> {
+    /// Speaks TLS with the clients. Default: plain.
+    pub fn tls(mut self, handshake: impl ServerHandshake) -> Self {
+        self.tls = Some(Arc::new(handshake));
+        self
+    }
+}
+
 impl<L: Listener> IntoFuture for Serve<L> {
     type Output = ();
     type IntoFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(run(self))
+        let Serve { listener, proxy, tls, signal, deadline } = self;
+        Box::pin(run(listener, Server::new(proxy.0, tls), signal, deadline))
     }
 }
 
-impl<L> std::fmt::Debug for Serve<L> {
+impl<L: Listener> IntoFuture for Serve<L, LiveTcpProxy> {
+    type Output = ();
+    type IntoFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        let Serve { listener, proxy, tls, signal, deadline } = self;
+        Box::pin(run(listener, Server::new(proxy.0, tls), signal, deadline))
+    }
+}
+
+impl<L, P: std::fmt::Debug> std::fmt::Debug for Serve<L, P> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Serve").field("proxy", &self.proxy).finish_non_exhaustive()
     }
 }
 
-async fn run<L: Listener>(serve: Serve<L>) {
-    let Serve { mut listener, proxy, tls, signal, deadline } = serve;
-    let server = Server::new(proxy, tls);
+async fn run<L: Listener, S: Service>(
+    mut listener: L,
+    server: Arc<Server<S>>,
+    signal: Option<Signal>,
+    deadline: Deadline,
+) {
     let mut signal = signal.unwrap_or_else(|| Box::pin(std::future::pending()));
     loop {
         let accept = async {
@@ -115,12 +140,12 @@ async fn run<L: Listener>(serve: Serve<L>) {
         tokio::select! {
             biased;
             () = &mut signal => break,
-            (io, peer) = accept => server.admit(Box::new(io), peer),
+            (io, peer) = accept => server.accepted(Box::new(io), peer),
         }
     }
     for _ in 0..QUEUED {
         match queued(&mut listener).await {
-            Some((io, peer)) if server.has_place() => server.admit(Box::new(io), peer),
+            Some((io, peer)) if server.has_place() => server.accepted(Box::new(io), peer),
             _ => break,
         }
     }
@@ -147,15 +172,15 @@ async fn queued<L: Listener>(listener: &mut L) -> Option<(L::Io, Peer)> {
 }
 
 /// What the connections of one listener share.
-struct Server {
+struct Server<S> {
     clients: Arc<Clients>,
-    drain: Arc<Drain>,
+    drain: Arc<Drain<S>>,
     tls: Option<Arc<dyn ServerHandshake>>,
 }
 
-impl Server {
-    fn new(live: LiveProxy, tls: Option<Arc<dyn ServerHandshake>>) -> Self {
-        Server { clients: Arc::default(), drain: Drain::new(live), tls }
+impl<S: Service> Server<S> {
+    fn new(live: Arc<Live<S>>, tls: Option<Arc<dyn ServerHandshake>>) -> Arc<Self> {
+        Arc::new(Server { clients: Arc::default(), drain: Drain::new(live), tls })
     }
 
     /// Waits while all the connections that may be open are.
@@ -166,24 +191,46 @@ impl Server {
     }
 
     fn has_place(&self) -> bool {
-        self.drain.open.load(Ordering::SeqCst) < self.drain.live.max_connections()
+        self.drain.open.load(Ordering::SeqCst) < self.drain.live.with(|service| service.max_connections().0)
     }
 
-    fn admit(&self, io: Box<dyn Io>, peer: Peer) {
-        let (shared, generation) = self.drain.live.current();
-        let Some(client) = self.clients.enter(&peer, shared.limits.max_connections_per_client) else {
+    fn accepted(self: &Arc<Self>, io: Box<dyn Io>, peer: Peer) {
+        let (service, generation) = self.drain.live.current();
+        let guard = ConnectionGuard::new(&self.drain);
+        match service.proxy_protocol() {
+            None => self.admit((service, generation), io, peer, guard),
+            Some(_) => drop(tokio::spawn(Arc::clone(self).introduce(service, io, peer, guard))),
+        }
+    }
+
+    /// Reads the PROXY header, and admits the client that it names.
+    async fn introduce(self: Arc<Self>, service: Arc<S>, io: Box<dyn Io>, peer: Peer, guard: ConnectionGuard<S>) {
+        let Some(protocol) = service.proxy_protocol() else { return };
+        let introduced = tokio::select! {
+            biased;
+            () = Notice::new(Arc::clone(&self.drain)) => return,
+            introduced = protocol.receive(io, &peer) => introduced,
+        };
+        match introduced {
+            Ok((io, peer)) => self.admit(self.drain.live.current(), io, peer, guard),
+            Err(kind) => turned_away(service.observer(), &peer, kind),
+        }
+    }
+
+    fn admit(&self, (service, generation): (Arc<S>, usize), io: Box<dyn Io>, peer: Peer, guard: ConnectionGuard<S>) {
+        let (_, per_client) = service.max_connections();
+        let Some(client) = self.clients.enter(&peer, per_client) else {
             tracing::debug!(client = ?peer.address, "connection refused: too many of one client");
             return;
         };
-        let Some(held) = hold(&shared, &peer) else { return };
-        let guard = ConnectionGuard::new(&self.drain);
+        let Some(held) = hold(service.filters(), &peer) else { return };
         let draining = Draining(Arc::clone(&self.drain));
         let kept = (client, held, guard);
         // In a box: a task moves its future half a dozen times from here to its end, and this one is large.
         match &self.tls {
             None => {
                 // Out of the task: what lies in it by value, an idle connection pays for.
-                let link = Link::new(io, peer, (shared, generation));
+                let link = S::link((service, generation), io, peer);
                 tokio::spawn(Box::pin(async move {
                     serve_connection(link, draining).await;
                     drop(kept);
@@ -199,7 +246,7 @@ impl Server {
         }
     }
 
-    async fn drain(self, deadline: Deadline) {
+    async fn drain(&self, deadline: Deadline) {
         let drain = &self.drain;
         tracing::info!(connections = drain.open.load(Ordering::Relaxed), "draining");
         drain.set(&drain.draining);
@@ -219,8 +266,20 @@ impl Server {
     }
 }
 
+pub(crate) fn turned_away(observer: Option<&Arc<dyn Observer>>, peer: &Peer, kind: ErrorKind) {
+    tracing::debug!(code = kind.code(), client = ?peer.address, error = kind.text(), "connection refused");
+    if let Some(observer) = observer {
+        observer.on_connection_failed(peer, kind);
+    }
+}
+
 /// Shakes hands first.
-async fn serve_secured(tls: Arc<dyn ServerHandshake>, io: Box<dyn Io>, mut peer: Peer, draining: Draining) {
+async fn serve_secured<S: Service>(
+    tls: Arc<dyn ServerHandshake>,
+    io: Box<dyn Io>,
+    mut peer: Peer,
+    draining: Draining<S>,
+) {
     let shaken = {
         let mut handshake = tls.perform(io, &mut peer);
         let mut notice = pin!(Notice::new(Arc::clone(&draining.0)));
@@ -231,33 +290,25 @@ async fn serve_secured(tls: Arc<dyn ServerHandshake>, io: Box<dyn Io>, mut peer:
         .await
     };
     match shaken {
-        Ok(io) => serve_connection(Link::new(io, peer, draining.0.live.current()), draining).await,
+        Ok(io) => serve_connection(S::link(draining.0.live.current(), io, peer), draining).await,
         Err(error) => tracing::debug!(client = ?peer.address, %error, "TLS handshake failed"),
     }
 }
 
-/// Serves one connection until its end, or until the drain's deadline, under one proxy after the other.
-async fn serve_connection(mut link: Arc<Link>, draining: Draining) {
-    let observer = link.proxy.as_ref().and_then(|proxy| proxy.observer.clone());
+/// Serves one connection until its end, or until the drain's deadline.
+async fn serve_connection<S: Service>(mut link: Arc<Link>, draining: Draining<S>) {
+    let observer = link.observer().cloned();
     if let Some(observer) = &observer {
         observer.on_connection_opened(&link.peer);
     }
-    let mut kept = None;
-    let requests = loop {
-        let served = {
-            let mut connection = pin!(http1::server::serve(&link, &draining, kept));
-            let mut notice = pin!(Notice::new(Arc::clone(&draining.0)));
-            poll_fn(|cx| match notice.as_mut().poll(cx) {
-                Poll::Ready(()) => Poll::Ready(Served::All(0)),
-                Poll::Pending => connection.as_mut().poll(cx),
-            })
-            .await
-        };
-        match served {
-            Served::All(requests) => break requests,
-            Served::Renewed(rest) => kept = Some(rest),
-        }
-        link = link.renewed(draining.0.live.current());
+    let requests = {
+        let mut connection = pin!(S::serve(&mut link, &draining));
+        let mut notice = pin!(Notice::new(Arc::clone(&draining.0)));
+        poll_fn(|cx| match notice.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(0),
+            Poll::Pending => connection.as_mut().poll(cx),
+        })
+        .await
     };
     if let Some(observer) = &observer {
         observer.on_connection_closed(&link.peer, requests);
@@ -265,9 +316,9 @@ async fn serve_connection(mut link: Arc<Link>, draining: Draining) {
 }
 
 /// Asks the filters about a connection. `None`: one of them refused it.
-fn hold(shared: &Shared, peer: &Peer) -> Option<Vec<Box<dyn Any + Send>>> {
+pub(crate) fn hold(filters: &[Arc<dyn Filter>], peer: &Peer) -> Option<Vec<Box<dyn Any + Send>>> {
     let mut held = Vec::new();
-    for filter in &shared.filters {
+    for filter in filters {
         match guarded(|| Ok(filter.on_connection(peer))) {
             Ok(Admission::Admit) => {}
             Ok(Admission::Hold(guard)) => held.push(guard),
@@ -281,18 +332,17 @@ fn hold(shared: &Shared, peer: &Peer) -> Option<Vec<Box<dyn Any + Send>>> {
 }
 
 /// The state of serving and stopping.
-#[derive(Debug)]
-struct Drain {
-    live: LiveProxy,
+struct Drain<S> {
+    live: Arc<Live<S>>,
     draining: AtomicBool,
     killed: AtomicBool,
     /// How connections are told that one of these has changed, and the server that one of them has left.
-    told: Arc<proxy::Server>,
+    told: Arc<live::Server>,
     open: AtomicUsize,
 }
 
-impl Drain {
-    fn new(live: LiveProxy) -> Arc<Self> {
+impl<S> Drain<S> {
+    fn new(live: Arc<Live<S>>) -> Arc<Self> {
         let told = Arc::default();
         live.tell(&told);
         let (draining, killed) = (AtomicBool::new(false), AtomicBool::new(false));
@@ -313,14 +363,18 @@ impl Drain {
 }
 
 /// A connection's view of it.
-#[derive(Clone, Debug)]
-pub(crate) struct Draining(Arc<Drain>);
+pub(crate) struct Draining<S = Shared>(Arc<Drain<S>>);
 
-impl Draining {
+impl<S> Draining<S> {
     /// Never draining.
     #[cfg(feature = "testing")]
-    pub(crate) fn never(live: LiveProxy) -> Self {
+    pub(crate) fn never(live: Arc<Live<S>>) -> Self {
         Draining(Drain::new(live))
+    }
+
+    /// What is served now, and its number.
+    pub(crate) fn current(&self) -> (Arc<S>, usize) {
+        self.0.live.current()
     }
 
     /// Whether the proxy of this connection has a successor.
@@ -333,16 +387,16 @@ impl Draining {
     }
 }
 
-struct ConnectionGuard(Arc<Drain>);
+struct ConnectionGuard<S>(Arc<Drain<S>>);
 
-impl ConnectionGuard {
-    fn new(drain: &Arc<Drain>) -> Self {
+impl<S> ConnectionGuard<S> {
+    fn new(drain: &Arc<Drain<S>>) -> Self {
         drain.open.fetch_add(1, Ordering::SeqCst);
         ConnectionGuard(Arc::clone(drain))
     }
 }
 
-impl Drop for ConnectionGuard {
+impl<S> Drop for ConnectionGuard<S> {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Ordering::SeqCst);
         // Kept for the one who waits next, where nobody does.
@@ -353,22 +407,22 @@ impl Drop for ConnectionGuard {
 pin_project_lite::pin_project! {
     /// Has its task woken when the drain changes; ready when the connection must end. It registers
     /// once: a wake-up for another reason costs two atomic reads.
-    struct Notice {
-        drain: Arc<Drain>,
+    struct Notice<S> {
+        drain: Arc<Drain<S>>,
         #[pin]
         notified: OwnedNotified,
         registered: Option<(usize, Waker)>,
     }
 }
 
-impl Notice {
-    fn new(drain: Arc<Drain>) -> Self {
+impl<S> Notice<S> {
+    fn new(drain: Arc<Drain<S>>) -> Self {
         let notified = Arc::clone(&drain.told.changed).notified_owned();
         Notice { drain, notified, registered: None }
     }
 }
 
-impl Future for Notice {
+impl<S> Future for Notice<S> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<()> {
@@ -393,14 +447,14 @@ impl Future for Notice {
 
 /// Open connections by client address, where that is limited.
 #[derive(Debug, Default)]
-struct Clients(Mutex<HashMap<IpAddr, usize>>);
+pub(crate) struct Clients(Mutex<HashMap<IpAddr, usize>>);
 
 /// A connection counted for its client.
-struct ClientGuard(Option<(Arc<Clients>, IpAddr)>);
+pub(crate) struct ClientGuard(Option<(Arc<Clients>, IpAddr)>);
 
 impl Clients {
     /// Counts a connection; `None` where the client has as many as it may.
-    fn enter(self: &Arc<Self>, peer: &Peer, limit: Option<usize>) -> Option<ClientGuard> {
+    pub(crate) fn enter(self: &Arc<Self>, peer: &Peer, limit: Option<usize>) -> Option<ClientGuard> {
         let (Some(limit), Some(address)) = (limit, peer.address) else { return Some(ClientGuard(None)) };
         let address = address.ip().to_canonical();
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -14,7 +14,7 @@ pub use service::ServiceUpstream;
 
 pub(crate) use service::call;
 
-/// A place where a request, or a raw connection, can go.
+/// A place where a request, a raw connection or a client's datagrams can go.
 ///
 /// [`Cluster`](crate::Cluster) sends requests to backends, [`ServiceUpstream`] calls a tower service.
 /// One of your own answers by itself:
@@ -90,6 +90,16 @@ pub trait Upstream: Send + Sync + 'static {
         let _ = (destination, context);
         Err(ErrorKind::Unsupported.into())
     }
+
+    /// Chooses the backend that a client's datagrams go to, for UDP: [`Context::backend`] is it afterwards. Nothing is
+    /// sent and nothing waited for.
+    ///
+    /// # Errors
+    /// If there is none to be had. The default serves none.
+    fn assign(&self, context: &mut Context) -> Result<()> {
+        let _ = context;
+        Err(ErrorKind::Unsupported.into())
+    }
 }
 
 macro_rules! forward {
@@ -102,6 +112,10 @@ macro_rules! forward {
 
             async fn connect(&self, destination: Option<&str>, context: &mut Context) -> Result<Connection> {
                 (**self).connect(destination, context).await
+            }
+
+            fn assign(&self, context: &mut Context) -> Result<()> {
+                (**self).assign(context)
             }
         }
     };

@@ -7,9 +7,11 @@ mod pace;
 mod settings;
 mod streak;
 mod tcp;
+mod udp;
 
 pub use check::{Check, CheckFailure};
 pub use checker::HealthChecker;
 pub use http::HttpCheck;
 pub use settings::{HealthSettings, StartState};
 pub use tcp::TcpCheck;
+pub use udp::UdpCheck;

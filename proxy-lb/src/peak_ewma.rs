@@ -92,7 +92,7 @@ impl PeakEwma {
             AttemptResult::Response(status) if matches!(status.as_u16(), 502..=504) => {
                 cost.observe(took.max(FAILURE), now, self.decay);
             }
-            AttemptResult::Response(_) => cost.observe(took, now, self.decay),
+            AttemptResult::Response(_) | AttemptResult::Relayed => cost.observe(took, now, self.decay),
             // The pool's limits are ours, and say nothing of the backend.
             AttemptResult::Failed(ErrorKind::PoolFull | ErrorKind::PoolTimeout) => {}
             AttemptResult::Failed(kind) if kind.fault() == Fault::Upstream => {

@@ -18,6 +18,7 @@ thread_local! {
 pub(crate) struct Buffer {
     bytes: Box<[u8]>,
     pending: Range<usize>,
+    is_lent: bool,
 }
 
 impl Buffer {
@@ -25,7 +26,12 @@ impl Buffer {
     pub(crate) fn take(size: usize) -> Self {
         let size = size.max(1);
         let bytes = reuse(size).unwrap_or_else(|| vec![0; size].into_boxed_slice());
-        Self { bytes, pending: 0..0 }
+        Self { bytes, pending: 0..0, is_lent: true }
+    }
+
+    /// A buffer full of these bytes, whose memory no free list gets: it may be of any size.
+    pub(crate) fn holding(bytes: Vec<u8>) -> Self {
+        Self { pending: 0..bytes.len(), bytes: bytes.into(), is_lent: false }
     }
 
     /// All of its room. Only for an empty buffer: pending bytes would be overwritten.
@@ -56,7 +62,7 @@ impl Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         let bytes = mem::take(&mut self.bytes);
-        if bytes.len() > MAX_POOLED_SIZE {
+        if !self.is_lent || bytes.len() > MAX_POOLED_SIZE {
             return;
         }
         // An ending thread has lost its list already; then the memory is simply freed.

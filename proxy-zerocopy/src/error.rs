@@ -1,6 +1,6 @@
 use std::{error, fmt, io};
 
-use crate::Transferred;
+use crate::{Transferred, deadlines::Expired};
 
 /// Why moving bytes ended early, on which side, and how many bytes arrived before.
 ///
@@ -35,6 +35,8 @@ pub enum ErrorKind {
     UnexpectedEof,
     /// No byte moved for [`Options::idle_timeout`](crate::Options::idle_timeout).
     IdleTimeout,
+    /// [`Options::lifetime`](crate::Options::lifetime) is over.
+    LifetimeOver,
 }
 
 /// One of the two streams. Where bytes move one way only, A is the source and B the destination.
@@ -53,7 +55,7 @@ impl Error {
         self.kind
     }
 
-    /// The side it happened on; `None` for an idle timeout, which is nobody's in particular.
+    /// The side it happened on; `None` for a timeout, which is nobody's in particular.
     #[must_use]
     pub fn side(&self) -> Option<Side> {
         self.side
@@ -65,8 +67,12 @@ impl Error {
         self.transferred
     }
 
-    pub(crate) fn idle(transferred: Transferred) -> Self {
-        Self { kind: ErrorKind::IdleTimeout, side: None, transferred, source: None }
+    pub(crate) fn expired(expired: Expired, transferred: Transferred) -> Self {
+        let kind = match expired {
+            Expired::Idle => ErrorKind::IdleTimeout,
+            Expired::Lifetime => ErrorKind::LifetimeOver,
+        };
+        Self { kind, side: None, transferred, source: None }
     }
 
     pub(crate) fn unexpected_eof(transferred: Transferred) -> Self {
@@ -81,6 +87,7 @@ impl fmt::Display for Error {
             ErrorKind::Write => "writing",
             ErrorKind::UnexpectedEof => "stream ended too early",
             ErrorKind::IdleTimeout => "no byte moved within the idle timeout",
+            ErrorKind::LifetimeOver => "the lifetime is over",
         })?;
         match (self.kind, self.side) {
             (ErrorKind::Read, Some(side)) => write!(f, " from side {side} failed"),
@@ -97,12 +104,12 @@ impl error::Error for Error {
     }
 }
 
-/// Keeps the kind of the underlying error; an idle timeout becomes `TimedOut`.
+/// Keeps the kind of the underlying error; a timeout becomes `TimedOut`.
 impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
         let kind = match (&error.source, error.kind) {
             (Some(source), _) => source.kind(),
-            (None, ErrorKind::IdleTimeout) => io::ErrorKind::TimedOut,
+            (None, ErrorKind::IdleTimeout | ErrorKind::LifetimeOver) => io::ErrorKind::TimedOut,
             (None, _) => io::ErrorKind::UnexpectedEof,
         };
         Self::new(kind, error)
@@ -168,8 +175,10 @@ mod tests {
 
     #[test]
     fn errors_without_a_cause_have_a_kind_of_their_own() {
-        let idle = io::Error::from(Error::idle(Transferred::default()));
-        assert_eq!(idle.kind(), io::ErrorKind::TimedOut);
+        for expired in [Expired::Idle, Expired::Lifetime] {
+            let error = io::Error::from(Error::expired(expired, Transferred::default()));
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        }
         let short = io::Error::from(Error::unexpected_eof(Transferred::default()));
         assert_eq!(short.kind(), io::ErrorKind::UnexpectedEof);
         assert_eq!(short.to_string(), "stream ended too early on side A");

@@ -36,7 +36,7 @@
 //! # Panics
 //!
 //! Everything here needs a Tokio runtime with its I/O driver, and its time driver where
-//! [`Options::idle_timeout`] is set; Tokio panics without them.
+//! [`Options::idle_timeout`] or [`Options::lifetime`] is set; Tokio panics without them.
 //!
 //! # `SIGPIPE`
 //!
@@ -44,8 +44,8 @@
 //! ignore that signal from their start; a host in another language has to ignore it itself.
 
 mod buffer;
+mod deadlines;
 mod error;
-mod idle;
 mod options;
 mod relay;
 pub mod splice;

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-/// How a relay behaves. The default has no idle timeout and buffers of 64 KiB.
+/// How a relay behaves. The default has no timeouts and buffers of 64 KiB.
 ///
 /// ```
 /// use proxy_zerocopy::Options;
@@ -15,6 +15,8 @@ pub struct Options {
     /// The relay ends once no byte has moved in either direction for this long.
     /// `None`, the default, waits forever.
     pub idle_timeout: Option<Duration>,
+    /// The relay ends this long after its first poll, whatever moves. `None`, the default, sets no end.
+    pub lifetime: Option<Duration>,
     /// Bytes taken from one side at a time, per direction; 0 counts as 1. Default: 64 KiB.
     /// Spliced bytes need no buffer, so [`copy_tcp_bidirectional`](crate::copy_tcp_bidirectional)
     /// ignores this.
@@ -35,6 +37,13 @@ impl Options {
         self
     }
 
+    /// Sets [`Options::lifetime`]; `None` sets no end.
+    #[must_use]
+    pub fn lifetime(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.lifetime = limit.into();
+        self
+    }
+
     /// Sets [`Options::buffer_size`], in bytes.
     #[must_use]
     pub fn buffer_size(mut self, bytes: usize) -> Self {
@@ -45,6 +54,6 @@ impl Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { idle_timeout: None, buffer_size: crate::buffer::DEFAULT_SIZE }
+        Self { idle_timeout: None, lifetime: None, buffer_size: crate::buffer::DEFAULT_SIZE }
     }
 }

@@ -31,6 +31,7 @@ impl Demo {
     /// The configuration of a load balancer over the three.
     pub(crate) fn config(&self, listen: SocketAddr) -> Result<Config, ConfigErrors> {
         let [one, two, three] = self.addresses;
+        let raw = SocketAddr::new(listen.ip(), 0);
         let text = format!(
             r#"{{
                 "listeners": {{ "web": {{
@@ -45,7 +46,8 @@ impl Demo {
                             {{ "upstream": "all" }}
                         ]
                     }}
-                }} }},
+                }},
+                "raw": {{ "listen": ["{raw}"], "tcp": {{ "upstream": "all" }} }} }},
                 "upstreams": {{
                     "all": {{
                         "backends": ["{one}", "{two}", "{three}"],
@@ -73,7 +75,9 @@ impl Demo {
 
     /// What to try.
     pub(crate) fn tour(&self, server: &Server) -> String {
-        let front = server.addresses().first().map_or_else(String::new, |(_, address)| format!("http://{address}"));
+        let addresses = server.addresses();
+        let url = |name: &str| addresses.iter().find(|(other, _)| other == name).map(|(_, at)| format!("http://{at}"));
+        let (front, raw) = (url("web").unwrap_or_default(), url("raw").unwrap_or_default());
         let mut text = format!("A load balancer over three backends in this process.\n\n  {front}\n");
         for (name, address) in NAMES.into_iter().zip(self.addresses) {
             let _ = writeln!(text, "    -> {name:<6} http://{address}");
@@ -88,6 +92,7 @@ Try in another terminal:
   curl -si {front}/                                    # the answer carries an x-request-id
   curl -s -H 'x-canary: 1' {front}/                    # a route of its own: always `three`
   for i in 1 2 3 4 5; do curl -si {front}/limited; done  # three at once, then 429 and when to come back
+  for i in 1 2 3; do curl -s {raw}/ | head -1; done    # raw TCP, whatever is spoken: each connection another backend
   wrk -c64 -d5 {front}/                                # load
 
 The backends are asked for /healthz every second; RUST_LOG=debug says more. To see them killed, stopped and brought back:

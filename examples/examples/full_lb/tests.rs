@@ -13,11 +13,15 @@ fn folder() -> PathBuf {
 
 /// Runs `client` against the demo, which stops afterwards.
 async fn with_demo<F: Future<Output = ()>>(client: impl FnOnce(SocketAddr) -> F) {
+    with_listener("web", client).await;
+}
+
+async fn with_listener<F: Future<Output = ()>>(name: &str, client: impl FnOnce(SocketAddr) -> F) {
     let demo = Demo::bind().unwrap();
     let config = demo.config("127.0.0.1:0".parse().unwrap()).unwrap();
     let server = app(&config).unwrap();
     demo.serve().unwrap();
-    let [(_, address)] = server.addresses()[..] else { panic!("not one listener") };
+    let (_, address) = server.addresses().into_iter().find(|(other, _)| other == name).unwrap();
     assert!(demo.tour(&server).contains(&format!("http://{address}/")));
     let (stop, stopped) = oneshot::channel::<()>();
     let serving = tokio::spawn(server.run(async { drop(stopped.await) }));
@@ -58,6 +62,16 @@ async fn the_demo_shows_what_a_backend_is_sent() {
 }
 
 #[tokio::test]
+async fn the_demo_relays_raw_connections() {
+    with_listener("raw", async |address| {
+        let answers = [get(address, "/", "").await, get(address, "/", "").await];
+        let names = answers.map(|answer| answer.split("\r\n\r\n").nth(1).unwrap_or_default().to_owned());
+        assert!(names.iter().all(|name| name.contains(": GET /\n")) && names[0] != names[1], "{names:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn the_demo_limits_one_path() {
     with_demo(async |address| {
         let mut answers = Vec::new();
@@ -83,7 +97,7 @@ fn the_configuration_beside_the_examples_is_valid() {
 fn check_lists_what_this_build_cannot_do() {
     let failure = check(&folder().join("../proxy-config/tests/data/lb.example.json")).unwrap_err();
     assert_eq!(failure.exit_code, 2);
-    assert!(failure.message.contains(": listeners.dns.udp: not in this build"), "{failure}");
+    assert!(failure.message.contains(": listeners.web-tls.tls: not in this build"), "{failure}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::values::header::{field_name, field_value, method};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HealthCheck {
-    /// `http`, `tcp`, `http2` or `grpc`: how to ask.
+    /// `http`, `tcp`, `udp`, `http2` or `grpc`: how to ask.
     pub probe: Probe,
     /// `interval`: between two questions; 5 s when absent.
     pub interval: Option<Duration>,
@@ -43,7 +43,7 @@ pub enum Start {
     Down,
 }
 
-/// How a health check asks: exactly one of the keys `http`, `tcp`, `http2` and `grpc`.
+/// How a health check asks: exactly one of the keys `http`, `tcp`, `udp`, `http2` and `grpc`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Probe {
@@ -51,6 +51,8 @@ pub enum Probe {
     Http(HttpProbe),
     /// `tcp`: by connecting.
     Tcp,
+    /// `udp`: by a datagram.
+    Udp(UdpProbe),
     /// `http2`: by an HTTP/2 request.
     Http2(HttpProbe),
     /// `grpc`: by the gRPC health protocol.
@@ -59,6 +61,16 @@ pub enum Probe {
         /// `service`: whose health is asked for; the server's when absent.
         service: Option<String>,
     },
+}
+
+/// A datagram that a health check sends, and the answers that are good. Both are text, or bytes as `"0x0001ff"`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UdpProbe {
+    /// `send`: the datagram; at most 1,400 bytes.
+    pub send: Vec<u8>,
+    /// `receive`: what a good answer begins with; any answer is good when absent.
+    pub receive: Option<Vec<u8>>,
 }
 
 /// A request that a health check sends, and the answers that are good.
@@ -150,9 +162,10 @@ pub(super) fn health_check(cursor: Cursor<'_>) -> Option<HealthCheck> {
     cursor.object("an object", |fields| {
         let http = fields.optional("http", http_probe).map(Probe::Http);
         let tcp = fields.optional("tcp", |cursor| cursor.object("an empty object", |_| Some(Probe::Tcp)));
+        let udp = fields.optional("udp", udp_probe).map(Probe::Udp);
         let http2 = fields.optional("http2", http_probe).map(Probe::Http2);
         let grpc = fields.optional("grpc", grpc_probe);
-        fields.exactly_one(&["http", "tcp", "http2", "grpc"]);
+        fields.exactly_one(&["http", "tcp", "udp", "http2", "grpc"]);
         let interval = fields.optional("interval", positive_duration);
         let fast_interval = fields.optional("fast_interval", positive_duration);
         let jitter_percent = fields.optional("jitter_percent", percent);
@@ -161,7 +174,7 @@ pub(super) fn health_check(cursor: Cursor<'_>) -> Option<HealthCheck> {
         let fall = fields.optional("fall", in_a_row);
         let start = fields.optional("start", start);
         let port = fields.optional("port", |cursor| cursor.integer(1..=u16::MAX));
-        let probe = http.or(tcp).or(http2).or(grpc)?;
+        let probe = http.or(tcp).or(udp).or(http2).or(grpc)?;
         Some(HealthCheck { probe, interval, fast_interval, jitter_percent, timeout, rise, fall, start, port })
     })
 }
@@ -226,6 +239,41 @@ fn grpc_probe(cursor: Cursor<'_>) -> Option<Probe> {
         let service = fields.optional("service", |cursor| cursor.string("the name of a service").map(str::to_owned));
         Some(Probe::Grpc { service })
     })
+}
+
+fn udp_probe(cursor: Cursor<'_>) -> Option<UdpProbe> {
+    const WHAT: &str = r#"text, or bytes such as "0x0001""#;
+    cursor.object("an object", |fields| {
+        let send = fields.required("send", WHAT, |cursor| cursor.parsed(WHAT, datagram));
+        let receive = fields.optional("receive", |cursor| cursor.parsed(WHAT, datagram));
+        Some(UdpProbe { send: send?, receive })
+    })
+}
+
+/// What fits into one packet on every common link.
+const MAX_PROBE: usize = 1400;
+
+fn datagram(text: &str) -> Result<Vec<u8>, String> {
+    let bytes = match text.strip_prefix("0x") {
+        None => text.as_bytes().to_vec(),
+        Some(digits) => {
+            hexadecimal(digits).ok_or_else(|| format!("{} is not pairs of digits 0-9, a-f", quote(text)))?
+        }
+    };
+    match bytes.len() {
+        0 => Err("must not be empty".to_owned()),
+        length if length > MAX_PROBE => Err(format!("must be at most {MAX_PROBE} bytes")),
+        _ => Ok(bytes),
+    }
+}
+
+fn hexadecimal(digits: &str) -> Option<Vec<u8>> {
+    let nibble = |digit: &u8| char::from(*digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
+    let pairs = digits.as_bytes().chunks(2).map(|pair| match pair {
+        [high, low] => Some(nibble(high)? << 4 | nibble(low)?),
+        _ => None,
+    });
+    pairs.collect()
 }
 
 fn http_probe(cursor: Cursor<'_>) -> Option<HttpProbe> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::forward::{Forward, Socks, forward, socks};
 use super::http::{Http, http};
@@ -10,7 +11,8 @@ use super::relay::{Tcp, Udp, tcp, udp};
 use super::tls::{Tls, tls};
 use crate::decode::{Cursor, Fields, Unique};
 use crate::values::address::listen_address;
-use crate::values::cidr::{Cidr, cidrs};
+use crate::values::cidr::{Cidr, cidr, cidrs};
+use crate::values::duration::positive_duration;
 
 /// `listeners.<name>`
 #[derive(Clone, Debug, PartialEq)]
@@ -24,6 +26,10 @@ pub struct Listener {
     pub tls: Option<Tls>,
     /// `proxy_protocol`: connections begin with a PROXY header.
     pub proxy_protocol: Option<ProxyProtocol>,
+    /// `allow`: the only networks that may connect; all when absent.
+    pub allow: Option<Vec<Cidr>>,
+    /// `deny`: networks that may not connect, also where `allow` has them.
+    pub deny: Vec<Cidr>,
     /// `http`, `tcp`, `udp`, `forward` or `socks`.
     pub kind: ListenerKind,
 }
@@ -66,10 +72,12 @@ impl ListenerKind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProxyProtocol {
-    /// `required`: connections without the header are refused.
+    /// `required`: whether connections without the header are refused; `true` when absent.
     pub required: Option<bool>,
     /// `trusted`: who may send the header.
     pub trusted: Vec<Cidr>,
+    /// `timeout`: until the header is complete, longer than zero; 5 s when absent.
+    pub timeout: Option<Duration>,
 }
 
 /// All listeners; none of their addresses may be `taken`.
@@ -81,6 +89,7 @@ pub(super) fn listeners(cursor: Cursor<'_>, taken: &mut Unique<Port>) -> Option<
 
 fn listener(cursor: Cursor<'_>, taken: &mut Unique<Port>) -> Option<Listener> {
     const WHAT: &str = r#"an array of addresses such as ["127.0.0.1:8080"]"#;
+    const NETWORKS: &str = r#"an array of networks such as "10.0.0.0/8""#;
     cursor.object("an object", |fields| {
         let port = if fields.has("udp") { Port::Datagram } else { Port::Stream };
         let listen = fields.required("listen", WHAT, |cursor| {
@@ -93,8 +102,10 @@ fn listener(cursor: Cursor<'_>, taken: &mut Unique<Port>) -> Option<Listener> {
         let reuse_port = fields.flag("reuse_port");
         let tls = fields.optional("tls", tls);
         let proxy_protocol = fields.optional("proxy_protocol", proxy_protocol);
+        let allow = fields.optional("allow", |cursor| cursor.non_empty_list(NETWORKS, cidr));
+        let deny = fields.optional("deny", cidrs).unwrap_or_default();
         let kind = kind(fields);
-        Some(Listener { listen: listen?, reuse_port, tls, proxy_protocol, kind: kind? })
+        Some(Listener { listen: listen?, reuse_port, tls, proxy_protocol, allow, deny, kind: kind? })
     })
 }
 
@@ -105,17 +116,21 @@ fn kind(fields: &mut Fields<'_>) -> Option<ListenerKind> {
     let forward = fields.optional("forward", forward).map(|forward| ListenerKind::Forward(Box::new(forward)));
     let socks = fields.optional("socks", socks).map(|socks| ListenerKind::Socks(Box::new(socks)));
     fields.exactly_one(&["http", "tcp", "udp", "forward", "socks"]);
-    if fields.has("udp") {
-        refuse_stream_keys(fields.object());
-    }
+    // Datagrams have no connection that could begin with a handshake or a header.
+    refuse(fields, "udp", &["tls", "proxy_protocol"]);
+    // The header would come before the greeting that the listener itself takes.
+    refuse(fields, "socks", &["proxy_protocol"]);
     http.or(tcp).or(udp).or(forward).or(socks)
 }
 
-/// Datagrams have no connection that could begin with a handshake or a header.
-fn refuse_stream_keys(listener: Cursor<'_>) {
-    for key in ["tls", "proxy_protocol"] {
-        listener.revisit_key(key, |value| {
-            value.fail::<()>("is not possible on a \"udp\" listener");
+/// Keys that a listener of this kind cannot have.
+fn refuse(fields: &mut Fields<'_>, kind: &str, keys: &[&str]) {
+    if !fields.has(kind) {
+        return;
+    }
+    for key in keys {
+        fields.object().revisit_key(key, |value| {
+            value.fail::<()>(format!("is not possible on a {kind:?} listener"));
         });
     }
 }
@@ -124,7 +139,8 @@ fn proxy_protocol(cursor: Cursor<'_>) -> Option<ProxyProtocol> {
     cursor.object("an object", |fields| {
         let required = fields.flag("required");
         let trusted = fields.required("trusted", "an array of networks", cidrs);
-        Some(ProxyProtocol { required, trusted: trusted? })
+        let timeout = fields.optional("timeout", positive_duration);
+        Some(ProxyProtocol { required, trusted: trusted?, timeout })
     })
 }
 

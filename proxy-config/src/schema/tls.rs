@@ -43,7 +43,7 @@ fn certificate(cursor: Cursor<'_>) -> Option<Certificate> {
 }
 
 /// RFC 7301 §3.1: an identifier has 1 to 255 bytes.
-fn protocol(cursor: Cursor<'_>) -> Option<String> {
+pub(super) fn protocol(cursor: Cursor<'_>) -> Option<String> {
     match cursor.string(r#"a protocol name such as "h2""#)? {
         name if (1..=255).contains(&name.len()) => Some(name.to_owned()),
         _ => cursor.fail("a protocol name has 1 to 255 bytes"),

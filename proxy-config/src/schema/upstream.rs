@@ -37,6 +37,8 @@ pub struct Upstream {
     pub discovery: Option<Discovery>,
     /// `panic_percent`: with fewer healthy backends than this all are used, 0 for never; 10 when absent.
     pub panic_percent: Option<u8>,
+    /// `proxy_protocol`: connections begin with a PROXY header that names the client.
+    pub proxy_protocol: Option<SendProxyHeader>,
     /// `retry`: when a request is sent again.
     pub retry: Retry,
     /// `timeouts`: how long backends may take.
@@ -53,6 +55,21 @@ pub struct Subset {
     pub size: usize,
     /// `proxy`: this proxy's own name, by which it gets others than its neighbours.
     pub proxy: String,
+}
+
+/// `upstreams.<name>.proxy_protocol`: `"v1"`, or `"v2"` with or without settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SendProxyHeader {
+    /// `"v1"`: a line of text.
+    V1,
+    /// `"v2"`: binary.
+    V2 {
+        /// `checksum`: with a CRC32c; without when absent.
+        checksum: Option<bool>,
+        /// `unique_id`: with an id of the connection; only one that came in when absent.
+        unique_id: Option<bool>,
+    },
 }
 
 /// `upstreams.<name>.retry`
@@ -115,6 +132,7 @@ pub(super) fn upstream(cursor: Cursor<'_>) -> Option<Upstream> {
             slow_start: fields.optional("slow_start", slow_start),
             discovery: fields.optional("discovery", discovery),
             panic_percent: fields.optional("panic_percent", percent),
+            proxy_protocol: fields.optional("proxy_protocol", proxy_protocol),
             retry: fields.optional("retry", retry).unwrap_or_default(),
             timeouts: fields.optional("timeouts", timeouts).unwrap_or_default(),
             circuit_breaker,
@@ -133,6 +151,24 @@ fn subset(cursor: Cursor<'_>) -> Option<Subset> {
         });
         Some(Subset { size: size?, proxy: proxy? })
     })
+}
+
+fn proxy_protocol(cursor: Cursor<'_>) -> Option<SendProxyHeader> {
+    cursor.tagged(
+        "version of the PROXY protocol",
+        &[
+            ("v1", |settings| settings.none(SendProxyHeader::V1)),
+            ("v2", |settings| {
+                let plain = SendProxyHeader::V2 { checksum: None, unique_id: None };
+                settings.optional(plain, |cursor| {
+                    cursor.object("an object", |fields| {
+                        let checksum = fields.flag("checksum");
+                        Some(SendProxyHeader::V2 { checksum, unique_id: fields.flag("unique_id") })
+                    })
+                })
+            }),
+        ],
+    )
 }
 
 /// Two keys have two names each, for those who come from either side.

@@ -102,6 +102,8 @@ impl Diff {
         self.compare(&Path::Key(path, "reuse_port"), &before.reuse_port, &now.reuse_port);
         self.compare(&Path::Key(path, "tls"), &before.tls, &now.tls);
         self.compare(&Path::Key(path, "proxy_protocol"), &before.proxy_protocol, &now.proxy_protocol);
+        self.compare(&Path::Key(path, "allow"), &before.allow, &now.allow);
+        self.compare(&Path::Key(path, "deny"), &before.deny, &now.deny);
         match (&before.kind, &now.kind) {
             (ListenerKind::Http(before), ListenerKind::Http(now)) => self.http(&Path::Key(path, "http"), before, now),
             (before, now) if before != now => self.push(ChangeKind::Changed, &Path::Key(path, now.key())),
@@ -132,6 +134,7 @@ impl Diff {
             slow_start,
             discovery,
             panic_percent,
+            proxy_protocol,
             retry,
             timeouts,
             pool,
@@ -146,6 +149,7 @@ impl Diff {
         self.compare(&Path::Key(path, "slow_start"), slow_start, &now.slow_start);
         self.compare(&Path::Key(path, "discovery"), discovery, &now.discovery);
         self.compare(&Path::Key(path, "panic_percent"), panic_percent, &now.panic_percent);
+        self.compare(&Path::Key(path, "proxy_protocol"), proxy_protocol, &now.proxy_protocol);
         self.compare(&Path::Key(path, "retry"), retry, &now.retry);
         self.compare(&Path::Key(path, "timeouts"), timeouts, &now.timeouts);
         self.compare(&Path::Key(path, "pool"), pool, &now.pool);

@@ -11,10 +11,11 @@ use proxy_forward::{
 };
 use tokio::task::AbortHandle;
 
+use super::admission::Admission;
 use super::http::{limits, timeouts};
 use super::{Parts, ServerError, filter};
 use crate::path::Path;
-use crate::{AllowPrivate, Forward, ForwardAction, ForwardRule};
+use crate::{AllowPrivate, Forward, ForwardAction, ForwardRule, Listener};
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
@@ -24,19 +25,23 @@ pub(super) struct Built {
     pub(super) users: Option<PasswordFile>,
 }
 
-/// The proxy of a listener; `own` are the addresses that the server itself listens on.
+/// The proxy of a listener, whose path is `path`; `own` are the addresses that the server itself listens on.
 pub(super) fn proxy(
     path: &Path<'_>,
+    listener: &Listener,
     config: &Forward,
     parts: &Parts<'_>,
     own: &[SocketAddr],
 ) -> Result<Built, ServerError> {
+    let admission = Admission::of(path, listener)?;
+    let path = &Path::Key(path, listener.kind.key());
     let mut watched = Watched::default();
     let at = |key: &str, error: Source| ServerError::cannot_build(Path::Key(path, key).to_string(), error);
     let policy = policy(config, &mut watched).map_err(|(key, error)| at(key, error))?;
     let users = config.users.as_ref().map(PasswordFile::load).transpose().map_err(|error| at("users", error.into()))?;
     let upstream = upstream(config, own).map_err(|error| at("remove_headers", error))?.policy(policy).build();
-    let mut proxy = upstream.into_proxy().limits(limits(&config.limits)).timeouts(timeouts(&config.timeouts));
+    let proxy = upstream.into_proxy().limits(limits(&config.limits)).timeouts(timeouts(&config.timeouts));
+    let mut proxy = admission.into_proxy(proxy);
     if let Some(users) = &users {
         watched.run(users.clone().watch());
         let auth = BasicAuth::new(users.clone());

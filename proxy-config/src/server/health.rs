@@ -6,7 +6,8 @@ use http::{HeaderName, HeaderValue, Method};
 use proxy_core::{BackendSet, BackendState};
 use proxy_lb::{
     BreakerSettings, CircuitBreaker, DiscoverError, Discovery, DnsName, HealthChecker, HealthSettings, HttpCheck,
-    LatencyComparison, OutlierDetector, OutlierSettings, SlowStart, StartState, SuccessRate, TcpCheck, WatchedFile,
+    LatencyComparison, OutlierDetector, OutlierSettings, SlowStart, StartState, SuccessRate, TcpCheck, UdpCheck,
+    WatchedFile,
 };
 
 use super::upstream::{backend, set};
@@ -77,13 +78,18 @@ pub(super) fn is_checked(upstream: &Upstream) -> bool {
 }
 
 fn is_served(probe: &Probe) -> bool {
-    matches!(probe, Probe::Http(_) | Probe::Tcp)
+    matches!(probe, Probe::Http(_) | Probe::Tcp | Probe::Udp(_))
 }
 
 fn checker(path: &Path<'_>, config: &HealthCheck, set: &BackendSet) -> Result<Option<Task>, ServerError> {
     let (set, settings) = (set.clone(), health_settings(config));
     Ok(match &config.probe {
         Probe::Tcp => Some(Box::pin(HealthChecker::new(set, TcpCheck::new(), settings).run())),
+        Probe::Udp(probe) => {
+            let check = UdpCheck::new(&*probe.send);
+            let check = probe.receive.as_deref().into_iter().fold(check, UdpCheck::answer_begins);
+            Some(Box::pin(HealthChecker::new(set, check, settings).run()))
+        }
         Probe::Http(probe) => {
             let at = |error| ServerError::cannot_build(Path::Key(path, "http").to_string(), error);
             Some(Box::pin(HealthChecker::new(set, http_check(probe).map_err(at)?, settings).run()))

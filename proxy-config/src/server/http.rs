@@ -3,19 +3,29 @@
 use std::num::NonZero;
 use std::sync::Arc;
 
-use proxy_core::{Cidr, Forwarding, Limits, Proxy, ProxyBuilder, Timeouts};
+use proxy_core::{Forwarding, Limits, Proxy, ProxyBuilder, Timeouts};
 
+use super::admission::{Admission, ranges};
 use super::upstream::set;
 use super::{Parts, ServerError, filter, route};
-use crate::Http;
 use crate::path::Path;
+use crate::{Http, Listener};
 
-pub(super) fn proxy(path: &Path<'_>, http: &Http, parts: &Parts<'_>) -> Result<Proxy, ServerError> {
+/// `path` is that of the listener.
+pub(super) fn proxy(
+    path: &Path<'_>,
+    listener: &Listener,
+    http: &Http,
+    parts: &Parts<'_>,
+) -> Result<Proxy, ServerError> {
+    let admission = Admission::of(path, listener)?;
+    let path = &Path::Key(path, "http");
     let proxy = Proxy::builder()
         .limits(limits(&http.limits))
         .timeouts(timeouts(&http.timeouts))
         .forwarding(forwarding(path, http)?)
         .half_close(http.half_close.unwrap_or(false));
+    let proxy = admission.into_proxy(proxy);
     let filters = filter::filters(path, &http.filters, parts)?.into_iter();
     let proxy = filters.fold(proxy, ProxyBuilder::shared_filter);
     let proxy = with_upstreams(proxy, http, parts);
@@ -65,11 +75,7 @@ pub(super) fn timeouts(config: &crate::HttpTimeouts) -> Timeouts {
 }
 
 fn forwarding(path: &Path<'_>, http: &Http) -> Result<Forwarding, ServerError> {
-    let trusted = http.trusted_proxies.iter();
-    let trusted = trusted.map(|network| Cidr::new(network.address(), network.prefix()));
-    let trusted: Vec<_> = trusted
-        .collect::<Result<_, _>>()
-        .map_err(|error| ServerError::cannot_build(Path::Key(path, "trusted_proxies").to_string(), error))?;
+    let trusted = ranges(&Path::Key(path, "trusted_proxies"), &http.trusted_proxies)?;
     let forwarding = match http.forwarded.x_forwarded {
         Some(on) => Forwarding::default().x_forwarded_for(on).x_forwarded_proto(on).x_forwarded_host(on),
         None => Forwarding::default(),

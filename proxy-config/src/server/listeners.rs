@@ -3,15 +3,19 @@
 use std::collections::BTreeMap;
 use std::future::IntoFuture;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use proxy_core::{LiveProxy, Proxy, TcpListener, serve};
+use proxy_core::{
+    LiveProxy, LiveTcpProxy, LiveUdpProxy, Proxy, Serve, TcpListener, TcpProxy, UdpListener, UdpProxy, serve,
+    serve_tcp, serve_udp,
+};
 use proxy_forward::{PasswordFile, SocksListener};
 use tokio::sync::watch;
 
-use super::sockets::{Socket, Sockets};
-use super::{Parts, ServerError, forward, http};
+use super::sockets::{Loops, Socket, Sockets};
+use super::{Parts, ServerError, forward, http, tcp, udp};
 use crate::path::Path;
 use crate::{Config, Listener, ListenerKind};
 
@@ -30,6 +34,8 @@ pub(super) struct Running {
 #[derive(Clone)]
 enum Live {
     Http(LiveProxy),
+    Tcp(LiveTcpProxy),
+    Udp(LiveUdpProxy),
     /// What is asked of clients before they get to the proxy cannot be replaced in a loop that runs.
     Socks(LiveProxy, Greeting),
 }
@@ -44,6 +50,8 @@ struct Greeting {
 /// What a listener is to have behind it: built, not yet served.
 enum Service {
     Http(Proxy),
+    Tcp(TcpProxy),
+    Udp(UdpProxy),
     Socks(Proxy, Greeting),
 }
 
@@ -72,7 +80,7 @@ pub(super) struct Planned {
 }
 
 /// A socket, and the handles of the accept loops that it still needs.
-type Looped = (Arc<Socket>, Vec<TcpListener>);
+type Looped = (Arc<Socket>, Option<Loops>);
 
 impl Running {
     pub(super) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
@@ -101,19 +109,22 @@ pub(super) fn plan(
     let mut planned = BTreeMap::new();
     let mut taken = Vec::new();
     for (name, listener) in &config.listeners {
-        let Some(kind) = supported(listener) else { continue };
-        taken.push((name, kind, sockets.take(&Path::Key(&path, name), name, listener, config)?));
+        if !is_supported(listener) {
+            continue;
+        }
+        taken.push((name, listener, sockets.take(&Path::Key(&path, name), name, listener, config)?));
     }
     // A forward proxy must not reach the server that it is part of.
     let own = addresses(taken.iter().flat_map(|(_, _, sockets)| sockets).map(|socket| socket.local()));
     let moved = own != addresses(running.values().flat_map(Running::addresses));
-    for (name, kind, taken) in taken {
+    for (name, listener, taken) in taken {
         let path = Path::Key(&path, name);
-        let before = before.and_then(|config| supported(config.listeners.get(name)?));
-        let is_kept = before == Some(kind) && !parts.renews(kind) && !(moved && kind.goes_anywhere());
+        let before = before.and_then(|config| config.listeners.get(name)).filter(|before| is_supported(before));
+        let is_alike = before.is_some_and(|before| serves_alike(before, listener));
+        let is_kept = is_alike && !parts.renews(&listener.kind) && !(moved && listener.kind.goes_anywhere());
         let service = match is_kept {
             true => None,
-            false => Some(service(&path, kind, parts, &own)?),
+            false => Some(service(&path, listener, parts, &own)?),
         };
         let before = running.get(name).filter(|running| service.iter().all(|new| running.live.takes(new))).cloned();
         let sockets = with_loops(&path, name, taken, before.as_ref())?;
@@ -125,31 +136,37 @@ pub(super) fn plan(
     }
 }
 
-/// What the listener serves, if this build can.
-pub(super) fn supported(listener: &Listener) -> Option<&ListenerKind> {
-    match &listener.kind {
-        ListenerKind::Tcp(_) | ListenerKind::Udp(_) => None,
-        kind => (listener.tls.is_none() && listener.proxy_protocol.is_none()).then_some(kind),
-    }
+/// Whether this build can serve it.
+pub(super) fn is_supported(listener: &Listener) -> bool {
+    listener.tls.is_none()
 }
 
-/// What is to stand behind a listener of this kind; `None` from [`supported`] never comes here.
+/// Whether what stands behind two listeners is the same: all but their sockets.
+fn serves_alike(one: &Listener, other: &Listener) -> bool {
+    let but_for_sockets = |listener: &Listener| {
+        let Listener { listen: _, reuse_port: _, tls, proxy_protocol, allow, deny, kind } = listener.clone();
+        (tls, proxy_protocol, allow, deny, kind)
+    };
+    but_for_sockets(one) == but_for_sockets(other)
+}
+
+/// What is to stand behind a listener; one that is not [supported](is_supported) never comes here.
 fn service(
     path: &Path<'_>,
-    kind: &ListenerKind,
+    listener: &Listener,
     parts: &Parts<'_>,
     own: &[SocketAddr],
 ) -> Result<Service, ServerError> {
-    let path = &Path::Key(path, kind.key());
-    match kind {
-        ListenerKind::Http(config) => http::proxy(path, config, parts).map(Service::Http),
-        ListenerKind::Forward(config) => Ok(Service::Http(forward::proxy(path, config, parts, own)?.proxy)),
+    match &listener.kind {
+        ListenerKind::Http(config) => http::proxy(path, listener, config, parts).map(Service::Http),
+        ListenerKind::Tcp(config) => tcp::proxy(path, listener, config, parts).map(Service::Tcp),
+        ListenerKind::Forward(config) => Ok(Service::Http(forward::proxy(path, listener, config, parts, own)?.proxy)),
         ListenerKind::Socks(config) => {
-            let built = forward::proxy(path, &config.forward, parts, own)?;
+            let built = forward::proxy(path, listener, &config.forward, parts, own)?;
             let greeting = Greeting { users: built.users, also_http: config.also_http.unwrap_or(false) };
             Ok(Service::Socks(built.proxy, greeting))
         }
-        ListenerKind::Tcp(_) | ListenerKind::Udp(_) => Err(ServerError::nothing_to_serve()),
+        ListenerKind::Udp(config) => udp::proxy(path, listener, config, parts).map(Service::Udp),
     }
 }
 
@@ -170,7 +187,7 @@ fn with_loops(
 ) -> Result<Vec<Looped>, ServerError> {
     let looped = sockets.into_iter().map(|socket| {
         let is_served = before.is_some_and(|before| before.open(&socket).is_some());
-        let handles = if is_served { Ok(Vec::new()) } else { socket.handles(name) };
+        let handles = if is_served { Ok(None) } else { socket.handles(name).map(Some) };
         let at = |error| ServerError::cannot_listen(Path::Key(path, "listen").to_string(), socket.local(), error);
         Ok((Arc::clone(&socket), handles.map_err(at)?))
     });
@@ -199,7 +216,10 @@ impl Planned {
 impl Live {
     /// Whether it can be replaced by this; otherwise its sockets go over to another.
     fn takes(&self, service: &Service) -> bool {
-        matches!((self, service), (Live::Http(_), Service::Http(_)))
+        matches!(
+            (self, service),
+            (Live::Http(_), Service::Http(_)) | (Live::Tcp(_), Service::Tcp(_)) | (Live::Udp(_), Service::Udp(_))
+        )
     }
 
     fn replace(&self, service: Service) -> Live {
@@ -208,40 +228,76 @@ impl Live {
                 drop(live.replace(proxy));
                 self.clone()
             }
+            (Live::Tcp(live), Service::Tcp(proxy)) => {
+                drop(live.replace(proxy));
+                self.clone()
+            }
+            (Live::Udp(live), Service::Udp(proxy)) => {
+                drop(live.replace(proxy));
+                self.clone()
+            }
             (_, service) => service.into_live(),
         }
     }
 
-    fn open(&self, socket: Arc<Socket>, loops: Vec<TcpListener>, stage: &Stage) -> Arc<Open> {
+    fn open(&self, socket: Arc<Socket>, loops: Option<Loops>, stage: &Stage) -> Arc<Open> {
         let (serving, _) = watch::channel(());
-        for socket in loops {
-            self.spawn(socket, serving.subscribe(), stage.clone());
+        let spawn = |server: Server| stage.spawn(server, serving.subscribe());
+        match (self, loops) {
+            (Live::Udp(live), Some(Loops::Datagram(sockets))) => {
+                sockets.into_iter().for_each(|it| spawn(Server::Datagrams(it, live.clone())));
+            }
+            (live, Some(Loops::Stream(sockets))) => {
+                sockets.into_iter().for_each(|it| spawn(Server::Streams(it, live.clone())));
+            }
+            (_, None) => {}
+            (_, Some(Loops::Datagram(_))) => unreachable!("sockets are of their listener's kind"),
         }
         Arc::new(Open { socket, _serving: serving })
     }
+}
 
-    /// Starts an accept loop that ends after `serving` has.
-    fn spawn(&self, socket: TcpListener, mut serving: watch::Receiver<()>, stage: Stage) {
-        let Stage { drain, loops } = stage;
+/// A loop to be run.
+enum Server {
+    Streams(TcpListener, Live),
+    Datagrams(UdpListener, LiveUdpProxy),
+}
+
+impl Stage {
+    /// Starts a loop that ends after `serving` has.
+    fn spawn(&self, server: Server, mut serving: watch::Receiver<()>) {
+        let Stage { drain, loops } = self.clone();
         let stopped = async move { while serving.changed().await.is_ok() {} };
         // The time that is in force by then.
         let deadline = async move {
             let time = *drain.borrow();
             tokio::time::sleep(time).await;
         };
-        let serving = match self {
-            Live::Http(live) => {
-                serve(socket, live.clone()).with_graceful_shutdown(stopped).drain_until(deadline).into_future()
-            }
-            Live::Socks(live, greeting) => {
-                let listener = greeting.listener(socket);
-                serve(listener, live.clone()).with_graceful_shutdown(stopped).drain_until(deadline).into_future()
-            }
-        };
+        let serving = server.serving(stopped, deadline);
         tokio::spawn(async move {
             serving.await;
             drop(loops);
         });
+    }
+}
+
+impl Server {
+    fn serving(
+        self,
+        stopped: impl Future<Output = ()> + Send + 'static,
+        deadline: impl Future<Output = ()> + Send + 'static,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        match self {
+            Server::Datagrams(socket, live) => stopping(serve_udp(socket, live), stopped, deadline).into_future(),
+            Server::Streams(socket, Live::Http(live)) => stopping(serve(socket, live), stopped, deadline).into_future(),
+            Server::Streams(socket, Live::Tcp(live)) => {
+                stopping(serve_tcp(socket, live), stopped, deadline).into_future()
+            }
+            Server::Streams(socket, Live::Socks(live, greeting)) => {
+                stopping(serve(greeting.listener(socket), live), stopped, deadline).into_future()
+            }
+            Server::Streams(_, Live::Udp(_)) => unreachable!("sockets are of their listener's kind"),
+        }
     }
 }
 
@@ -260,7 +316,18 @@ impl Service {
     fn into_live(self) -> Live {
         match self {
             Service::Http(proxy) => Live::Http(LiveProxy::new(proxy)),
+            Service::Tcp(proxy) => Live::Tcp(LiveTcpProxy::new(proxy)),
+            Service::Udp(proxy) => Live::Udp(LiveUdpProxy::new(proxy)),
             Service::Socks(proxy, greeting) => Live::Socks(LiveProxy::new(proxy), greeting),
         }
     }
+}
+
+/// Ends when `stopped` is ready, and cuts off what is left at the `deadline` from then.
+fn stopping<L, P>(
+    serve: Serve<L, P>,
+    stopped: impl Future<Output = ()> + Send + 'static,
+    deadline: impl Future<Output = ()> + Send + 'static,
+) -> Serve<L, P> {
+    serve.with_graceful_shutdown(stopped).drain_until(deadline)
 }

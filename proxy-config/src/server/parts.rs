@@ -23,8 +23,12 @@ impl Parts<'_> {
 
     /// Whether a listener that did not change has to be built anew all the same: for an upstream that was.
     pub(super) fn renews(&self, kind: &ListenerKind) -> bool {
-        let ListenerKind::Http(http) = kind else { return false };
-        let mut names = http.routes.iter().flat_map(|route| route.target.upstreams());
-        names.any(|name| self.upstreams.get(name).is_some_and(Planned::is_new))
+        let is_new = |name: &str| self.upstreams.get(name).is_some_and(Planned::is_new);
+        match kind {
+            ListenerKind::Http(http) => http.routes.iter().flat_map(|route| route.target.upstreams()).any(is_new),
+            ListenerKind::Tcp(tcp) => tcp.upstreams().any(is_new),
+            ListenerKind::Udp(udp) => is_new(&udp.upstream),
+            _ => false,
+        }
     }
 }

@@ -4,11 +4,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use proxy_core::{Listener as _, TcpListener};
+use proxy_core::{Listener as _, TcpListener, UdpListener};
 
 use super::ServerError;
 use crate::path::Path;
-use crate::{Config, Listener};
+use crate::{Config, Listener, ListenerKind};
 
 /// The open sockets of one address of a listener: one, or with `reuse_port` one per worker.
 #[derive(Debug)]
@@ -21,7 +21,19 @@ pub(super) struct Socket {
     local: SocketAddr,
     /// Kept beside the accept loops' own handles, so that a socket can go from one listener to another without
     /// being closed.
-    handles: Vec<std::net::TcpListener>,
+    handles: Handles,
+}
+
+#[derive(Debug)]
+enum Handles {
+    Stream(Vec<std::net::TcpListener>),
+    Datagram(Vec<std::net::UdpSocket>),
+}
+
+/// What loops take their clients from.
+pub(super) enum Loops {
+    Stream(Vec<TcpListener>),
+    Datagram(Vec<UdpListener>),
 }
 
 impl Socket {
@@ -33,28 +45,63 @@ impl Socket {
         self.listener == listener
     }
 
-    /// The handles for a listener's accept loops.
-    pub(super) fn handles(&self, listener: &str) -> io::Result<Vec<TcpListener>> {
-        let handles = self.handles.iter().map(|handle| TcpListener::from_std(handle.try_clone()?));
-        handles.map(|handle| Ok(handle?.named(listener))).collect()
+    /// The handles for a listener's loops.
+    pub(super) fn handles(&self, listener: &str) -> io::Result<Loops> {
+        match &self.handles {
+            Handles::Stream(handles) => {
+                let handles = handles.iter().map(|handle| TcpListener::from_std(handle.try_clone()?));
+                let named = handles.map(|handle| Ok(handle?.named(listener)));
+                named.collect::<io::Result<_>>().map(Loops::Stream)
+            }
+            Handles::Datagram(handles) => {
+                let handles = handles.iter().map(|handle| UdpListener::from_std(handle.try_clone()?));
+                let named = handles.map(|handle| Ok(handle?.named(listener)));
+                named.collect::<io::Result<_>>().map(Loops::Datagram)
+            }
+        }
     }
 
-    fn open(listener: &str, configured: SocketAddr, reuse_port: bool, workers: usize) -> io::Result<Self> {
-        let handles = match reuse_port {
-            true => one_per_worker(configured, workers)?,
-            false => vec![TcpListener::bind(configured)?],
+    fn is_for_datagrams(&self) -> bool {
+        matches!(self.handles, Handles::Datagram(_))
+    }
+
+    fn open(listener: &str, configured: SocketAddr, datagrams: bool, shares: Option<usize>) -> io::Result<Self> {
+        let (local, handles) = match datagrams {
+            false => {
+                let sockets = match shares {
+                    Some(shares) => shared(configured, shares, TcpListener::bind_reuse_port, |it| it.local_addr())?,
+                    None => vec![TcpListener::bind(configured)?],
+                };
+                let local = sockets[0].local_addr()?;
+                let sockets = sockets.into_iter().map(TcpListener::into_std).collect::<io::Result<_>>()?;
+                (local, Handles::Stream(sockets))
+            }
+            true => {
+                let sockets = match shares {
+                    Some(shares) => shared(configured, shares, UdpListener::bind_reuse_port, |it| Ok(it.local_addr()))?,
+                    None => vec![UdpListener::bind(configured)?],
+                };
+                let local = sockets[0].local_addr();
+                let sockets = sockets.into_iter().map(UdpListener::into_std).collect::<io::Result<_>>()?;
+                (local, Handles::Datagram(sockets))
+            }
         };
-        let local = handles[0].local_addr()?;
-        let handles = handles.into_iter().map(TcpListener::into_std).collect::<io::Result<_>>()?;
-        Ok(Socket { listener: listener.to_owned(), configured, reuse_port, local, handles })
+        let (listener, reuse_port) = (listener.to_owned(), shares.is_some());
+        Ok(Socket { listener, configured, reuse_port, local, handles })
     }
 }
 
-fn one_per_worker(address: SocketAddr, workers: usize) -> io::Result<Vec<TcpListener>> {
-    let first = TcpListener::bind_reuse_port(address)?;
+/// So many sockets of one address.
+fn shared<S>(
+    address: SocketAddr,
+    shares: usize,
+    bind: impl Fn(SocketAddr) -> io::Result<S>,
+    local: impl Fn(&S) -> io::Result<SocketAddr>,
+) -> io::Result<Vec<S>> {
+    let first = bind(address)?;
     // Where the system chose the port, all have to use the same one.
-    let address = first.local_addr()?;
-    let others = (1..workers).map(|_| TcpListener::bind_reuse_port(address));
+    let address = local(&first)?;
+    let others = (1..shares).map(|_| bind(address));
     std::iter::once(Ok(first)).chain(others).collect()
 }
 
@@ -78,13 +125,14 @@ impl Sockets {
         let addresses = listener.listen.iter().enumerate();
         let sockets = addresses.map(|(index, &address)| {
             let reuse_port = listener.reuse_port == Some(true);
-            if let Some(socket) = self.claim(name, address) {
+            let datagrams = matches!(listener.kind, ListenerKind::Udp(_));
+            if let Some(socket) = self.claim(name, address, datagrams) {
                 return match socket.reuse_port == reuse_port {
                     true => Ok(socket),
                     false => Err(ServerError::start_only(Path::Key(path, "reuse_port").to_string())),
                 };
             }
-            let opened = Socket::open(name, address, reuse_port, config.worker_count());
+            let opened = Socket::open(name, address, datagrams, reuse_port.then(|| config.worker_count()));
             let at = |error| ServerError::cannot_listen(Path::Index(&key, index).to_string(), address, error);
             opened.map(Arc::new).map_err(at)
         });
@@ -92,9 +140,10 @@ impl Sockets {
     }
 
     /// An open socket of this address. One whose port the system chose belongs to its listener.
-    fn claim(&mut self, listener: &str, configured: SocketAddr) -> Option<Arc<Socket>> {
+    fn claim(&mut self, listener: &str, configured: SocketAddr, datagrams: bool) -> Option<Arc<Socket>> {
         let fits = |socket: &Arc<Socket>| {
-            socket.configured == configured && (configured.port() != 0 || socket.is_of(listener))
+            let is_of_kind = socket.is_for_datagrams() == datagrams;
+            is_of_kind && socket.configured == configured && (configured.port() != 0 || socket.is_of(listener))
         };
         let index = self.0.iter().position(fits)?;
         Some(self.0.remove(index))

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use proxy_core::{
     Address, Backend, BackendSet, BackendState, Cluster, ClusterBuilder, HealthSource, Pool as _, PoolSettings,
-    RetryPolicy, Selector, SharedPool, UpstreamTimeouts, Verdict,
+    ProxyHeaderSender, RetryPolicy, Selector, SharedPool, UpstreamTimeouts, Verdict,
 };
 use proxy_lb::PanicThreshold;
 use tokio::task::JoinSet;
@@ -17,7 +17,7 @@ use super::health::{Guards, Task, is_checked, start_state};
 use super::selector::selector;
 use super::sticky::sticky;
 use crate::path::Path;
-use crate::{Config, Retry, Timeouts, Upstream};
+use crate::{Config, Retry, SendProxyHeader, Timeouts, Upstream};
 
 /// The upstreams that run, by name, shared by all listeners.
 pub(super) type Upstreams = BTreeMap<String, Running>;
@@ -251,6 +251,7 @@ fn cluster(
         .eligibility(PanicThreshold::new(guards.panic_percent, eligibility))
         .retry(retry(&upstream.retry))
         .timeouts(timeouts(&upstream.timeouts));
+    let builder = upstream.proxy_protocol.iter().map(sender).fold(builder, ClusterBuilder::proxy_protocol);
     Ok(match &guards.breaker {
         Some(breaker) => builder.breaker(breaker.clone()),
         None => builder,
@@ -272,6 +273,15 @@ fn address(config: &crate::Address) -> Address {
         crate::Address::Ip(address) => Address::Tcp(*address),
         crate::Address::Name { host, port } => Address::Name(host.clone(), *port),
         crate::Address::Unix(path) => Address::Unix(path.clone()),
+    }
+}
+
+fn sender(config: &SendProxyHeader) -> ProxyHeaderSender {
+    match config {
+        SendProxyHeader::V1 => ProxyHeaderSender::v1(),
+        SendProxyHeader::V2 { checksum, unique_id } => {
+            ProxyHeaderSender::v2().checksum(checksum.unwrap_or(false)).unique_id(unique_id.unwrap_or(false))
+        }
     }
 }
 

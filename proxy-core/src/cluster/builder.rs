@@ -9,7 +9,8 @@ use super::{Cluster, Core, Quarantine, RetryBudget, RetryPolicy, UpstreamTimeout
 use crate::http1::client::Rules;
 use crate::pool::{Pool, SharedPool};
 use crate::{
-    Address, Backend, BackendSet, Breaker, ClientHandshake, Eligibility, Limits, Observer, Selector, SetEvent, Usable,
+    Address, Backend, BackendSet, Breaker, ClientHandshake, Eligibility, Limits, Observer, ProxyHeaderSender, Selector,
+    SetEvent, Usable,
 };
 
 /// Retries a cluster may make before requests have paid for any.
@@ -25,6 +26,7 @@ pub struct ClusterBuilder<S> {
     observer: Option<Arc<dyn Observer>>,
     breaker: Option<Box<dyn Breaker>>,
     seed: Option<u64>,
+    introduces: Option<ProxyHeaderSender>,
     eligibility: Box<dyn Eligibility>,
     tls: Option<Arc<dyn ClientHandshake>>,
 }
@@ -40,6 +42,7 @@ impl<S: Selector> ClusterBuilder<S> {
             observer: None,
             breaker: None,
             seed: None,
+            introduces: None,
             eligibility: Box::new(Usable),
             tls: None,
         }
@@ -70,6 +73,7 @@ impl<S: Selector> ClusterBuilder<S> {
             observer: self.observer,
             breaker: self.breaker,
             seed: self.seed,
+            introduces: self.introduces,
             eligibility: self.eligibility,
             tls: self.tls,
         }
@@ -124,6 +128,14 @@ impl<S: Selector> ClusterBuilder<S> {
         self
     }
 
+    /// Begins every connection with a PROXY header that names the client. Such a connection serves that one client, and
+    /// with HTTP one request.
+    #[must_use]
+    pub fn proxy_protocol(mut self, sender: ProxyHeaderSender) -> Self {
+        self.introduces = Some(sender);
+        self
+    }
+
     /// Makes the jitter of retries repeatable.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
@@ -158,6 +170,7 @@ impl<S: Selector> ClusterBuilder<S> {
             policy: self.policy,
             quarantine: Quarantine::default(),
             timeouts: self.timeouts,
+            introduces: self.introduces,
             rules,
             tls: self.tls,
             random: AtomicU64::new(self.seed.unwrap_or_else(|| RandomState::new().hash_one(0))),

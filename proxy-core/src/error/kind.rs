@@ -75,7 +75,17 @@ kinds! {
     BodyTimeout, "body_timeout", REQUEST_TIMEOUT, Client, "the request body stalled, or came slower than the minimum rate";
     WriteTimeout, "write_timeout", REQUEST_TIMEOUT, Client, "the client stopped reading the response";
     TunnelIdle, "tunnel_idle", REQUEST_TIMEOUT, Client, "nothing moved through the tunnel for too long";
+    LifetimeOver, "lifetime_over", GATEWAY_TIMEOUT, Proxy, "the connection has lived as long as it may";
     ClientGone, "client_gone", BAD_REQUEST, Client, "the client left before the response was complete";
+    // What comes before the first byte of a stream.
+    ProxyHeaderMissing, "proxy_header_missing", BAD_REQUEST, Client, "the connection does not begin with a PROXY header";
+    ProxyHeaderUntrusted, "proxy_header_untrusted", FORBIDDEN, Client, "a PROXY header is required, and the peer is not trusted with one";
+    BadProxyHeader, "bad_proxy_header", BAD_REQUEST, Client, "the PROXY header is malformed, too long, or its checksum is wrong";
+    ProxyHeaderTimeout, "proxy_header_timeout", REQUEST_TIMEOUT, Client, "the PROXY header took longer than its deadline";
+    NotTls, "not_tls", BAD_REQUEST, Client, "the connection does not begin with a TLS handshake";
+    BadClientHello, "bad_client_hello", BAD_REQUEST, Client, "the TLS ClientHello is malformed or too long";
+    ClientHelloTimeout, "client_hello_timeout", REQUEST_TIMEOUT, Client, "the TLS ClientHello took longer than its deadline";
+    SessionsFull, "sessions_full", SERVICE_UNAVAILABLE, Proxy, "there are as many sessions of UDP as there may be, of all clients or of this one";
     // Routing and plugins.
     NoRoute, "no_route", NOT_FOUND, Proxy, "no route matches";
     NoUpstream, "no_upstream", INTERNAL_SERVER_ERROR, Proxy, "a route or filter named an upstream that does not exist";

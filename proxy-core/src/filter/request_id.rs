@@ -12,6 +12,11 @@ mod ids;
 
 use ids::Ids;
 
+/// A number that does not repeat.
+pub(crate) fn unique() -> u128 {
+    Ids::PerThread.next()
+}
+
 /// Gives every request an id: a field of the request, the same field of the response, and a
 /// [`RequestIdValue`] in the [`Context`], for filters behind this one and for logs.
 ///

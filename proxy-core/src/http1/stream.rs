@@ -182,6 +182,14 @@ impl Stream {
         matches!(self.0.channel, Channel::Tcp(_) | Channel::Other { is_tcp: true, .. })
     }
 
+    /// The socket, if this is nothing but one.
+    pub(crate) fn socket(&self) -> Option<&TcpStream> {
+        match &self.0.channel {
+            Channel::Tcp(socket) => Some(socket),
+            Channel::Other { .. } => None,
+        }
+    }
+
     /// Runs `f` with the socket whose bytes these are, if they are a socket's.
     pub(crate) fn with_tcp<T>(&self, f: impl FnOnce(&TcpStream) -> T) -> Option<T> {
         match &self.0.channel {

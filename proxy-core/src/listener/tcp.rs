@@ -106,7 +106,8 @@ impl Listener for TcpListener {
                         tracing::debug!(%error, %address, "connection gone before it was served");
                         continue;
                     }
-                    let peer = Peer { local: Some(self.local), listener: self.name.clone(), ..Peer::new(address) };
+                    let listener = self.name.clone();
+                    let peer = Peer { local: Some(self.local_of(&stream)), listener, ..Peer::new(address) };
                     return (stream, peer);
                 }
                 Err(error) if is_of_connection(&error) => {}
@@ -120,6 +121,16 @@ impl Listener for TcpListener {
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
         Ok(self.local)
+    }
+}
+
+impl TcpListener {
+    /// Where a connection arrived: one that listens on every address has to ask.
+    fn local_of(&self, stream: &TcpStream) -> SocketAddr {
+        match self.local.ip().is_unspecified() {
+            true => stream.local_addr().unwrap_or(self.local),
+            false => self.local,
+        }
     }
 }
 

@@ -1,7 +1,9 @@
 //! One connection to an upstream.
 
 use std::fmt;
+use std::sync::Arc;
 
+use super::Home;
 use crate::Io;
 use crate::clock::Instant;
 use crate::http1::reader::Reader;
@@ -15,6 +17,16 @@ struct Inner {
     created: Instant,
     idle_since: Instant,
     requests: u64,
+    place: Option<Place>,
+}
+
+/// The place in a pool of a connection that does not come back to it; given up once it is closed.
+pub(crate) struct Place(Arc<dyn Home>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.closed();
+    }
 }
 
 impl Connection {
@@ -27,7 +39,7 @@ impl Connection {
     pub fn from_boxed(io: Box<dyn Io>) -> Self {
         let now = Instant::now();
         let reader = Reader::new(Stream::new(io));
-        Connection(Box::new(Inner { reader, created: now, idle_since: now, requests: 0 }))
+        Connection(Box::new(Inner { reader, created: now, idle_since: now, requests: 0, place: None }))
     }
 
     /// When it was connected.
@@ -56,8 +68,14 @@ impl Connection {
         &mut self.0.reader
     }
 
-    pub(crate) fn into_reader(self) -> Reader {
-        self.0.reader
+    /// Its place is taken until it is closed.
+    pub(crate) fn in_place_of(mut self, home: Arc<dyn Home>) -> Self {
+        self.0.place = Some(Place(home));
+        self
+    }
+
+    pub(crate) fn into_parts(self) -> (Reader, Option<Place>) {
+        (self.0.reader, self.0.place)
     }
 
     pub(crate) fn filled(&self) -> &[u8] {

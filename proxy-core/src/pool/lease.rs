@@ -62,13 +62,13 @@ impl Lease {
         }
     }
 
-    /// The connection itself, which no pool sees again.
+    /// The connection itself, which comes back to no pool: it keeps its place until it is closed.
     pub(crate) fn into_connection(mut self) -> Connection {
         let connection = self.connection.take().expect("a lease has its connection until it is released or dropped");
-        if let Some(home) = self.home.take() {
-            home.closed();
+        match self.home.take() {
+            Some(home) => connection.in_place_of(home),
+            None => connection,
         }
-        connection
     }
 
     /// Gives the connection back. Only for an exchange that was complete and well framed: the next

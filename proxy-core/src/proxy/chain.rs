@@ -84,7 +84,7 @@ fn plain_answer(error: &Error) -> Response {
 }
 
 /// A boxed future whose panic is an error.
-pub(super) struct CatchPanic<'a, T>(pub(super) Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>);
+pub(crate) struct CatchPanic<'a, T>(pub(crate) Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>);
 
 impl<T> Future for CatchPanic<'_, T> {
     type Output = Result<T>;

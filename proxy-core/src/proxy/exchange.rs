@@ -253,17 +253,11 @@ impl<S: Proxied> Exchange<S> {
     }
 
     fn outcome(&self, ctx: &Context, now: Instant) -> Outcome {
-        let clocks = &ctx.clocks;
         Outcome {
             status: self.status,
             error: self.error,
             phase: self.failed_in.unwrap_or(ctx.phase),
-            timings: Timings {
-                queue: clocks.connecting.map(|at| at - clocks.started),
-                connect: clocks.connected.zip(clocks.connecting).map(|(to, from)| to.saturating_duration_since(from)),
-                first_byte: clocks.first_byte.map(|at| at - clocks.started),
-                total: now.saturating_duration_since(clocks.started),
-            },
+            timings: Timings::of(&ctx.clocks, now),
             bytes_received: ctx.received,
             bytes_sent: self.sent,
             attempts: ctx.attempts,

@@ -17,7 +17,7 @@ mod split;
 
 pub use error::RouteError;
 
-pub(super) use host::{Host, MAX_HOST};
+pub(crate) use host::{Host, MAX_HOST};
 pub(super) use matcher::Matcher;
 
 use condition::{Condition, Wanted};

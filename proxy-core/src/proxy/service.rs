@@ -69,7 +69,7 @@ where
 async fn answer(shared: Arc<Shared>, mut parts: http::request::Parts, body: Body) -> http::Response<Body> {
     let peer = parts.extensions.get::<Peer>().cloned().unwrap_or_default();
     let client = ClientUpgrade::take(&mut parts.extensions);
-    let link = Link { peer, proxy: Some(Arc::clone(&shared)), client: None, generation: 0 };
+    let link = Link { peer, proxy: Some(Arc::clone(&shared)), raw: None, client: None, generation: 0 };
     let context = Box::new(Context::new(Some(Arc::new(link)), Instant::now()));
     let mut pending = Unanswered(Some(Exchange::new(Arc::clone(&shared), context)));
     let response = match (request(&shared, parts, body), pending.exchange()) {

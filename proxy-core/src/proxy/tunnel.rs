@@ -3,12 +3,13 @@
 use std::future::poll_fn;
 use std::time::Duration;
 
-use proxy_zerocopy::{Options, Relay, Side};
-use tokio::io::{AsyncRead, AsyncWrite};
+use proxy_zerocopy::Options;
 
 use super::exchange::{Exchange, Proxied};
 use crate::clock::Instant;
+use crate::http1::tunnel::Tunnel as Upstream;
 use crate::message::Upgraded;
+use crate::relay::{End, Relay, reason};
 use crate::{ErrorKind, Phase};
 
 /// Moves bytes both ways until both sides have ended, one fails, or none moves for `idle`. The
@@ -18,21 +19,13 @@ use crate::{ErrorKind, Phase};
 /// Dropping the future closes both sides; the request ends there, with what was moved.
 pub(crate) async fn run<C, S>(exchange: Exchange<S>, mut client: C, upgraded: Upgraded, idle: Duration)
 where
-    C: AsyncRead + AsyncWrite + Unpin,
+    C: End,
     S: Proxied,
 {
     let mut upstream = upgraded.into_stream();
-    let mut tunnel = Tunnel::new(exchange, idle);
-    let moved = poll_fn(|cx| tunnel.relay.poll_relay(cx, &mut client, &mut upstream)).await;
+    let mut tunnel = Tunnel::new(exchange, &mut client, &mut upstream, idle);
+    let moved = poll_fn(|cx| tunnel.relay.poll(cx, &mut client, &mut upstream)).await;
     tunnel.end(moved.err().map(|error| reason(&error)));
-}
-
-fn reason(error: &proxy_zerocopy::Error) -> ErrorKind {
-    match error.side() {
-        None => ErrorKind::TunnelIdle,
-        Some(Side::A) => ErrorKind::ClientGone,
-        Some(Side::B) => ErrorKind::UpstreamIo,
-    }
 }
 
 /// Counts what was moved, also where it is dropped.
@@ -42,9 +35,10 @@ struct Tunnel<S: Proxied> {
 }
 
 impl<S: Proxied> Tunnel<S> {
-    fn new(mut exchange: Exchange<S>, idle: Duration) -> Self {
+    fn new(mut exchange: Exchange<S>, client: &mut impl End, upstream: &mut Upstream, idle: Duration) -> Self {
         exchange.ctx().phase = Phase::Tunnel;
-        Tunnel { relay: Relay::new(&Options::default().idle_timeout(idle)), exchange: Some(exchange) }
+        let relay = Relay::new(client, upstream, &Options::default().idle_timeout(idle), true);
+        Tunnel { relay, exchange: Some(exchange) }
     }
 
     fn end(mut self, error: Option<ErrorKind>) {

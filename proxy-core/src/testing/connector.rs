@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use super::ROOM;
 use super::message::Seen;
 use super::script::{Connect, Script};
+use crate::connector::introduced;
 use crate::{Address, Backend, Cluster, Connector, Io, SelectorFn, SharedPool, Target, selector_fn};
 
 /// Connects to scripted origins in memory: each connection plays a [`Script`].
@@ -178,6 +179,6 @@ impl Connector for ScriptedConnector {
         }
         let (proxy, origin) = tokio::io::duplex(self.room);
         tokio::spawn(script.play(origin, received));
-        Ok(Box::new(proxy))
+        introduced(Box::new(proxy), target).await
     }
 }

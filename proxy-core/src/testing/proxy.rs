@@ -88,9 +88,9 @@ impl TestProxy {
     pub fn pair(&self) -> (TestClient, impl Future<Output = u64> + Send + use<>) {
         let (client, server) = tokio::io::duplex(self.room);
         let live = LiveProxy::new(self.proxy.clone());
-        let link = Link::new(Box::new(server), self.peer.clone(), live.current());
+        let link = Link::new(Box::new(server), self.peer.clone(), live.0.current());
         let connection = async move {
-            match http1::server::serve(&link, &Draining::never(live), None).await {
+            match http1::server::serve(&link, &Draining::never(live.0), None).await {
                 Served::All(requests) => requests,
                 // Nobody has this proxy but the connection.
                 Served::Renewed(_) => 0,

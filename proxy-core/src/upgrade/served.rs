@@ -24,6 +24,7 @@ use crate::http1::{client, parse};
 use crate::message::Upgraded;
 use crate::pool::{Connection, Lease};
 use crate::proxy::{Exchange, tunnel};
+use crate::relay::End;
 use crate::{Body, Error, ErrorKind, Limits, Response, Result, upstream};
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
@@ -31,6 +32,9 @@ type Source = Box<dyn std::error::Error + Send + Sync>;
 /// What lies between the two sides of a tunnel into a service, in bytes each way. It is held as long
 /// as the tunnel is: large enough for a WebSocket's usual messages, small enough for thousands.
 const ROOM: usize = 16 * 1024;
+
+/// Its bytes went through hyper: they are copied.
+impl End for TokioIo<hyper::upgrade::Upgraded> {}
 
 /// A request that hyper takes for an upgrade. The service never sees it.
 const UPGRADE: &[u8] = b"GET / HTTP/1.1\r\nhost: proxy\r\nconnection: upgrade\r\nupgrade: any\r\n\r\n";

@@ -20,6 +20,7 @@ pub(crate) fn of(attempt: &Attempt) -> Option<Verdict> {
             500.. => Verdict::Failure,
             _ => Verdict::Success,
         }),
+        AttemptResult::Relayed => Some(Verdict::Success),
         AttemptResult::Failed(kind) => is_the_backends_fault(kind).then_some(Verdict::GatewayFailure),
         _ => None,
     }

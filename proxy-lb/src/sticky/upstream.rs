@@ -51,6 +51,10 @@ impl<U: Upstream> Upstream for StickyUpstream<U> {
     async fn connect(&self, destination: Option<&str>, context: &mut Context) -> Result<Connection> {
         self.inner.connect(destination, context).await
     }
+
+    fn assign(&self, context: &mut Context) -> Result<()> {
+        self.inner.assign(context)
+    }
 }
 
 impl Sticky {

@@ -6,7 +6,7 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{copy_lane::CopyLane, settle::settle};
-use crate::{Error, Options, Transferred, idle::Idle};
+use crate::{Error, Options, Side, Transferred, deadlines::Deadlines};
 
 /// Relays bytes between two streams until both have ended.
 ///
@@ -40,13 +40,12 @@ use crate::{Error, Options, Transferred, idle::Idle};
 ///
 /// # Errors
 ///
-/// The first failure of either direction, or
-/// [`ErrorKind::IdleTimeout`](crate::ErrorKind::IdleTimeout). [`Error::transferred`] has the
-/// counts until then.
+/// The first failure of either direction, or that a deadline of [`Options`] has passed.
+/// [`Error::transferred`] has the counts until then.
 ///
 /// # Panics
 ///
-/// With an idle timeout, outside of a Tokio runtime with its time driver.
+/// With a timeout, outside of a Tokio runtime with its time driver.
 ///
 /// # Cancel safety
 ///
@@ -81,7 +80,7 @@ where
 pub struct Relay {
     up: CopyLane,
     down: CopyLane,
-    idle: Idle,
+    deadlines: Deadlines,
 }
 
 impl Relay {
@@ -91,8 +90,19 @@ impl Relay {
         Self {
             up: CopyLane::new(options.buffer_size),
             down: CopyLane::new(options.buffer_size),
-            idle: Idle::new(options.idle_timeout),
+            deadlines: Deadlines::new(options),
         }
+    }
+
+    /// Begins with these bytes, which were read from `side` before: they go to the other side first, and
+    /// count as moved.
+    #[must_use]
+    pub fn after_reading(mut self, side: Side, bytes: Vec<u8>) -> Self {
+        match side {
+            Side::A => self.up.begin_with(bytes),
+            Side::B => self.down.begin_with(bytes),
+        }
+        self
     }
 
     /// The bytes that have arrived so far.
@@ -102,7 +112,7 @@ impl Relay {
     }
 
     /// Moves what can be moved now; ready once both streams have ended. A poll does a bounded
-    /// amount of work and, if there is more to do, wakes its task. The idle timeout counts from
+    /// amount of work and, if there is more to do, wakes its task. Timeouts count from
     /// the first poll. After an error, poll no more.
     ///
     /// # Errors
@@ -120,6 +130,6 @@ impl Relay {
         let up = self.up.poll_move(cx, a, b);
         let down = self.down.poll_move(cx, b, a);
         let progress = self.up.progress() + self.down.progress();
-        settle(cx, (up, down), self.transferred(), &mut self.idle, progress)
+        settle(cx, (up, down), self.transferred(), &mut self.deadlines, progress)
     }
 }

@@ -36,6 +36,12 @@ impl CopyLane {
         Self { buffer_size, buffer: None, phase: Phase::Moving, unflushed: false, read: 0, written: 0 }
     }
 
+    /// Writes these bytes before the first read.
+    pub(super) fn begin_with(&mut self, bytes: Vec<u8>) {
+        self.read = bytes.len() as u64;
+        self.buffer = (!bytes.is_empty()).then(|| Buffer::holding(bytes));
+    }
+
     pub(super) fn written(&self) -> u64 {
         self.written
     }

@@ -59,14 +59,34 @@ async fn a_half_closed_relay_still_times_out() {
     assert_eq!(error.kind(), ErrorKind::IdleTimeout);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_relay_that_moves_bytes_ends_with_its_lifetime() {
+    let (mut client, mut front) = duplex(64);
+    let (mut back, _server) = duplex(64);
+    let start = Instant::now();
+    let mut relay = Relay::new(&Options::new().idle_timeout(LIMIT).lifetime(3 * LIMIT));
+    let talk = async {
+        loop {
+            client.write_all(b"x").await.unwrap();
+            sleep(LIMIT / 2).await;
+        }
+    };
+    let error = tokio::select! {
+        result = poll_fn(|cx| relay.poll_relay(cx, &mut front, &mut back)) => result.unwrap_err(),
+        () = talk => unreachable!("it talks for ever"),
+    };
+    assert_eq!((error.kind(), error.side()), (ErrorKind::LifetimeOver, None));
+    assert_eq!(start.elapsed(), 3 * LIMIT);
+}
+
 #[tokio::test]
 async fn silent_sockets_time_out() {
-    let (_client, mut front) = pair().await;
-    let (mut back, _server) = pair().await;
+    let (_client, front) = pair().await;
+    let (back, _server) = pair().await;
     tokio::time::pause(); // from here on the clock jumps to the next timer
     let options = Options::new().idle_timeout(LIMIT);
     let start = Instant::now();
-    let error = copy_tcp_bidirectional(&mut front, &mut back, &options).await.unwrap_err();
+    let error = copy_tcp_bidirectional(&front, &back, &options).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::IdleTimeout);
     // Timers have a grain of one millisecond, and this clock did not start on a whole one.
     assert!((LIMIT..=LIMIT + Duration::from_millis(1)).contains(&start.elapsed()));

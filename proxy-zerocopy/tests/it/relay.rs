@@ -8,11 +8,11 @@ use std::{
 };
 
 use proptest::proptest;
-use proxy_zerocopy::{Error, Options, Relay, TcpRelay, Transferred, copy_bidirectional, copy_tcp_bidirectional};
+use proxy_zerocopy::{Error, Options, Relay, Side, TcpRelay, Transferred, copy_bidirectional, copy_tcp_bidirectional};
 use tokio::io::{self, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, duplex, split};
 
 use crate::{
-    pair::pair,
+    pair::{narrow_pair, pair},
     script::{Script, block_on, config, pattern, receive, script, send},
 };
 
@@ -66,10 +66,10 @@ fn memory_streams_arrive_byte_for_byte() {
 fn sockets_arrive_byte_for_byte() {
     proptest!(config(24), |(up in script(100_000), down in script(100_000))| {
         block_on(async {
-            let (client, mut front) = pair().await;
-            let (mut back, server) = pair().await;
+            let (client, front) = pair().await;
+            let (back, server) = pair().await;
             let options = Options::new();
-            let relay = copy_tcp_bidirectional(&mut front, &mut back, &options);
+            let relay = copy_tcp_bidirectional(&front, &back, &options);
             check(client, server, relay, &up, &down).await;
         });
     });
@@ -104,10 +104,10 @@ async fn half_close_over_memory_in_both_orders() {
 #[tokio::test]
 async fn half_close_over_sockets_in_both_orders() {
     for client_first in [true, false] {
-        let (mut client, mut front) = pair().await;
-        let (mut back, mut server) = pair().await;
+        let (mut client, front) = pair().await;
+        let (back, mut server) = pair().await;
         let options = Options::new();
-        let relay = copy_tcp_bidirectional(&mut front, &mut back, &options);
+        let relay = copy_tcp_bidirectional(&front, &back, &options);
         let (first, second) = if client_first { (&mut client, &mut server) } else { (&mut server, &mut client) };
         let (transferred, ()) = tokio::join!(relay, check_half_close(first, second));
         assert_eq!(transferred.unwrap().total(), 16);
@@ -147,17 +147,60 @@ async fn buffered_writers_are_flushed_when_the_source_pauses() {
 
 #[tokio::test]
 async fn counts_outlive_a_cancelled_socket_relay() {
-    let (mut client, mut front) = pair().await;
-    let (mut back, mut server) = pair().await;
+    let (mut client, front) = pair().await;
+    let (back, mut server) = pair().await;
     let mut relay = TcpRelay::new(&Options::new());
     server.write_all(b"hello").await.unwrap();
     let mut hello = [0; 5];
     tokio::select! {
         biased;
-        _ = poll_fn(|cx| relay.poll_relay(cx, &mut front, &mut back)) => panic!("neither has ended"),
+        _ = poll_fn(|cx| relay.poll_relay(cx, &front, &back)) => panic!("neither has ended"),
         read = client.read_exact(&mut hello) => drop(read.unwrap()),
     }
     assert_eq!(relay.transferred().b_to_a, 5);
+}
+
+/// What was read from either side before the relay began reaches the other before the rest, however little
+/// of it the other takes at a time.
+#[tokio::test]
+async fn bytes_read_before_go_first() {
+    let (early, late) = (pattern(200_000, 6), pattern(1000, 7));
+    let all = [&early[..], &late].concat();
+
+    let ((client, front), (back, server)) = (pair().await, narrow_pair().await);
+    let mut relay =
+        TcpRelay::new(&Options::new()).after_reading(Side::A, early.clone()).after_reading(Side::B, vec![1]);
+    let relay = poll_fn(|cx| relay.poll_relay(cx, &front, &back));
+    check_early(client, server, relay, (&late, &all)).await;
+
+    let ((client, mut front), (mut back, server)) = (duplex(64), duplex(7));
+    let mut relay = Relay::new(&Options::new()).after_reading(Side::A, early).after_reading(Side::B, vec![1]);
+    let relay = poll_fn(|cx| relay.poll_relay(cx, &mut front, &mut back));
+    check_early(client, server, relay, (&late, &all)).await;
+}
+
+async fn check_early<S>(
+    mut client: S,
+    mut server: S,
+    relay: impl Future<Output = Result<Transferred, Error>>,
+    (late, all): (&[u8], &[u8]),
+) where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let exchange = async {
+        let send = async {
+            client.write_all(late).await.unwrap();
+            client.shutdown().await.unwrap();
+        };
+        let ((), received) = tokio::join!(send, receive(&mut server, 3000));
+        assert!(received == all);
+        server.write_all(&[2]).await.unwrap();
+        server.shutdown().await.unwrap();
+        assert_eq!(receive(&mut client, 10).await, [1, 2]);
+    };
+    let (transferred, ()) = tokio::join!(relay, exchange);
+    let transferred = transferred.unwrap();
+    assert_eq!((transferred.a_to_b, transferred.b_to_a), (all.len() as u64, 2));
 }
 
 #[derive(Default)]

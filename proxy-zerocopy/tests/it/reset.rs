@@ -23,15 +23,15 @@ fn check(error: &Error, side: Side, up: u64, down: u64) {
 async fn a_reset_ends_a_socket_relay_and_names_its_side() {
     let options = Options::new();
 
-    let (client, mut front) = pair().await;
-    let (mut back, mut server) = pair().await;
-    let relay = copy_tcp_bidirectional(&mut front, &mut back, &options);
+    let (client, front) = pair().await;
+    let (back, mut server) = pair().await;
+    let relay = copy_tcp_bidirectional(&front, &back, &options);
     let (result, ()) = tokio::join!(relay, send_and_reset(client, &mut server));
     check(&result.unwrap_err(), Side::A, 5, 0);
 
-    let (mut client, mut front) = pair().await;
-    let (mut back, server) = pair().await;
-    let relay = copy_tcp_bidirectional(&mut front, &mut back, &options);
+    let (mut client, front) = pair().await;
+    let (back, server) = pair().await;
+    let relay = copy_tcp_bidirectional(&front, &back, &options);
     let (result, ()) = tokio::join!(relay, send_and_reset(server, &mut client));
     check(&result.unwrap_err(), Side::B, 0, 5);
 }
