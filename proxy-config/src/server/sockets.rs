@@ -69,7 +69,7 @@ impl Socket {
         let (local, handles) = match datagrams {
             false => {
                 let sockets = match shares {
-                    Some(shares) => shared(configured, shares, TcpListener::bind_reuse_port, |it| it.local_addr())?,
+                    Some(shares) => shared(configured, shares, TcpListener::bind_reuse_port, TcpListener::local_addr)?,
                     None => vec![TcpListener::bind(configured)?],
                 };
                 let local = sockets[0].local_addr()?;

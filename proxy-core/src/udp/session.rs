@@ -21,7 +21,7 @@ use super::socket::{Sent, Way, is_refusal};
 use crate::clock::Instant;
 use crate::context::Link;
 use crate::guard::guarded;
-use crate::{Address, AttemptResult, Backend, BackendState, Context, Error, ErrorKind, Fault, Outcome, Peer};
+use crate::{Address, AttemptResult, Backend, BackendState, Context, Error, ErrorKind, Fault, Outcome};
 use crate::{Phase, Result, Timings};
 
 /// The largest datagram there is, with its headers.

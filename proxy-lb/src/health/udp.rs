@@ -50,7 +50,7 @@ impl Check for UdpCheck {
         let address = match backend.address() {
             Address::Tcp(address) => *address,
             Address::Name(host, port) => resolve(host, *port).await?,
-            Address::Unix(_) => return Err(CheckFailure::new("a Unix socket takes no UDP")),
+            _ => return Err(CheckFailure::new("no address for UDP")),
         };
         let any = match address.ip() {
             IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
