@@ -32,6 +32,8 @@ mod registry;
 mod schema;
 mod server;
 mod unsupported;
+#[cfg(unix)]
+mod upgrade;
 mod values;
 
 pub use error::{ConfigError, ConfigErrors, ErrorKind, Position};
@@ -68,4 +70,6 @@ pub use schema::tls::{Certificate, Tls};
 pub use schema::upstream::{Pool, Retry, SendProxyHeader, Subset, Timeouts, Upstream};
 pub use server::{Change, ChangeKind, Diff, ReloadError, Server, ServerError};
 pub use unsupported::Unsupported;
+#[cfg(unix)]
+pub use upgrade::{Inherited, UpgradeSocket};
 pub use values::{Address, Cidr, Rate};

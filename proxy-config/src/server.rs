@@ -11,6 +11,8 @@ use std::time::Duration;
 use proxy_core::BackendSet;
 use tokio::sync::watch;
 
+#[cfg(unix)]
+use crate::Inherited;
 use crate::unsupported::Unsupported;
 use crate::{Config, Registry};
 
@@ -39,6 +41,7 @@ mod upstream;
 pub use diff::{Change, ChangeKind, Diff};
 pub use error::ServerError;
 pub use reload_error::ReloadError;
+pub(crate) use sockets::Socket;
 
 use kept_limits::KeptLimits;
 use listeners::{Listeners, Stage};
@@ -104,6 +107,22 @@ impl Server {
     /// # Panics
     /// Outside a tokio runtime.
     pub fn start(config: &Config) -> Result<Self, ServerError> {
+        Server::start_over(config, &[])
+    }
+
+    /// [Starts](Self::start) with sockets that are open already, where the configuration has their addresses.
+    ///
+    /// # Errors
+    /// As for [`start`](Self::start), and if an open socket shares its port otherwise than the configuration says.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    #[cfg(unix)]
+    pub fn start_with(config: &Config, inherited: &Inherited) -> Result<Self, ServerError> {
+        Server::start_over(config, inherited.sockets())
+    }
+
+    fn start_over(config: &Config, sockets: &[Arc<Socket>]) -> Result<Self, ServerError> {
         let shared = Arc::new(Shared {
             running: Mutex::new(None),
             limits: KeptLimits::default(),
@@ -111,7 +130,7 @@ impl Server {
             loops: watch::Sender::new(()),
             reloading: tokio::sync::Mutex::default(),
         });
-        let running = shared.renewed(config.clone(), None)?;
+        let running = shared.renewed(config.clone(), None, sockets)?;
         *shared.running() = Some(running);
         Ok(Server { shared })
     }
@@ -164,13 +183,23 @@ impl Server {
         self.config().map_or_else(Registry::default, |config| config.registry().clone())
     }
 
-    /// Serves until `shutdown` is ready, and then [drains](Self::drain).
+    /// Serves until `shutdown` is ready, and then [withdraws](Self::withdraw) and [drains](Self::drain).
     ///
     /// # Cancel safety
     /// Dropping the future drops the server.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         shutdown.await;
+        self.withdraw().await;
         self.drain().await;
+    }
+
+    /// Serves on for `shutdown.delay`: balancers before this server have that long to see that it is no longer ready.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the wait.
+    pub async fn withdraw(&self) {
+        let delay = self.config().and_then(|config| config.shutdown.delay).unwrap_or_default();
+        tokio::time::sleep(delay).await;
     }
 
     /// Stops: takes no more connections, closes those that are idle, and gives the others `shutdown.drain` to end
@@ -193,6 +222,13 @@ impl Server {
         let listeners = running.iter().flat_map(|running| &running.listeners);
         let addresses = listeners.flat_map(|(name, it)| it.addresses().map(|address| (name.clone(), address)));
         addresses.collect()
+    }
+
+    /// The sockets that it listens on.
+    #[cfg(unix)]
+    pub(crate) fn sockets(&self) -> Vec<Arc<Socket>> {
+        let running = self.shared.running();
+        running.iter().flat_map(|running| running.listeners.values()).flat_map(listeners::Running::sockets).collect()
     }
 
     /// The backends of each upstream, in order of names: to look at their health, to drain them, to change
@@ -220,7 +256,7 @@ impl Shared {
             return Err(ServerError::start_only("workers".to_owned()));
         }
         let diff = Diff::between(&before.config, &config);
-        let next = self.renewed(config, Some(&before))?;
+        let next = self.renewed(config, Some(&before), &[])?;
         let mut running = self.running();
         // Whoever stopped it meanwhile has the last word: what is new is dropped again.
         let Some(current) = running.as_mut() else { return Err(ServerError::stopping()) };
@@ -231,14 +267,19 @@ impl Shared {
     }
 
     /// Builds what a configuration needs beside what runs already, and then puts it into force.
-    fn renewed(&self, config: Config, before: Option<&Running>) -> Result<Running, ServerError> {
+    fn renewed(
+        &self,
+        config: Config,
+        before: Option<&Running>,
+        inherited: &[Arc<Socket>],
+    ) -> Result<Running, ServerError> {
         config.unsupported().iter().for_each(warn);
         let (listeners, upstreams) = (Listeners::default(), Upstreams::default());
         let (listeners, upstreams) = before.map_or((&listeners, &upstreams), |it| (&it.listeners, &it.upstreams));
         let before = before.map(|it| &*it.config);
         let upstreams = upstream::plan(&config, before, upstreams)?;
         let parts = Parts { registry: config.registry(), limits: &self.limits, upstreams: &upstreams };
-        let listeners = listeners::plan(&config, &parts, before, listeners)?;
+        let listeners = listeners::plan(&config, &parts, before, listeners, inherited)?;
         // Nothing fails from here on.
         self.drain.send_replace(config.shutdown.drain.unwrap_or(DRAIN));
         let stage = Stage { drain: self.drain.subscribe(), loops: self.loops.subscribe() };

@@ -102,6 +102,9 @@ pub(crate) fn parse(text: &str, registry: &Registry) -> Result<Config, ConfigErr
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Shutdown {
+    /// `delay`: how long everything goes on once it is told to stop, so that balancers before it see in time that it
+    /// is no longer ready; 0 s when absent.
+    pub delay: Option<Duration>,
     /// `drain`: how long running requests may take to finish; 30 s when absent.
     pub drain: Option<Duration>,
 }
@@ -166,5 +169,7 @@ fn config(cursor: Cursor<'_>) -> Option<Config> {
 }
 
 fn shutdown(cursor: Cursor<'_>) -> Option<Shutdown> {
-    cursor.object("an object", |fields| Some(Shutdown { drain: fields.optional("drain", duration) }))
+    cursor.object("an object", |fields| {
+        Some(Shutdown { delay: fields.optional("delay", duration), drain: fields.optional("drain", duration) })
+    })
 }
