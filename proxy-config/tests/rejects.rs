@@ -808,7 +808,7 @@ fn upstream_settings() {
     );
     check(
         &pooled(r#""health_check": { "interval": "2s" }"#),
-        &[r#"upstreams.api.health_check: needs one of "http", "tcp", "http2" or "grpc""#],
+        &[r#"upstreams.api.health_check: needs one of "http", "tcp", "udp", "http2" or "grpc""#],
     );
     check(
         &pooled(r#""health_check": { "http": { "path": "healthz", "status": "299-200" }, "rise": 0 }"#),

@@ -415,7 +415,8 @@ async fn what_cannot_be_served_says_where() {
     assert_eq!((error.path(), error.address()), ("listeners.web.listen[1]", Some(address)));
 
     let error = bind(
-        r#"{ "listeners": { "a": { "listen": ["127.0.0.1:0"], "udp": { "upstream": "a" } } },
+        r#"{ "listeners": { "a": { "listen": ["127.0.0.1:0"], "http": { "upstream": "a" },
+                "tls": { "certificates": [{ "cert": "c", "key": "k" }] } } },
             "upstreams": { "a": { "backends": ["127.0.0.1:1"] } } }"#,
     )
     .unwrap_err();
