@@ -44,7 +44,7 @@ impl Origin {
         format!(
             r#"{{ "workers": 2, "shutdown": {{ "drain": "10s" }},
                  "listeners": {{ "web": {{ "listen": ["{address}"], "http": {{ "upstream": "api" }} }} }},
-                 "upstreams": {{ "api": {{ "backends": ["{}"] }} }} }}"#,
+                 "upstreams": {{ "api": {{ "backends": ["{}"], "pool": {{ "idle_timeout": "1s" }} }} }} }}"#,
             self.1
         )
     }

@@ -70,7 +70,7 @@ pub(crate) async fn handed_over(successor: &mut Option<Successor>, server: &Serv
             Ok(()) => {}
             Err(error) => {
                 tracing::error!(%error, "no new process can take over");
-                pending().await
+                pending::<()>().await;
             }
         },
         None => pending().await,
