@@ -55,6 +55,17 @@ pub(crate) fn check(bytes: &[u8]) -> Result<(), String> {
     trace.check(bytes, &plan).map_err(|problem| format!("{problem}, {plan:?}, {}", trace.answered.escape_ascii()))
 }
 
+/// The same for bytes that are no HTTP/1: what reaches the origin has to be, request by request.
+pub(crate) fn check_framed(bytes: &[u8]) -> Result<(), String> {
+    let plan = Plan::of(bytes);
+    let trace = runtime().block_on(serve(bytes, &plan)).map_err(|problem| format!("{problem}, {plan:?}"))?;
+    trace.note(&plan);
+    match trace.outcomes.iter().any(|outcome| outcome.error == Some(ErrorKind::PluginPanic)) {
+        true => Err("something panicked".into()),
+        false => trace.check_origin().map_err(|problem| format!("{problem}, {plan:?}")),
+    }
+}
+
 pub(crate) fn runtime() -> Runtime {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     runtime.expect("a runtime without a driver")

@@ -14,6 +14,7 @@ mod connection;
 mod expect;
 mod feedback;
 mod forwarded;
+mod frames;
 mod generate;
 mod heads;
 mod mutate;
@@ -37,11 +38,12 @@ struct Target {
     check: Check,
 }
 
-static TARGETS: [Target; 10] = [
+static TARGETS: [Target; 11] = [
     Target { name: "request_head", generate: generate::request_head, check: heads::request },
     Target { name: "response_head", generate: generate::response_head, check: heads::response },
     Target { name: "chunked", generate: generate::chunked, check: heads::chunked },
     Target { name: "connection", generate: generate::requests, check: connection::check },
+    Target { name: "http2", generate: frames::frames, check: frames::check },
     Target { name: "answer", generate: generate::responses, check: answer::check },
     Target { name: "proxy_header", generate: starts::grow_proxy_header, check: starts::proxy_header },
     Target { name: "client_hello", generate: starts::grow_client_hello, check: starts::client_hello },

@@ -6,10 +6,12 @@
 mod number;
 mod parser;
 mod reader;
+mod shown;
 mod string;
 mod write;
 
 pub(crate) use parser::parse;
+pub(crate) use shown::shown;
 pub(crate) use write::write_string;
 
 use crate::error::Position;

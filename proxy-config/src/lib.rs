@@ -39,6 +39,7 @@ mod values;
 pub use error::{ConfigError, ConfigErrors, ErrorKind, Position};
 pub use file_watch::FileWatch;
 pub use registry::Registry;
+pub use schema::access_log::{AccessLog, AccessLogFormat, AccessLogTarget, LogConditions};
 pub use schema::backend::Backend;
 pub use schema::breaker::{CircuitBreaker, SlowStart};
 pub use schema::config::{Config, Shutdown};
@@ -50,13 +51,14 @@ pub use schema::health::{
     HealthCheck, HttpProbe, Latency, OutlierDetection, Probe, Start, StatusRange, SuccessRate, UdpProbe,
 };
 pub use schema::http::{Forwarded, Http, HttpTimeouts, Limits};
+pub use schema::http2::{Http2, Http2Limits};
 pub use schema::listener::{Listener, ListenerKind, ProxyProtocol};
 pub use schema::load_limits::{
     BandwidthLimit, ConcurrencyBound, ConcurrencyLimit, ConnectionLimit, KeyedConcurrency, Priorities, PriorityClass,
     Queue,
 };
 pub use schema::matcher::{Match, PathMatch};
-pub use schema::operations::{AccessLog, AccessLogFormat, Admin};
+pub use schema::operations::Admin;
 pub use schema::plugin::Plugin;
 pub use schema::rate_limit::{
     MissingKey, RateAlgorithm, RateCost, RateHeaders, RateKey, RateLimit, RateQuota, RateRedis, RedisFailure,

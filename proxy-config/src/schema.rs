@@ -1,5 +1,6 @@
 //! The schema, one file per part. A type stands with its decoder.
 
+pub(crate) mod access_log;
 pub(crate) mod backend;
 pub(crate) mod breaker;
 pub(crate) mod config;
@@ -9,6 +10,7 @@ pub(crate) mod forward;
 pub(crate) mod header_edits;
 pub(crate) mod health;
 pub(crate) mod http;
+pub(crate) mod http2;
 pub(crate) mod listener;
 pub(crate) mod load_limits;
 pub(crate) mod matcher;
@@ -24,3 +26,4 @@ pub(crate) mod tls;
 pub(crate) mod upstream;
 
 mod names;
+mod source;

@@ -9,6 +9,7 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use proxy_core::BackendSet;
+use proxy_metrics::{Metrics, Readiness};
 use tokio::sync::watch;
 
 #[cfg(unix)]
@@ -16,7 +17,9 @@ use crate::Inherited;
 use crate::unsupported::Unsupported;
 use crate::{Config, Registry};
 
+mod access_log;
 mod admission;
+mod control;
 mod diff;
 mod eligibility;
 mod error;
@@ -27,6 +30,7 @@ mod http;
 mod kept_limits;
 mod limit;
 mod listeners;
+mod operations;
 mod parts;
 mod reload_error;
 mod route;
@@ -45,8 +49,12 @@ pub(crate) use sockets::Socket;
 
 use kept_limits::KeptLimits;
 use listeners::{Listeners, Stage};
+use operations::Desk;
 use parts::Parts;
 use upstream::Upstreams;
+
+/// How long what is left of the access log may take to be written when all requests have ended.
+const FLUSH: Duration = Duration::from_secs(1);
 
 /// What `shutdown.drain` is when absent.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -82,6 +90,7 @@ struct Shared {
     /// `None` once it stops.
     running: Mutex<Option<Running>>,
     limits: KeptLimits,
+    desk: Desk,
     drain: watch::Sender<Duration>,
     /// Every accept loop has a receiver: none is left when all of them have ended.
     loops: watch::Sender<()>,
@@ -93,6 +102,7 @@ struct Shared {
 #[derive(Clone)]
 struct Running {
     config: Arc<Config>,
+    operations: operations::Running,
     listeners: Listeners,
     upstreams: Upstreams,
 }
@@ -126,12 +136,15 @@ impl Server {
         let shared = Arc::new(Shared {
             running: Mutex::new(None),
             limits: KeptLimits::default(),
+            desk: Desk::new(),
             drain: watch::Sender::new(DRAIN),
             loops: watch::Sender::new(()),
             reloading: tokio::sync::Mutex::default(),
         });
         let running = shared.renewed(config.clone(), None, sockets)?;
         *shared.running() = Some(running);
+        shared.desk.set_control(control::ServerControl::new(&shared));
+        shared.desk.set_readiness(Readiness::Ready);
         Ok(Server { shared })
     }
 
@@ -145,7 +158,8 @@ impl Server {
     /// - an upstream of which only backends changed is the same; one with other settings takes over its backends,
     ///   with their health and what they have to do, and its connections if the settings of the pool are the same;
     /// - limits keep what they have counted, if they stand at the same place, or have the same name there, with
-    ///   the same settings.
+    ///   the same settings;
+    /// - metrics go on counting, and the access log and the socket of the administration interface stay open.
     ///
     /// What is no longer there takes nothing new, and has `shutdown.drain` to end what it has.
     ///
@@ -158,10 +172,7 @@ impl Server {
     /// # Cancel safety
     /// A reload that has begun is finished.
     pub async fn reload(&self, config: Config) -> Result<Diff, ServerError> {
-        let _alone = self.shared.reloading.lock().await;
-        let shared = Arc::clone(&self.shared);
-        let reloaded = tokio::task::spawn_blocking(move || shared.reload(config)).await;
-        reloaded.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
+        self.shared.go_over(config).await
     }
 
     /// [Goes over](Self::reload) to what this file says, which is read on a thread for blocking work.
@@ -172,15 +183,7 @@ impl Server {
     /// # Cancel safety
     /// As for [`reload`](Self::reload).
     pub async fn reload_file(&self, path: impl Into<PathBuf>) -> Result<Diff, ReloadError> {
-        let (path, registry) = (path.into(), self.registry());
-        let loaded = tokio::task::spawn_blocking(move || registry.load(path)).await;
-        let config = loaded.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()));
-        self.reload(config.map_err(ReloadError::Config)?).await.map_err(ReloadError::Server)
-    }
-
-    /// What the configuration in force was read with.
-    fn registry(&self) -> Registry {
-        self.config().map_or_else(Registry::default, |config| config.registry().clone())
+        self.shared.go_over_to_file(path.into()).await
     }
 
     /// Serves until `shutdown` is ready, and then [withdraws](Self::withdraw) and [drains](Self::drain).
@@ -198,6 +201,7 @@ impl Server {
     /// # Cancel safety
     /// Dropping the future ends the wait.
     pub async fn withdraw(&self) {
+        self.shared.desk.set_readiness(Readiness::Draining);
         let delay = self.config().and_then(|config| config.shutdown.delay).unwrap_or_default();
         tokio::time::sleep(delay).await;
     }
@@ -209,10 +213,18 @@ impl Server {
     /// It goes on without being waited for, and may be waited for again.
     pub async fn drain(&self) {
         // Health checks and the like end with the last connection, not before: what drains is retried too.
+        // So does the administration interface, which says that it drains.
+        self.shared.desk.set_readiness(Readiness::Draining);
         let stopping = self.shared.running().take();
-        let upstreams = stopping.map(|running| running.upstreams);
+        let beside = stopping.map(|running| (running.upstreams, running.operations));
         self.shared.loops.closed().await;
-        drop(upstreams);
+        if let Some(log) = beside.as_ref().and_then(|(_, operations)| operations.log()).cloned() {
+            let flushed = tokio::task::spawn_blocking(move || log.flush(FLUSH)).await;
+            if !matches!(flushed, Ok(true)) {
+                tracing::warn!("the end of the access log is not written");
+            }
+        }
+        drop(beside);
     }
 
     /// The name of each listener and the address it is reached at, in order of names; where the
@@ -239,6 +251,24 @@ impl Server {
         upstreams.map(|(name, upstream)| (name.clone(), upstream.backends().clone())).collect()
     }
 
+    /// Where the administration interface listens, with the port that the system chose where it was to; `None`
+    /// where it has no address, and once the server stops.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.shared.running().as_ref().and_then(|running| running.operations.address())
+    }
+
+    /// What is counted; `None` without the key `admin`, and once the server stops.
+    pub fn metrics(&self) -> Option<Metrics> {
+        self.shared.running().as_ref().and_then(|running| running.operations.metrics().cloned())
+    }
+
+    /// Opens the file of the access log anew, for those who have moved it away: on SIGUSR1.
+    pub fn reopen_logs(&self) {
+        if let Some(log) = self.shared.running().as_ref().and_then(|running| running.operations.log()) {
+            log.reopen();
+        }
+    }
+
     /// The configuration in force; `None` once it stops.
     pub fn config(&self) -> Option<Arc<Config>> {
         self.shared.running().as_ref().map(|running| Arc::clone(&running.config))
@@ -248,6 +278,28 @@ impl Server {
 impl Shared {
     fn running(&self) -> MutexGuard<'_, Option<Running>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn go_over(self: &Arc<Self>, config: Config) -> Result<Diff, ServerError> {
+        let _alone = self.reloading.lock().await;
+        let shared = Arc::clone(self);
+        let reloaded = tokio::task::spawn_blocking(move || shared.reload(config)).await;
+        let reloaded = reloaded.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()));
+        self.desk.reloaded(reloaded.as_ref());
+        reloaded
+    }
+
+    async fn go_over_to_file(self: &Arc<Self>, path: PathBuf) -> Result<Diff, ReloadError> {
+        let registry = self.running().as_ref().map_or_else(Registry::default, |it| it.config.registry().clone());
+        let loaded = tokio::task::spawn_blocking(move || registry.load(path)).await;
+        let config = loaded.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()));
+        match config {
+            Ok(config) => self.go_over(config).await.map_err(ReloadError::Server),
+            Err(errors) => {
+                self.desk.reloaded(Err(&errors));
+                Err(ReloadError::Config(errors))
+            }
+        }
     }
 
     fn reload(&self, config: Config) -> Result<Diff, ServerError> {
@@ -276,16 +328,20 @@ impl Shared {
         config.unsupported().iter().for_each(warn);
         let (listeners, upstreams) = (Listeners::default(), Upstreams::default());
         let (listeners, upstreams) = before.map_or((&listeners, &upstreams), |it| (&it.listeners, &it.upstreams));
+        let operations = self.desk.plan(&config, before.map(|it| (&*it.config, &it.operations)))?;
         let before = before.map(|it| &*it.config);
-        let upstreams = upstream::plan(&config, before, upstreams)?;
-        let parts = Parts { registry: config.registry(), limits: &self.limits, upstreams: &upstreams };
+        let observation = &operations.observation;
+        let upstreams = upstream::plan(&config, before, upstreams, observation)?;
+        let parts = Parts { registry: config.registry(), limits: &self.limits, observation, upstreams: &upstreams };
         let listeners = listeners::plan(&config, &parts, before, listeners, inherited)?;
         // Nothing fails from here on.
         self.drain.send_replace(config.shutdown.drain.unwrap_or(DRAIN));
         let stage = Stage { drain: self.drain.subscribe(), loops: self.loops.subscribe() };
         let upstreams = upstreams.into_iter().map(|(name, planned)| (name, planned.start())).collect();
         let listeners = listeners.into_iter().map(|(name, planned)| (name, planned.start(&stage))).collect();
-        Ok(Running { config: Arc::new(config), listeners, upstreams })
+        let operations = operations.start();
+        operations.forget_routes(&config);
+        Ok(Running { config: Arc::new(config), operations, listeners, upstreams })
     }
 }
 

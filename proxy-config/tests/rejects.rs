@@ -127,7 +127,44 @@ fn workers_shutdown_and_operations() {
         &[r#"shutdown.drain: "18446744073709551615h" is longer than a year"#],
     );
     check(&top(r#""shutdown": null"#), &["shutdown: expected an object, found null"]);
-    check(&top(r#""admin": {}"#), &[r#"admin.listen: is missing; expected an address such as "127.0.0.1:9900""#]);
+    check(&top(r#""admin": {}"#), &[r#"admin: nobody could reach it; needs at least one of "listen", "unix""#]);
+    for public in ["0.0.0.0:9900", "[::]:9900", "10.0.0.7:9900"] {
+        check(
+            &top(&format!(r#""admin": {{ "listen": "{public}" }}"#)),
+            &[
+                r#"admin.listen: other machines could reach it: needs a "token", or else a loopback address such as "127.0.0.1:9900""#,
+            ],
+        );
+    }
+    check(
+        &top(r#""admin": { "unix": "admin.sock", "token": "short" }"#),
+        &[r#"admin.unix: expected an absolute path, found "admin.sock""#, "admin.token: is shorter than 16 characters"],
+    );
+    check(
+        &top(
+            r#""access_log": { "format": { "template": "$sattus" }, "stdout": false, "sampling": "101%", "buffer": 0 }"#,
+        ),
+        &[
+            "access_log.format.template: there is no field `sattus`; `$$` is a dollar sign",
+            "access_log.stdout: expected true, found false",
+            r#"access_log.sampling: expected a share such as "1%" or "0.1%", found "101%""#,
+            "access_log.buffer: must be larger than zero",
+        ],
+    );
+    check(
+        &top(
+            r#""access_log": { "path": "a", "syslog": "log", "conditions": { "status": "5xx", "except_paths": ["*", "/a*b", "a"] } }"#,
+        ),
+        &[
+            r#"access_log: has both "path" and "syslog"; only one of them is allowed"#,
+            r#"access_log.syslog: expected an absolute path, found "log""#,
+            r#"access_log.conditions.status: expected a status such as 200, or a range such as "200-299", found "5xx""#,
+            r#"access_log.conditions.except_paths[0]: "*" is not a path, nor the beginning of one followed by *"#,
+            r#"access_log.conditions.except_paths[1]: "/a*b" is not a path, nor the beginning of one followed by *"#,
+            r#"access_log.conditions.except_paths[2]: "a" is not a path, nor the beginning of one followed by *"#,
+        ],
+    );
+    check(&top(r#""access_log": {}"#), &[r#"access_log: needs one of "path", "stdout" or "syslog""#]);
     check(
         &top(r#""access_log": { "format": "jsn", "path": "" }"#),
         &[
@@ -348,6 +385,16 @@ fn http_settings() {
             r#"listeners.web.http.timeouts.total: expected a duration such as "250ms", "5s", "1m" or "2h", found "5 s""#,
         ],
     );
+    check(
+        &http(r#""http2": { "max_streams": 0, "stream_window": "1KiB", "connection_window": "2GiB", "max_reset": 1 }"#),
+        &[
+            "listeners.web.http.http2.max_streams: expected a whole number from 1 to 10000, found 0",
+            "listeners.web.http.http2.stream_window: must be 16KiB to 1GiB",
+            "listeners.web.http.http2.connection_window: must be 64KiB to 1GiB",
+            r#"listeners.web.http.http2.max_reset: unknown key; did you mean "max_resets"?"#,
+        ],
+    );
+    check(&http(r#""http2": "on""#), &[r#"listeners.web.http.http2: expected false or an object, found "on""#]);
     check(
         &http(r#""forwarded": { "via": 1 }, "half_close": null"#),
         &[

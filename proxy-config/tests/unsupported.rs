@@ -16,6 +16,9 @@ fn everything_of_the_first_build_is_served() {
             "$schema": "proxy.schema.json",
             "workers": 2,
             "shutdown": { "drain": "0s" },
+            "admin": { "listen": "0.0.0.0:9900", "unix": "/run/lb.sock", "token": "0123456789abcdef" },
+            "access_log": { "format": { "template": "$client $status ${header:x-a}" }, "syslog": true, "sampling": "0.5%", "buffer": "1MiB",
+                "conditions": { "status": [404, "500-599"], "slower_than": "1s", "except_paths": ["/healthz", "/static/*"] } },
             "listeners": {
                 "out": { "listen": ["[::1]:0"], "forward": {
                     "connect_ports": [443, "8000-8999"], "http_ports": [80], "allow": ["*.example.com"], "deny": ["a.b"],
@@ -73,7 +76,11 @@ fn everything_of_the_first_build_is_served() {
                             "tunnel_idle": "2h", "total": "1h"
                         },
                         "forwarded": { "x_forwarded": true, "forwarded": false, "via": false },
-                        "half_close": true
+                        "half_close": true,
+                        "http2": {
+                            "max_streams": 100, "stream_window": "64KiB", "connection_window": "1MiB",
+                            "max_resets": 100, "max_idle_frames": 1000
+                        }
                     }
                 },
                 "behind": {

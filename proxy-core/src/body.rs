@@ -3,23 +3,27 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context as Task, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
-use crate::http1::buffer::Buffer;
+use crate::http1::buffer::{BLOCK, Buffer};
+use crate::interim::Responder;
 use crate::{Error, Result};
 
 mod boxed;
+mod pace;
 mod raw;
 mod transform;
 
 pub use transform::{AsyncTransform, Transform};
 
 use boxed::Boxed;
-pub(crate) use raw::{Pace, RawBody, Source};
+pub(crate) use pace::{Pace, Pacer};
+pub(crate) use raw::{RawBody, Source};
 
 /// The body of a request or response: empty, in memory, still the raw stream of a connection, or
 /// any [`http_body::Body`] in a box.
@@ -61,6 +65,15 @@ impl Body {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         Body { prefix: Bytes::new(), kind: Kind::Boxed(Box::new(Boxed::new(body))) }
+    }
+
+    /// The same for a client that waits for `100 Continue`: it gets it when the body is first read.
+    pub(crate) fn boxed_expecting<B>(body: B, client: Arc<dyn Responder>) -> Self
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        Body { prefix: Bytes::new(), kind: Kind::Boxed(Box::new(Boxed::new(body).expecting(client))) }
     }
 
     /// The last of a body, all read.
@@ -176,18 +189,34 @@ impl Body {
 
     /// The client's `100 Continue` is owed and not sent: its body has not begun.
     pub(crate) fn owes_continue(&self) -> bool {
-        matches!(&self.kind, Kind::Raw(raw) if raw.owes_continue())
+        match &self.kind {
+            Kind::Raw(raw) => raw.owes_continue(),
+            Kind::Boxed(boxed) => boxed.owes_continue(),
+            Kind::Empty | Kind::Here(_) => false,
+        }
     }
 
     /// The upstream said 100 itself.
     pub(crate) fn forget_continue(&mut self) {
-        if let Kind::Raw(raw) = &mut self.kind {
-            raw.forget_continue();
+        match &mut self.kind {
+            Kind::Raw(raw) => raw.forget_continue(),
+            Kind::Boxed(boxed) => boxed.forget_continue(),
+            Kind::Empty | Kind::Here(_) => {}
         }
     }
 }
 
 impl Body {
+    /// Makes room for others while nobody takes it: a little data does not hold a block.
+    pub(crate) fn shrink(&mut self) {
+        if let Kind::Here(buffer) = &self.kind
+            && self.prefix.is_empty()
+            && buffer.len() <= BLOCK / 4
+        {
+            *self = Body::full(Bytes::copy_from_slice(buffer.filled()));
+        }
+    }
+
     /// The raw stream, where this still is one.
     pub(crate) fn as_raw(&mut self) -> Option<&mut RawBody> {
         match &mut self.kind {
@@ -229,7 +258,7 @@ impl HttpBody for Body {
         let Some(len) = ready!(self.poll_data(cx))? else {
             return Poll::Ready(self.trailers().map(|trailers| Ok(Frame::trailers(trailers))));
         };
-        let data = self.take_data(len);
+        let data = self.take(len);
         Poll::Ready(Some(Ok(Frame::data(data))))
     }
 
@@ -243,13 +272,13 @@ impl HttpBody for Body {
 }
 
 impl Body {
-    /// The data last reported, as bytes of their own.
-    fn take_data(&mut self, len: usize) -> Bytes {
+    /// The first bytes of the data last reported, as bytes of their own.
+    pub(crate) fn take(&mut self, len: usize) -> Bytes {
         if !self.prefix.is_empty() {
             return self.prefix.split_to(len);
         }
         if let Kind::Boxed(boxed) = &mut self.kind {
-            return boxed.take();
+            return boxed.take(len);
         }
         let data = Bytes::copy_from_slice(&self.data()[..len]);
         self.consume(len);

@@ -11,6 +11,7 @@ use crate::clock::Instant;
 use crate::http1::stream::Stream;
 use crate::http1::timer::Timer;
 use crate::http1::upload::Upload;
+use crate::interim::{Interim, Responder};
 use crate::proxy::Shared;
 use crate::recycle::FreeList;
 use crate::{Backend, Io, Observer, Peer, Phase, RequestHead, Result};
@@ -50,6 +51,8 @@ pub struct Context {
     pub(crate) upgrade_requested: bool,
     pub(crate) timer: Timer,
     pub(crate) phase: Phase,
+    /// Who answers the client, where the request shares its connection.
+    responder: Option<Arc<dyn Responder>>,
     /// Bytes of the request body that were taken from the client.
     pub(crate) received: u64,
 }
@@ -146,6 +149,7 @@ impl Context {
             upgrade_requested: false,
             timer: Timer::default(),
             phase: Phase::Head,
+            responder: None,
             received: 0,
         }
     }
@@ -169,6 +173,7 @@ impl Context {
         self.upstream = None;
         self.route_override = None;
         self.attempt = None;
+        self.responder = None;
         self.values.clear();
         self.set_upload(None);
         self.timer = Timer::default();
@@ -188,8 +193,18 @@ impl Context {
     }
 
     /// Where interim responses go, if the client understands them.
-    pub(crate) fn interim(&self) -> Option<&Stream> {
-        self.link().client.as_ref().filter(|_| self.takes_interim)
+    pub(crate) fn interim(&self) -> Option<Interim<'_>> {
+        if !self.takes_interim {
+            return None;
+        }
+        match &self.responder {
+            Some(responder) => Some(Interim::Stream(&**responder)),
+            None => self.link().client.as_ref().map(Interim::Connection),
+        }
+    }
+
+    pub(crate) fn set_responder(&mut self, responder: Arc<dyn Responder>) {
+        self.responder = Some(responder);
     }
 
     /// The client's address: the peer's, or what trusted proxies say it is.

@@ -17,4 +17,4 @@ pub use response::ResponseHead;
 
 pub(crate) use known::{Known, KnownSet};
 pub(crate) use raw::{Field, MAX_FIELDS, RawHead, SharedHead, Span, Start};
-pub(crate) use request::absolute_parts;
+pub(crate) use request::{absolute_parts, is_target};

@@ -88,6 +88,7 @@
 //!
 //! | feature | adds |
 //! |---|---|
+//! | `http2` (default) | HTTP/2 with clients: [`Http2`]; by prior knowledge and by ALPN |
 //! | `tower-upgrade` | upgrades (WebSocket) through [`ServiceUpstream`], and through a [`Proxy`] used as a service; needs hyper |
 //! | `tls` | [`tls`]: towards clients and backends; builds AWS-LC, which needs a C compiler |
 //! | `testing` | proxies in memory for tests: scripted origins, a client to type bytes with |
@@ -110,6 +111,8 @@ pub mod fuzzing;
 mod guard;
 mod head;
 mod http1;
+mod http2;
+mod interim;
 mod io;
 mod limits;
 mod listener;
@@ -152,6 +155,8 @@ pub use filter::{
 };
 pub use forwarding::Forwarding;
 pub use head::{Headers, RequestHead, ResponseHead};
+#[cfg(feature = "http2")]
+pub use http2::Http2;
 pub use io::Io;
 pub use limits::{Limits, Timeouts};
 pub use listener::{ClientCertificate, Listener, Peer, ServerHandshake, TcpListener, TlsInfo};

@@ -69,8 +69,8 @@ pub trait Observer: Send + Sync + 'static {
         let _ = (peer, requests);
     }
 
-    /// A connection was turned away before it was admitted: its PROXY header was bad or missing, or there is no place
-    /// for another session of UDP.
+    /// A connection was turned away before it was admitted (its PROXY header was bad or missing, there is no place for
+    /// another session of UDP), or one that several requests share (HTTP/2) was ended for what the client did with it.
     fn on_connection_failed(&self, peer: &Peer, kind: ErrorKind) {
         let _ = (peer, kind);
     }

@@ -5,10 +5,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "http2")]
+use crate::Http2;
 use crate::cluster::Cluster;
 use crate::context::Link;
 use crate::forwarding::Forwarding;
+use crate::http1::reader::Reader;
 use crate::http1::server::Served;
+use crate::http2;
 use crate::proxy_protocol::ProxyProtocol;
 use crate::serve::{Draining, Service};
 use crate::{
@@ -62,6 +66,7 @@ pub(crate) struct Shared {
     pub(crate) forwarding: Forwarding,
     pub(crate) observer: Option<Arc<dyn Observer>>,
     pub(crate) half_close: bool,
+    pub(crate) http2: http2::Settings,
     proxy_protocol: Option<ProxyProtocol>,
 }
 
@@ -154,13 +159,25 @@ impl Service for Shared {
     async fn serve(link: &mut Arc<Link>, draining: &Draining) -> u64 {
         let mut kept = None;
         loop {
-            match http1::server::serve(link, draining, kept).await {
+            let served = match agreed_reader(link) {
+                Some(reader) => Served::Http2(reader),
+                None => http1::server::serve(link, draining, kept).await,
+            };
+            match served {
                 Served::All(requests) => return requests,
+                // In a box: one that speaks HTTP/1 has no room for it.
+                Served::Http2(reader) => return Box::pin(http2::serve(Arc::clone(link), draining, reader)).await,
                 Served::Renewed(rest) => kept = Some(rest),
             }
             *link = link.renewed(draining.current());
         }
     }
+}
+
+/// The bytes of a client that has agreed on HTTP/2.
+fn agreed_reader(link: &Link) -> Option<Reader> {
+    let (shared, stream) = (link.proxy.as_ref()?, link.client.as_ref()?);
+    http2::is_agreed(&shared.http2, &link.peer).then(|| Reader::new(stream.clone()))
 }
 
 /// Makes a [`Proxy`].
@@ -177,6 +194,7 @@ pub struct ProxyBuilder {
     forwarding: Forwarding,
     observer: Option<Arc<dyn Observer>>,
     half_close: bool,
+    http2: http2::Settings,
     proxy_protocol: Option<ProxyProtocol>,
 }
 
@@ -299,6 +317,15 @@ impl ProxyBuilder {
         self
     }
 
+    /// What clients may do over HTTP/2, which is spoken with those that begin with its preface, and with those
+    /// that agree on it in a TLS handshake; `None`: nobody speaks it. Default: [`Http2::default`].
+    #[cfg(feature = "http2")]
+    #[must_use]
+    pub fn http2(mut self, http2: impl Into<Option<Http2>>) -> Self {
+        self.http2 = http2::Settings(http2.into());
+        self
+    }
+
     /// Connections begin with a PROXY header, before TLS. Only where the proxy is served by [`serve`](crate::serve).
     #[must_use]
     pub fn proxy_protocol(mut self, protocol: ProxyProtocol) -> Self {
@@ -334,6 +361,7 @@ impl ProxyBuilder {
             forwarding: self.forwarding,
             observer: self.observer,
             half_close: self.half_close,
+            http2: self.http2,
             proxy_protocol: self.proxy_protocol,
         })))
     }

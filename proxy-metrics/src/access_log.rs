@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::io;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,11 +20,13 @@ mod number;
 mod queue;
 mod sink;
 mod time;
+mod wanted;
 
 pub use format::{LogFormat, TemplateError};
 
 use queue::Queue;
 use sink::Sink;
+use wanted::Wanted;
 
 /// A line for each request: a cheap handle to a buffer in memory and to the thread that empties it.
 ///
@@ -54,9 +57,7 @@ pub struct AccessLog(Arc<Shared>);
 
 struct Shared {
     format: LogFormat,
-    /// Of 2^64; `None`: every request.
-    sample: Option<u64>,
-    slow: Option<Duration>,
+    wanted: Wanted,
     random: AtomicU64,
     queue: Arc<Queue>,
     counts: Arc<LogCounts>,
@@ -97,8 +98,7 @@ impl fmt::Debug for Writer {
 #[derive(Debug)]
 pub struct AccessLogBuilder {
     format: LogFormat,
-    sample: f64,
-    slow: Option<Duration>,
+    wanted: Wanted,
     seed: u64,
     buffer: usize,
     flush: Duration,
@@ -110,14 +110,29 @@ impl AccessLogBuilder {
     /// logged always. Default: 1.
     #[must_use]
     pub fn sample(mut self, share: f64) -> Self {
-        self.sample = share;
+        self.wanted.sample(share);
         self
     }
 
     /// Logs requests that took as long always.
     #[must_use]
     pub fn slow(mut self, slow: Duration) -> Self {
-        self.slow = Some(slow);
+        self.wanted.slow(slow);
+        self
+    }
+
+    /// Logs requests that were answered with one of these always. May be called again for others.
+    #[must_use]
+    pub fn always(mut self, statuses: RangeInclusive<u16>) -> Self {
+        self.wanted.always(statuses);
+        self
+    }
+
+    /// Leaves out requests for this path, the query aside, unless they failed: those of a health check, say.
+    /// `/static/*` is every path that begins with `/static/`. May be called again for others.
+    #[must_use]
+    pub fn except(mut self, path: impl Into<String>) -> Self {
+        self.wanted.except(path.into());
         self
     }
 
@@ -169,11 +184,9 @@ impl AccessLogBuilder {
                 metrics.log_ended(&counted);
             }
         })?;
-        // Shares that are no numbers log everything rather than nothing.
-        let sample = (self.sample < 1.0).then_some((self.sample * u64::MAX as f64) as u64);
         let random = AtomicU64::new(self.seed);
-        let (format, slow) = (self.format, self.slow);
-        Ok(AccessLog(Arc::new(Shared { format, sample, slow, random, queue, counts })))
+        let (format, wanted) = (self.format, self.wanted);
+        Ok(AccessLog(Arc::new(Shared { format, wanted, random, queue, counts })))
     }
 }
 
@@ -182,8 +195,7 @@ impl AccessLog {
     pub fn builder(format: LogFormat) -> AccessLogBuilder {
         AccessLogBuilder {
             format,
-            sample: 1.0,
-            slow: None,
+            wanted: Wanted::default(),
             seed: 0,
             buffer: 4 << 20,
             flush: Duration::from_millis(100),
@@ -214,7 +226,7 @@ impl AccessLog {
     }
 
     fn log(&self, outcome: &Outcome, context: &Context) {
-        if self.0.wants(outcome) {
+        if self.0.wanted.wants(outcome, context, || self.0.draw()) {
             self.0.log(outcome, context, SystemTime::now());
         }
     }
@@ -229,12 +241,6 @@ thread_local! {
 const USUAL_LINE: usize = 8 * 1024;
 
 impl Shared {
-    fn wants(&self, outcome: &Outcome) -> bool {
-        let failed = || outcome.error.is_some() || outcome.status.is_some_and(|status| status.is_server_error());
-        let slow = || self.slow.is_some_and(|slow| outcome.timings.total >= slow);
-        self.sample.is_none_or(|share| failed() || slow() || self.draw() < share)
-    }
-
     /// SplitMix64 (Steele, Lea, Flood 2014).
     fn draw(&self) -> u64 {
         let mut z = self.random.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);

@@ -83,6 +83,8 @@ catalogue! {
         "Client connections that were admitted.";
     CONNECTIONS_OPEN = Gauge "proxy_connections_open" ["listener"]
         "Client connections that are open.";
+    CONNECTION_FAILURES = Counter "proxy_connection_failures_total" ["listener" "code"]
+        "Client connections that several requests share (HTTP/2) and that were ended for what the client did: the reason code.";
     // Requests.
     REQUESTS = Counter "proxy_requests_total" ["listener" "route" "upstream" "status"]
         "Requests that ended, by the class of the status the client got; none where it got none.";

@@ -15,11 +15,13 @@
 //! | Prometheus metrics of listeners, routes, upstreams, backends, pools and the process | [`Metrics`], and [`catalogue`] for what there is |
 //! | the same in a recorder of the crate `metrics` | [`Publisher`] |
 //! | a line for each request: JSON, combined, or a template; to a file, stdout or syslog | [`AccessLog`] |
+//! | a dashboard, `/metrics`, `/readyz` and an API to look at backends and to drain them | [`Admin`] |
 //!
 //! Nothing here waits on the path of a request, takes a lock that another thread may hold for long, or grows
 //! by what a client sends.
 
 mod access_log;
+mod admin;
 pub mod catalogue;
 mod exposition;
 mod growing;
@@ -29,4 +31,5 @@ mod sharded;
 mod times;
 
 pub use access_log::{AccessLog, AccessLogBuilder, LogFormat, LogTarget, TemplateError, Writer};
+pub use admin::{Admin, AdminError, AdminServer, Control, Readiness};
 pub use metrics::{Failure, ListenerMetrics, Metrics, Publisher, UpstreamMetrics, Watched};

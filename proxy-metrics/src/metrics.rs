@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::catalogue::{self, Metric};
 use crate::exposition;
-use crate::sample::{Sample, Samples};
+use crate::sample::{Sample, Samples, Value};
 
 mod failures;
 mod listener;
@@ -24,7 +24,8 @@ pub use upstream::{UpstreamMetrics, Watched};
 
 pub(crate) use failures::Failures;
 pub(crate) use listener::Listener;
-pub(crate) use upstream::Upstream;
+pub(crate) use series::Series;
+pub(crate) use upstream::{BackendCounts, Upstream};
 
 /// The metrics of one process: a cheap handle. Parts of a proxy are given observers of it;
 /// [`render`](Self::render) is what Prometheus scrapes.
@@ -154,6 +155,25 @@ impl Metrics {
         let mut upstreams = lock(&self.0.upstreams);
         upstreams.retain(|_, upstream| upstream.is_used());
         upstreams.values().cloned().collect()
+    }
+
+    /// Reloads: applied, refused, and when one was applied last.
+    pub(crate) fn reloads(&self) -> serde_json::Value {
+        let reloads = &self.0.reloads;
+        let [applied, refused, at] =
+            [&reloads.applied, &reloads.refused, &reloads.at].map(|it| it.load(Ordering::Relaxed));
+        serde_json::json!({ "applied": applied, "refused": refused, "last": (at > 0).then_some(at) })
+    }
+
+    /// What the system says of this process, by the names of the metrics.
+    pub(crate) fn process(&self) -> Vec<(&'static str, f64)> {
+        let mut samples = Samples::default();
+        process::sample(&mut samples);
+        let numbers = samples.0.into_iter().filter_map(|sample| match sample.value {
+            Value::Number(number) => Some((sample.metric.name(), number)),
+            _ => None,
+        });
+        numbers.collect()
     }
 
     /// Lines written and lines lost, of all access logs.

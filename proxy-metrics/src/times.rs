@@ -73,6 +73,13 @@ impl Distribution {
     pub(crate) fn seconds(&self) -> f64 {
         seconds(self.nanos)
     }
+
+    pub(crate) fn add(&mut self, other: &Distribution) {
+        for (sum, bucket) in self.buckets.iter_mut().zip(&other.buckets) {
+            *sum += bucket;
+        }
+        self.nanos = self.nanos.wrapping_add(other.nanos);
+    }
 }
 
 /// Nanoseconds as seconds.

@@ -2,8 +2,10 @@
 
 mod authority;
 mod bytes;
+mod frames;
 mod front;
 mod full_lb;
+mod http2;
 mod listener;
 mod log;
 mod peers;
@@ -14,8 +16,10 @@ mod stage;
 
 pub use authority::Authority;
 pub use bytes::{GET, ok, post, status};
+pub use frames::{Frame, Frames, fields};
 pub use front::{Front, Served};
 pub use full_lb::FullLb;
+pub use http2::{Answer, Http2Client, request};
 pub use listener::{Dialer, MemoryListener, listen};
 pub use log::Log;
 pub use peers::{PYTHON, free_address, have, have_module};

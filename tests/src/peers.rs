@@ -37,8 +37,8 @@ pub fn have_module(module: &str) -> bool {
 }
 
 fn exists(program: &str) -> bool {
-    let found = Command::new(program).arg("-v").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    found.is_ok()
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
 /// An address nobody listens on. Another process may take it before it is used, which is unlikely.

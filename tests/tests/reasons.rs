@@ -161,9 +161,15 @@ fn cause(kind: ErrorKind) -> Cause {
     }
 }
 
-/// What only a raw connection or a session of UDP can end by, or one that is turned away before its first request:
-/// `tests/tests/tcp.rs`, `udp.rs`, `server_names.rs` and `proxy_protocol.rs` have their causes.
-const NOT_OF_REQUESTS: [ErrorKind; 9] = [
+/// What only a raw connection, a session of UDP or a shared connection can end by, or one that is turned away before
+/// its first request: `tests/tests/http2/floods.rs`, `tcp.rs`, `udp.rs`, `server_names.rs` and `proxy_protocol.rs` have their causes.
+const NOT_OF_REQUESTS: [ErrorKind; 15] = [
+    ErrorKind::Http2Protocol,
+    ErrorKind::RapidReset,
+    ErrorKind::MadeReset,
+    ErrorKind::ContinuationFlood,
+    ErrorKind::HeaderBomb,
+    ErrorKind::FrameFlood,
     ErrorKind::LifetimeOver,
     ErrorKind::SessionsFull,
     ErrorKind::ProxyHeaderMissing,

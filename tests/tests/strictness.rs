@@ -189,7 +189,8 @@ async fn rule_2_heads_have_one_spelling() {
 async fn other_refusals_have_their_own_status() {
     check(b"GET / HTTP/1.2\r\nHost: h\r\n\r\n", 505, "bad_version").await;
     check(b"GET / HTTP/2.0\r\nHost: h\r\n\r\n", 505, "bad_version").await;
-    check(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, "bad_version").await;
+    let http1 = |builder: ProxyBuilder| plain(builder).http2(None::<proxy_core::Http2>);
+    check_with(http1, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, "bad_version").await;
     check(b"CONNECT h:443 HTTP/1.1\r\nHost: h:443\r\n\r\n", 405, "connect_method").await;
     // What it says behind it was for the tunnel.
     let tunnelled = format!("CONNECT h:443 HTTP/1.1\r\nHost: h:443\r\n\r\n{GET}");

@@ -125,9 +125,11 @@ async fn curl_is_served_by_name_and_told_of_the_end() {
     // A connection for one host is not good for another, unless the certificate is.
     for (host, status) in [("b.test", "421"), ("a.test", "200")] {
         let answer = server.curl(&ca, "a.test", &["-H", &format!("Host: {host}")]).await;
-        assert!(text(&answer).starts_with(&format!("HTTP/1.1 {status}")), "{host}: {}", text(&answer));
+        assert!(text(&answer).starts_with(&format!("HTTP/2 {status}")), "{host}: {}", text(&answer));
     }
     let answer = server.curl(&ca, "b.test", &["-H", "Host: y.b.test"]).await;
+    assert!(text(&answer).starts_with("HTTP/2 200"), "{}", text(&answer));
+    let answer = server.curl(&ca, "b.test", &["--http1.1"]).await;
     assert!(text(&answer).starts_with("HTTP/1.1 200"), "{}", text(&answer));
 }
 

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::future::IntoFuture;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 
 use examples::Origin;
 use http::StatusCode;
@@ -16,6 +17,8 @@ const NAMES: [&str; 3] = ["one", "two", "three"];
 pub(crate) struct Demo {
     sockets: [TcpListener; 3],
     addresses: [SocketAddr; 3],
+    /// The access log; it goes when the demo does.
+    log: PathBuf,
 }
 
 impl Demo {
@@ -25,15 +28,18 @@ impl Demo {
         let sockets = [bind()?, bind()?, bind()?];
         let [one, two, three] = &sockets;
         let addresses = [one.local_addr()?, two.local_addr()?, three.local_addr()?];
-        Ok(Demo { sockets, addresses })
+        let log = std::env::temp_dir().join(format!("full_lb-{}-{}.log", std::process::id(), addresses[0].port()));
+        Ok(Demo { sockets, addresses, log })
     }
 
     /// The configuration of a load balancer over the three.
-    pub(crate) fn config(&self, listen: SocketAddr) -> Result<Config, ConfigErrors> {
-        let [one, two, three] = self.addresses;
+    pub(crate) fn config(&self, listen: SocketAddr, admin: SocketAddr) -> Result<Config, ConfigErrors> {
+        let ([one, two, three], log) = (self.addresses, self.log.to_string_lossy());
         let raw = SocketAddr::new(listen.ip(), 0);
         let text = format!(
             r#"{{
+                "admin": {{ "listen": "{admin}" }},
+                "access_log": {{ "format": "json", "path": {log:?} }},
                 "listeners": {{ "web": {{
                     "listen": ["{listen}"],
                     "http": {{
@@ -82,6 +88,8 @@ impl Demo {
         for (name, address) in NAMES.into_iter().zip(self.addresses) {
             let _ = writeln!(text, "    -> {name:<6} http://{address}");
         }
+        let admin = server.admin_address().map_or_else(String::new, |address| format!("http://{address}"));
+        let (log, [one, ..]) = (self.log.display(), self.addresses);
         let _ = write!(
             text,
             "
@@ -95,6 +103,14 @@ Try in another terminal:
   for i in 1 2 3; do curl -s {raw}/ | head -1; done    # raw TCP, whatever is spoken: each connection another backend
   wrk -c64 -d5 {front}/                                # load
 
+  {admin}/                                       # the dashboard, for a browser
+  cargo run --release --example lb_top                 # the same in a terminal
+  curl -s {admin}/metrics | grep proxy_requests_total  # what Prometheus sees
+  curl -s {admin}/api/v1/upstreams/all/backends        # the backends, their health and what they did
+  curl -s -X PATCH -H 'content-type: application/json' -d '{{\"state\":\"draining\"}}' \\
+    {admin}/api/v1/upstreams/all/backends/{one}        # no more requests for `one`; \"healthy\" takes it back
+  tail -f {log}                                        # a line of JSON for each request
+
 The backends are asked for /healthz every second; RUST_LOG=debug says more. To see them killed, stopped and brought back:
 
   cargo run --release --example lb_lab
@@ -104,5 +120,11 @@ A configuration of your own: cargo run --release --example full_lb -- examples/l
 "
         );
         text
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.log);
     }
 }

@@ -1,4 +1,4 @@
-//! Goes over to what the file says, whenever it changes and whenever SIGHUP says so.
+//! Goes over to what the file says, whenever it changes and whenever SIGHUP says so; opens logs anew on SIGUSR1.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -45,4 +45,18 @@ pub(crate) async fn run(followed: Option<Followed>, server: &Server) {
         Some(mut followed) => followed.run(server).await,
         None => std::future::pending().await,
     }
+}
+
+/// SIGUSR1, which says that the access log was moved away.
+pub(crate) fn rotated() -> io::Result<Signal> {
+    signal(SignalKind::user_defined1())
+}
+
+/// Opens the log anew each time, as long as it is polled.
+pub(crate) async fn rotations(mut rotated: Signal, server: &Server) {
+    while rotated.recv().await.is_some() {
+        tracing::info!(reason = "SIGUSR1", "opening the access log anew");
+        server.reopen_logs();
+    }
+    std::future::pending::<()>().await;
 }

@@ -18,8 +18,9 @@
 //! The demo prints what to try: `curl http://127.0.0.1:8080/` is answered by `one`, `two`, `three`, in
 //! turn. `--check` prints `ok`, or every mistake with its place, and exits with 2. Ctrl-C (or SIGTERM)
 //! lets running requests finish; a second one ends at once. Write another configuration into the file while it
-//! runs, or send SIGHUP: the log says what changed, and no request is lost; a bad file changes nothing. SIGUSR2 starts
-//! what is installed now under the same name, with `--upgrade`. `examples/full_lb.service` is for systemd.
+//! runs, or send SIGHUP: the log says what changed, and no request is lost; a bad file changes nothing. SIGUSR1 opens
+//! the access log anew, once its file has been moved away. SIGUSR2 starts what is installed now under the same name, with
+//! `--upgrade`. `examples/full_lb.service` is for systemd.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -67,6 +68,9 @@ struct Args {
     /// Where the demo listens
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", conflicts_with = "config")]
     listen: SocketAddr,
+    /// Where the demo shows metrics and takes backends out of service
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9900", conflicts_with = "config")]
+    admin: SocketAddr,
 }
 
 fn main() -> ExitCode {
@@ -83,7 +87,7 @@ fn main() -> ExitCode {
         Some(file) if args.check => check(file),
         Some(file) => run_file(file, Takeover { socket: args.upgrade_socket, upgrade: args.upgrade }),
         None if args.print_schema => print(&Config::json_schema()),
-        None => run_demo(args.listen),
+        None => run_demo(args.listen, args.admin),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,

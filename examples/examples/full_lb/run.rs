@@ -21,11 +21,11 @@ pub(crate) fn run_file(file: &Path, takeover: Takeover) -> Result<(), Failure> {
     })
 }
 
-pub(crate) fn run_demo(listen: SocketAddr) -> Result<(), Failure> {
+pub(crate) fn run_demo(listen: SocketAddr, admin: SocketAddr) -> Result<(), Failure> {
     let demo = Demo::bind().map_err(Failure::at_run_time)?;
-    let config = demo.config(listen).map_err(Failure::of_config)?;
+    let config = demo.config(listen, admin).map_err(Failure::of_config)?;
     run(&config, None, Takeover::none(), |inherited| {
-        let advice = "choose another address: cargo run --release --example full_lb -- --listen 127.0.0.1:8081";
+        let advice = "choose other addresses: cargo run --release --example full_lb -- --listen 127.0.0.1:8081 --admin 127.0.0.1:9901";
         let server = app(&config, inherited).map_err(|error| Failure::of_server(&error, advice))?;
         demo.serve().map_err(Failure::at_run_time)?;
         println!("{}", demo.tour(&server));
@@ -43,11 +43,13 @@ fn run(
     let ended = runtime.block_on(async {
         let stop = process::signals(1).map_err(Failure::at_run_time)?;
         let stop_at_once = process::signals(2).map_err(Failure::at_run_time)?;
+        let rotations = follow::rotated().map_err(Failure::at_run_time)?;
         let followed = file.map(Followed::new).transpose().map_err(Failure::at_run_time)?;
         let inherited = takeover.inherited().await?;
         let server = start(&inherited)?;
         tokio::select! {
             ended = serve(&server, followed, takeover, inherited, stop) => ended,
+            () = follow::rotations(rotations, &server) => Ok(()),
             () = stop_at_once => Err(Failure::at_run_time("stopped before all requests had finished")),
         }
     });
@@ -65,6 +67,9 @@ async fn serve(
 ) -> Result<(), Failure> {
     for (listener, address) in server.addresses() {
         tracing::info!(listener, %address, "listening");
+    }
+    if let Some(address) = server.admin_address() {
+        tracing::info!(%address, "administration");
     }
     let mut successor = match takeover.serving(inherited).await {
         Ok(successor) => successor,

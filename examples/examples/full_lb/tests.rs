@@ -19,11 +19,13 @@ async fn with_demo<F: Future<Output = ()>>(client: impl FnOnce(SocketAddr) -> F)
 
 async fn with_listener<F: Future<Output = ()>>(name: &str, client: impl FnOnce(SocketAddr) -> F) {
     let demo = Demo::bind().unwrap();
-    let config = demo.config("127.0.0.1:0".parse().unwrap()).unwrap();
+    let any = "127.0.0.1:0".parse().unwrap();
+    let config = demo.config(any, any).unwrap();
     let server = app(&config, &Inherited::none()).unwrap();
     demo.serve().unwrap();
     let (_, address) = server.addresses().into_iter().find(|(other, _)| other == name).unwrap();
-    assert!(demo.tour(&server).contains(&format!("http://{address}/")));
+    let (tour, admin) = (demo.tour(&server), server.admin_address().unwrap());
+    assert!(tour.contains(&format!("http://{address}/")) && tour.contains(&format!("http://{admin}/metrics ")));
     let (stop, stopped) = oneshot::channel::<()>();
     let serving = tokio::spawn(server.run(async { drop(stopped.await) }));
     client(address).await;
@@ -121,7 +123,7 @@ fn check_and_serving_refuse_a_bad_configuration_alike() {
 fn a_taken_port_is_named_with_a_way_out() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
-    let failure = run_demo(address).unwrap_err();
+    let failure = run_demo(address, "127.0.0.1:0".parse().unwrap()).unwrap_err();
     assert_eq!(failure.exit_code, 1);
     let message = format!("listeners.web.listen[0]: cannot listen on {address}: Address already in use");
     assert!(failure.message.starts_with(&message), "{failure}");
@@ -133,6 +135,7 @@ fn arguments() {
     Args::command().debug_assert();
     assert!(Args::try_parse_from(["full_lb", "--check"]).is_err());
     assert!(Args::try_parse_from(["full_lb", "lb.json", "--listen", "127.0.0.1:1"]).is_err());
+    assert!(Args::try_parse_from(["full_lb", "lb.json", "--admin", "127.0.0.1:1"]).is_err());
     assert!(Args::try_parse_from(["full_lb", "--check", "lb.json"]).unwrap().check);
     assert!(Args::try_parse_from(["full_lb", "lb.json", "--upgrade"]).is_err());
     assert!(Args::try_parse_from(["full_lb", "lb.json", "--upgrade-socket", "s", "--upgrade"]).unwrap().upgrade);

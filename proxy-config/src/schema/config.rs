@@ -7,10 +7,12 @@ use std::path::Path as FilePath;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::access_log::{AccessLog, access_log};
 use super::backend::zone;
 use super::listener::{Listener, listeners};
 use super::names::named;
-use super::operations::{AccessLog, Admin, access_log, admin};
+use super::operations::{Admin, admin};
+use super::source::Source;
 use super::upstream::{Upstream, upstream};
 use crate::Registry;
 use crate::decode::{Cursor, Report, Shape, Unique};
@@ -48,6 +50,7 @@ pub struct Config {
     pub upstreams: BTreeMap<String, Upstream>,
     unsupported: Vec<Unsupported>,
     registry: Registry,
+    source: Source,
 }
 
 impl Config {
@@ -63,6 +66,17 @@ impl Config {
     /// What it was read with.
     pub fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    /// The file it was [loaded](Self::load) from.
+    pub fn file(&self) -> Option<&FilePath> {
+        self.source.file.as_deref()
+    }
+
+    /// What it was parsed from, as compact JSON, with `…` in place of secrets: keys such as `token` and `secret`, header
+    /// fields with credentials, addresses with a password in them.
+    pub fn shown(&self) -> &str {
+        &self.source.shown
     }
 
     /// The parts of the text this was parsed from whose capability has not landed yet, in the order of the file.
@@ -82,7 +96,9 @@ impl FromStr for Config {
 /// A file, read with these names.
 pub(crate) fn load(path: &FilePath, registry: &Registry) -> Result<Config, ConfigErrors> {
     let config = read(path).map_err(ConfigErrors::unreadable).and_then(|text| parse(&text, registry));
-    config.map_err(|errors| errors.in_file(path))
+    let mut config = config.map_err(|errors| errors.in_file(path))?;
+    config.source.file = Some(path.to_owned());
+    Ok(config)
 }
 
 /// A text, read with these names.
@@ -92,10 +108,15 @@ pub(crate) fn parse(text: &str, registry: &Registry) -> Result<Config, ConfigErr
         ConfigErrors::new(vec![syntax], 0)
     })?;
     let report = Report::new(upstream_names(&root), registry.clone());
+    // As it is written: what variables hold is not for everyone to see.
+    let shown = json::shown(&root);
     expand(&mut root, &Path::Root, &report, registry.variables());
     let config = config(Cursor::new(&root, &Path::Root, &report));
-    let config = report.finish(config)?;
-    Ok(Config { unsupported: unsupported(&root), registry: registry.clone(), ..config })
+    let mut config = report.finish(config)?;
+    config.unsupported = unsupported(&root);
+    config.registry = registry.clone();
+    config.source.shown = shown.into();
+    Ok(config)
 }
 
 /// `shutdown`: how to stop.
@@ -164,6 +185,7 @@ fn config(cursor: Cursor<'_>) -> Option<Config> {
             upstreams,
             unsupported: Vec::new(),
             registry: Registry::default(),
+            source: Source::default(),
         })
     })
 }

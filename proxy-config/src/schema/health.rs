@@ -309,7 +309,7 @@ fn body(cursor: Cursor<'_>) -> Option<String> {
     }
 }
 
-fn statuses(cursor: Cursor<'_>) -> Option<Vec<StatusRange>> {
+pub(super) fn statuses(cursor: Cursor<'_>) -> Option<Vec<StatusRange>> {
     match cursor.is_array() {
         true => cursor.non_empty_list("an array of statuses", status_range),
         false => status_range(cursor).map(|range| vec![range]),

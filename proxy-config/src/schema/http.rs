@@ -4,6 +4,7 @@ use std::num::NonZeroU64;
 use std::time::Duration;
 
 use super::filter::{Filter, filters};
+use super::http2::{Http2, http2};
 use super::names::upstream_reference;
 use super::route::{Route, Target, routes};
 use crate::decode::{Cursor, Fields};
@@ -31,6 +32,8 @@ pub struct Http {
     pub forwarded: Forwarded,
     /// `half_close`: whether a client that closes its sending side still gets its answer; `false` when absent.
     pub half_close: Option<bool>,
+    /// `http2`: what clients may do over it, which is spoken by prior knowledge and by ALPN; `false`: nobody speaks it.
+    pub http2: Http2,
 }
 
 /// `listeners.<name>.http.limits`: sizes are bytes.
@@ -100,7 +103,8 @@ pub(super) fn http(cursor: Cursor<'_>) -> Option<Http> {
         let timeouts = fields.optional("timeouts", timeouts).unwrap_or_default();
         let forwarded = fields.optional("forwarded", forwarded).unwrap_or_default();
         let half_close = fields.flag("half_close");
-        Some(Http { trusted_proxies, filters, routes: routes?, limits, timeouts, forwarded, half_close })
+        let http2 = fields.optional("http2", http2).unwrap_or_default();
+        Some(Http { trusted_proxies, filters, routes: routes?, limits, timeouts, forwarded, half_close, http2 })
     })
 }
 

@@ -1,71 +1,50 @@
-//! What operators look at: the administration interface and the access log.
+//! The administration interface.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::listener::{Port, claim};
-use crate::decode::{Cursor, Unique};
-use crate::values::address::listen_address;
+use super::secret::Secret;
+use super::sticky::secret;
+use crate::decode::{Cursor, Fields, Unique};
+use crate::values::address::{listen_address, socket_path};
 
-/// `admin`: the administration interface.
+/// `admin`: the administration interface. At least one of the keys `listen` and `unix`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Admin {
     /// `listen`: its address.
-    pub listen: SocketAddr,
-}
-
-/// `access_log`: one line per request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct AccessLog {
-    /// `format`: what a line looks like.
-    pub format: AccessLogFormat,
-    /// `path`: the file.
-    pub path: PathBuf,
-}
-
-/// What a line of the access log looks like.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum AccessLogFormat {
-    /// `"json"`: an object per line.
-    #[default]
-    Json,
-    /// `"common"`: the Common Log Format.
-    Common,
-    /// `"combined"`: the same with referrer and user agent.
-    Combined,
+    pub listen: Option<SocketAddr>,
+    /// `unix`: the absolute path of a socket that only the owner of the process may open.
+    pub unix: Option<PathBuf>,
+    /// `token`: what clients have to know, 16 characters or more. Needed where `listen` is not loopback; the
+    /// socket does not ask for it.
+    pub token: Option<Secret>,
 }
 
 pub(super) fn admin(cursor: Cursor<'_>, taken: &mut Unique<Port>) -> Option<Admin> {
     cursor.object("an object", |fields| {
-        let listen = fields.required("listen", r#"an address such as "127.0.0.1:9900""#, |cursor| {
+        let listen = fields.optional("listen", |cursor| {
             let address = listen_address(cursor)?;
             claim(taken, address, Port::Stream, cursor);
             Some(address)
         });
-        Some(Admin { listen: listen? })
+        let unix = fields.optional("unix", |cursor| cursor.parsed("the absolute path of a socket", socket_path));
+        let token = fields.optional("token", secret);
+        fields.at_least_one(&["listen", "unix"], "nobody could reach it")?;
+        refuse_public(fields, listen);
+        Some(Admin { listen, unix, token })
     })
 }
 
-pub(super) fn access_log(cursor: Cursor<'_>) -> Option<AccessLog> {
-    cursor.object("an object", |fields| {
-        let format = fields.optional("format", format).unwrap_or_default();
-        let path = fields.required("path", "the path of a file", file_path);
-        Some(AccessLog { format, path: path? })
-    })
-}
-
-fn format(cursor: Cursor<'_>) -> Option<AccessLogFormat> {
-    cursor.tagged(
-        "access log format",
-        &[
-            ("combined", |settings| settings.none(AccessLogFormat::Combined)),
-            ("common", |settings| settings.none(AccessLogFormat::Common)),
-            ("json", |settings| settings.none(AccessLogFormat::Json)),
-        ],
-    )
+/// Whoever reaches the interface can take backends out of service.
+fn refuse_public(fields: &Fields<'_>, listen: Option<SocketAddr>) {
+    let is_public = listen.is_some_and(|address| !address.ip().to_canonical().is_loopback());
+    if is_public && !fields.has("token") {
+        fields.object().revisit_key("listen", |cursor| {
+            cursor.fail::<()>(r#"other machines could reach it: needs a "token", or else a loopback address such as "127.0.0.1:9900""#);
+        });
+    }
 }
 
 /// A path, relative to the working directory unless it is absolute.

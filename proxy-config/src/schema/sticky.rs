@@ -59,7 +59,7 @@ fn cookie_name(cursor: Cursor<'_>) -> Option<String> {
 }
 
 /// The message does not repeat it.
-fn secret(cursor: Cursor<'_>) -> Option<Secret> {
+pub(super) fn secret(cursor: Cursor<'_>) -> Option<Secret> {
     const WHAT: &str = "a text of 16 characters or more";
     let secret = super::secret::secret(cursor, WHAT)?;
     match secret.as_str().chars().count() {

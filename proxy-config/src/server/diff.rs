@@ -112,7 +112,7 @@ impl Diff {
     }
 
     fn http(&mut self, path: &Path<'_>, before: &Http, now: &Http) {
-        let Http { trusted_proxies, filters, routes, limits, timeouts, forwarded, half_close } = before;
+        let Http { trusted_proxies, filters, routes, limits, timeouts, forwarded, half_close, http2 } = before;
         self.compare(&Path::Key(path, "trusted_proxies"), trusted_proxies, &now.trusted_proxies);
         self.compare(&Path::Key(path, "filters"), filters, &now.filters);
         self.compare(&Path::Key(path, "routes"), routes, &now.routes);
@@ -120,6 +120,7 @@ impl Diff {
         self.compare(&Path::Key(path, "timeouts"), timeouts, &now.timeouts);
         self.compare(&Path::Key(path, "forwarded"), forwarded, &now.forwarded);
         self.compare(&Path::Key(path, "half_close"), half_close, &now.half_close);
+        self.compare(&Path::Key(path, "http2"), http2, &now.http2);
     }
 
     fn upstream(&mut self, path: &Path<'_>, before: &Upstream, now: &Upstream) {

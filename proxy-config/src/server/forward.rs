@@ -28,6 +28,7 @@ pub(super) struct Built {
 /// The proxy of a listener, whose path is `path`; `own` are the addresses that the server itself listens on.
 pub(super) fn proxy(
     path: &Path<'_>,
+    name: &str,
     listener: &Listener,
     config: &Forward,
     parts: &Parts<'_>,
@@ -52,7 +53,8 @@ pub(super) fn proxy(
     }
     let filters = filter::filters(path, &config.filters, parts)?.into_iter();
     let proxy = filters.fold(proxy, ProxyBuilder::shared_filter).filter(watched);
-    let proxy = proxy.build().map_err(|error| ServerError::cannot_build(path.to_string(), error))?;
+    let proxy =
+        parts.observed(name, proxy).build().map_err(|error| ServerError::cannot_build(path.to_string(), error))?;
     Ok(Built { proxy, users })
 }
 

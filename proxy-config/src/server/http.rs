@@ -3,7 +3,7 @@
 use std::num::NonZero;
 use std::sync::Arc;
 
-use proxy_core::{Forwarding, Limits, Proxy, ProxyBuilder, Timeouts};
+use proxy_core::{Forwarding, Http2, Limits, Proxy, ProxyBuilder, Timeouts};
 
 use super::admission::{Admission, ranges};
 use super::upstream::set;
@@ -11,9 +11,10 @@ use super::{Parts, ServerError, filter, route};
 use crate::path::Path;
 use crate::{Http, Listener};
 
-/// `path` is that of the listener.
+/// `path` is that of the listener, `name` its name.
 pub(super) fn proxy(
     path: &Path<'_>,
+    name: &str,
     listener: &Listener,
     http: &Http,
     parts: &Parts<'_>,
@@ -24,7 +25,8 @@ pub(super) fn proxy(
         .limits(limits(&http.limits))
         .timeouts(timeouts(&http.timeouts))
         .forwarding(forwarding(path, http)?)
-        .half_close(http.half_close.unwrap_or(false));
+        .half_close(http.half_close.unwrap_or(false))
+        .http2(http2(&http.http2));
     let proxy = admission.into_proxy(proxy);
     let filters = filter::filters(path, &http.filters, parts)?.into_iter();
     let proxy = filters.fold(proxy, ProxyBuilder::shared_filter);
@@ -35,7 +37,7 @@ pub(super) fn proxy(
         route::route(&Path::Index(&routes, index), config, parts).map(|route| proxy.route(route))
     })?;
     let at = |error| ServerError::cannot_build(path.to_string(), error);
-    proxy.build().map_err(at)
+    parts.observed(name, proxy).build().map_err(at)
 }
 
 /// Only those that its routes name: others would outlive a reload that drops them.
@@ -45,6 +47,17 @@ fn with_upstreams(proxy: ProxyBuilder, http: &Http, parts: &Parts<'_>) -> ProxyB
         Some(upstream) => proxy.shared_upstream(name, Arc::clone(upstream)),
         None => proxy,
     })
+}
+
+fn http2(config: &crate::Http2) -> Option<Http2> {
+    let crate::Http2::On(config) = config else { return None };
+    let mut http2 = Http2::default();
+    set(&mut http2.max_streams, config.max_streams);
+    set(&mut http2.stream_window, config.stream_window);
+    set(&mut http2.connection_window, config.connection_window);
+    set(&mut http2.max_resets, config.max_resets);
+    set(&mut http2.max_idle_frames, config.max_idle_frames);
+    Some(http2)
 }
 
 pub(super) fn limits(config: &crate::Limits) -> Limits {

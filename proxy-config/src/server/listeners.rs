@@ -125,7 +125,7 @@ pub(super) fn plan(
         let is_kept = is_alike && !parts.renews(&listener.kind) && !(moved && listener.kind.goes_anywhere());
         let service = match is_kept {
             true => None,
-            false => Some(service(&path, listener, parts, &own)?),
+            false => Some(service(&path, name, listener, parts, &own)?),
         };
         let before = running.get(name).filter(|running| service.iter().all(|new| running.live.takes(new))).cloned();
         let sockets = with_loops(&path, name, taken, before.as_ref())?;
@@ -154,16 +154,19 @@ fn serves_alike(one: &Listener, other: &Listener) -> bool {
 /// What is to stand behind a listener; one that is not [supported](is_supported) never comes here.
 fn service(
     path: &Path<'_>,
+    name: &str,
     listener: &Listener,
     parts: &Parts<'_>,
     own: &[SocketAddr],
 ) -> Result<Service, ServerError> {
     match &listener.kind {
-        ListenerKind::Http(config) => http::proxy(path, listener, config, parts).map(Service::Http),
+        ListenerKind::Http(config) => http::proxy(path, name, listener, config, parts).map(Service::Http),
         ListenerKind::Tcp(config) => tcp::proxy(path, listener, config, parts).map(Service::Tcp),
-        ListenerKind::Forward(config) => Ok(Service::Http(forward::proxy(path, listener, config, parts, own)?.proxy)),
+        ListenerKind::Forward(config) => {
+            Ok(Service::Http(forward::proxy(path, name, listener, config, parts, own)?.proxy))
+        }
         ListenerKind::Socks(config) => {
-            let built = forward::proxy(path, listener, &config.forward, parts, own)?;
+            let built = forward::proxy(path, name, listener, &config.forward, parts, own)?;
             let greeting = Greeting { users: built.users, also_http: config.also_http.unwrap_or(false) };
             Ok(Service::Socks(built.proxy, greeting))
         }

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use proxy_core::Upstream;
+use proxy_core::{ProxyBuilder, Upstream};
 
 use super::kept_limits::KeptLimits;
+use super::operations::Observation;
 use super::upstream::Planned;
 use crate::{ListenerKind, Registry};
 
@@ -13,6 +14,7 @@ use crate::{ListenerKind, Registry};
 pub(super) struct Parts<'a> {
     pub(super) registry: &'a Registry,
     pub(super) limits: &'a KeptLimits,
+    pub(super) observation: &'a Observation,
     pub(super) upstreams: &'a BTreeMap<String, Planned>,
 }
 
@@ -21,14 +23,21 @@ impl Parts<'_> {
         self.upstreams.get(name).map(Planned::upstream)
     }
 
-    /// Whether a listener that did not change has to be built anew all the same: for an upstream that was.
+    /// The proxy of this listener, with those who look at it.
+    pub(super) fn observed(&self, listener: &str, proxy: ProxyBuilder) -> ProxyBuilder {
+        self.observation.of_listener(listener, proxy)
+    }
+
+    /// Whether a listener that did not change has to be built anew all the same: for an upstream that was, or
+    /// for those who look at it.
     pub(super) fn renews(&self, kind: &ListenerKind) -> bool {
         let is_new = |name: &str| self.upstreams.get(name).is_some_and(Planned::is_new);
-        match kind {
+        let is_used = match kind {
             ListenerKind::Http(http) => http.routes.iter().flat_map(|route| route.target.upstreams()).any(is_new),
             ListenerKind::Tcp(tcp) => tcp.upstreams().any(is_new),
             ListenerKind::Udp(udp) => is_new(&udp.upstream),
             _ => false,
-        }
+        };
+        is_used || self.observation.is_new()
     }
 }

@@ -5,15 +5,17 @@ use std::num::NonZero;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use proxy_core::{
-    Address, Backend, BackendSet, BackendState, Cluster, ClusterBuilder, HealthSource, Pool as _, PoolSettings,
-    ProxyHeaderSender, RetryPolicy, Selector, SharedPool, UpstreamTimeouts, Verdict,
+    Address, Backend, BackendSet, BackendState, Cluster, ClusterBuilder, HealthSource, Observer, Pool as _,
+    PoolBuilder, PoolSettings, ProxyHeaderSender, RetryPolicy, Selector, SharedPool, UpstreamTimeouts, Verdict,
 };
 use proxy_lb::PanicThreshold;
+use proxy_metrics::{UpstreamMetrics, Watched};
 use tokio::task::JoinSet;
 
 use super::ServerError;
 use super::eligibility::{eligibility, labelled};
 use super::health::{Guards, Task, is_checked, start_state};
+use super::operations::Observation;
 use super::selector::selector;
 use super::sticky::sticky;
 use crate::path::Path;
@@ -28,6 +30,8 @@ pub(super) struct Running {
     built: Arc<Built>,
     /// What runs beside it; dropping the last handle ends it.
     beside: Arc<Mutex<JoinSet<()>>>,
+    /// Keeps it in the metrics.
+    _watched: Option<Arc<Watched>>,
 }
 
 /// An upstream, the backends it goes to and their connections.
@@ -60,6 +64,7 @@ struct Renewal {
     /// Backends of the one before whose idle connections are in the pool that is kept.
     gone: Vec<Backend>,
     is_checked: bool,
+    metrics: Option<UpstreamMetrics>,
 }
 
 impl Running {
@@ -99,7 +104,7 @@ impl Planned {
 
 impl Renewal {
     fn start(self, built: Arc<Built>) -> Running {
-        let Renewal { tasks, before, taken_over, gone, is_checked } = self;
+        let Renewal { tasks, before, taken_over, gone, is_checked, metrics } = self;
         taken_over.iter().for_each(|(backend, weight)| backend.set_weight(*weight));
         built.backends.refresh();
         gone.iter().for_each(|backend| built.pool.evict(backend));
@@ -113,7 +118,9 @@ impl Renewal {
             let mut tasks: JoinSet<()> = tasks.into_iter().collect();
             while tasks.join_next().await.is_some() {}
         });
-        Running { built, beside: Arc::new(Mutex::new(beside)) }
+        let pool = built.pool.clone();
+        let watched = metrics.map(|it| Arc::new(it.watch(built.backends.clone(), move || pool.stats())));
+        Running { built, beside: Arc::new(Mutex::new(beside)), _watched: watched }
     }
 }
 
@@ -138,15 +145,23 @@ pub(super) fn plan(
     config: &Config,
     before: Option<&Config>,
     running: &Upstreams,
+    observation: &Observation,
 ) -> Result<BTreeMap<String, Planned>, ServerError> {
+    let anew = observation.counts_anew();
     let path = Path::Key(&Path::Root, "upstreams");
     let planned = config.upstreams.iter().map(|(name, upstream)| {
         let before = before.and_then(|config| Some((config, config.upstreams.get(name)?, running.get(name)?)));
         let planned = match before {
-            Some((old, settings, running)) if old.local_zone == config.local_zone && fits(settings, upstream) => {
+            Some((old, settings, running))
+                if old.local_zone == config.local_zone && fits(settings, upstream) && !anew =>
+            {
                 keep(running, settings, upstream)
             }
-            before => renew(&Path::Key(&path, name), config, upstream, before.map(|(_, old, running)| (old, running)))?,
+            before => {
+                let before = before.map(|(_, old, running)| (old, running));
+                let metrics = observation.of_upstream(name);
+                renew(&Path::Key(&path, name), config, upstream, before, metrics, !anew)?
+            }
         };
         Ok((name.clone(), planned))
     });
@@ -172,17 +187,28 @@ fn renew(
     config: &Config,
     upstream: &Upstream,
     before: Option<(&Upstream, &Running)>,
+    metrics: Option<UpstreamMetrics>,
+    may_keep_pool: bool,
 ) -> Result<Planned, ServerError> {
     let (backends, mut renewal) = members(upstream, before);
+    let observer = metrics.clone().map(|metrics| Arc::new(metrics) as Arc<dyn Observer>);
     let pool = match before {
-        Some((old, running)) if pool_settings(old) == pool_settings(upstream) => running.built.pool.clone(),
-        _ => SharedPool::builder().settings(pool_settings(upstream)).build(),
+        Some((old, running)) if may_keep_pool && pool_settings(old) == pool_settings(upstream) => {
+            running.built.pool.clone()
+        }
+        _ => {
+            let pool = SharedPool::builder().settings(pool_settings(upstream));
+            observer.iter().cloned().fold(pool, PoolBuilder::observer).build()
+        }
     };
     let guards = Guards::of(upstream);
-    let cluster = backends.into_iter().fold(cluster(path, config, upstream, &guards)?, ClusterBuilder::with);
+    let cluster = cluster(path, config, upstream, &guards)?;
+    let cluster = observer.into_iter().fold(cluster, ClusterBuilder::observer);
+    let cluster = backends.into_iter().fold(cluster, ClusterBuilder::with);
     let built = build(path, cluster, upstream, pool)?;
     renewal.tasks = guards.tasks(path, upstream, &built.backends)?;
     renewal.before = before.map(|(_, running)| running.clone());
+    renewal.metrics = metrics;
     Ok(Planned { built: Arc::new(built), change: Change::Built(renewal) })
 }
 

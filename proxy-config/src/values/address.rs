@@ -71,15 +71,23 @@ fn parse_port(text: &str) -> Result<u16, String> {
 }
 
 fn parse_unix(path: &str) -> Result<Address, String> {
+    if !path.starts_with('/') || path.contains('\0') {
+        return Err(format!("expected an absolute path after \"unix:\", found {}", quote(path)));
+    }
+    socket_path(path).map(Address::Unix)
+}
+
+/// The path of a Unix socket.
+pub(crate) fn socket_path(path: &str) -> Result<PathBuf, String> {
     // sockaddr_un holds 108 bytes on Linux and 104 on the BSDs, the closing NUL included.
     const LONGEST: usize = 103;
     if !path.starts_with('/') || path.contains('\0') {
-        return Err(format!("expected an absolute path after \"unix:\", found {}", quote(path)));
+        return Err(format!("expected an absolute path, found {}", quote(path)));
     }
     if path.len() > LONGEST {
         return Err(format!("the path of a Unix socket has at most {LONGEST} bytes, this one has {}", path.len()));
     }
-    Ok(Address::Unix(path.into()))
+    Ok(path.into())
 }
 
 #[cfg(test)]

@@ -1,14 +1,16 @@
 //! Any body in a box.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context as Task, Poll, ready};
 
 use bytes::{Buf, Bytes};
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use crate::guard::guarded;
-use crate::{Error, ErrorKind, Result};
+use crate::interim::Responder;
+use crate::{Error, ErrorKind, ResponseHead, Result};
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
@@ -18,6 +20,8 @@ pub(super) struct Boxed {
     current: Bytes,
     trailers: Option<HeaderMap>,
     ended: bool,
+    /// Who waits for `100 Continue`.
+    expecting: Option<Arc<dyn Responder>>,
 }
 
 trait Erased: Send {
@@ -60,7 +64,20 @@ impl Boxed {
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<Source>,
     {
-        Boxed { body: Box::pin(Erase { body }), current: Bytes::new(), trailers: None, ended: false }
+        Boxed { body: Box::pin(Erase { body }), current: Bytes::new(), trailers: None, ended: false, expecting: None }
+    }
+
+    pub(super) fn expecting(mut self, client: Arc<dyn Responder>) -> Self {
+        self.expecting = Some(client);
+        self
+    }
+
+    pub(super) fn owes_continue(&self) -> bool {
+        self.expecting.is_some()
+    }
+
+    pub(super) fn forget_continue(&mut self) {
+        self.expecting = None;
     }
 
     pub(super) fn exact_length(&self) -> Option<u64> {
@@ -71,6 +88,9 @@ impl Boxed {
     }
 
     pub(super) fn poll_data(&mut self, cx: &mut Task<'_>) -> Poll<Result<Option<usize>>> {
+        if let Some(client) = self.expecting.take() {
+            client.interim(&ResponseHead::new(StatusCode::CONTINUE));
+        }
         while self.current.is_empty() && !self.ended {
             let body = self.body.as_mut();
             match ready!(guarded(|| Ok(body.poll_frame(cx)))?).transpose()? {
@@ -95,8 +115,8 @@ impl Boxed {
         &self.current
     }
 
-    pub(super) fn take(&mut self) -> Bytes {
-        std::mem::take(&mut self.current)
+    pub(super) fn take(&mut self, len: usize) -> Bytes {
+        self.current.split_to(len)
     }
 
     pub(super) fn consume(&mut self, count: usize) {

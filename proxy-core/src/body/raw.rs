@@ -1,18 +1,17 @@
 //! A body that is still the raw stream of a connection.
 
 use std::task::{Context as Task, Poll, ready};
-use std::time::Duration;
 
 use http::HeaderMap;
 use proxy_zerocopy::splice::{Ended, Pump};
 
+use super::{Pace, Pacer};
 use crate::clock::Instant;
 use crate::http1::buffer::Buffer;
 use crate::http1::chunked::{ChunkError, Event};
 use crate::http1::decode::Decoder;
 use crate::http1::reader::{Parked, Reader};
 use crate::http1::stream::Stream;
-use crate::http1::timer::Timer;
 use crate::pool::Lease;
 use crate::{Error, ErrorKind, Result};
 
@@ -30,31 +29,18 @@ pub(crate) enum Source {
     Gone,
 }
 
-/// How slow a body may be.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Pace {
-    pub(crate) idle: Duration,
-    /// Bytes per second over the body's whole time, after the first `idle`.
-    pub(crate) min_rate: u64,
-}
-
 /// A body read from a connection as it is asked for.
 pub(crate) struct RawBody {
     source: Source,
     decoder: Decoder,
     /// What may still come before the body is too large.
     allowance: u64,
-    pace: Pace,
-    /// When reading first had to wait, and when it last brought something.
-    waiting: Option<(Instant, Instant)>,
-    read: u64,
-    timer: Timer,
+    pacer: Pacer,
 }
 
 impl RawBody {
     pub(crate) fn new(source: Source, decoder: Decoder, pace: Pace) -> Self {
-        let mut body =
-            RawBody { source, decoder, allowance: u64::MAX, pace, waiting: None, read: 0, timer: Timer::default() };
+        let mut body = RawBody { source, decoder, allowance: u64::MAX, pacer: Pacer::new(pace) };
         body.settle();
         body
     }
@@ -136,10 +122,7 @@ impl RawBody {
                 return Poll::Ready(Err(broken.with_source(error)));
             }
         };
-        self.read += count as u64;
-        if let Some((_, last)) = &mut self.waiting {
-            *last = Instant::now();
-        }
+        self.pacer.progress(count as u64);
         match (count, &self.decoder) {
             (1.., _) => Poll::Ready(Ok(true)),
             (0, Decoder::UntilClose) => {
@@ -168,7 +151,9 @@ impl RawBody {
         self.allowance -= taken;
         self.decoder.consume_many(taken);
         let read = pump.moved() + pump.in_flight() as u64 - before;
-        self.read += read;
+        if read > 0 {
+            self.pacer.progress(read);
+        }
         match polled {
             Poll::Ready(Ok(Ended::Limit)) => {
                 self.settle();
@@ -179,14 +164,7 @@ impl RawBody {
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(self.pump_error(error))),
             Poll::Pending if pump.in_flight() > 0 => Poll::Pending,
-            Poll::Pending => {
-                if read > 0
-                    && let Some((_, last)) = &mut self.waiting
-                {
-                    *last = Instant::now();
-                }
-                self.poll_pace(cx).map_ok(|_| ())
-            }
+            Poll::Pending => self.poll_pace(cx).map_ok(|_| ()),
         }
     }
 
@@ -200,19 +178,8 @@ impl RawBody {
 
     /// Waits for more, but not longer than the pace allows.
     fn poll_pace(&mut self, cx: &mut Task<'_>) -> Poll<Result<bool>> {
-        let (started, last) = *self.waiting.get_or_insert_with(|| {
-            let now = Instant::now();
-            (now, now)
-        });
-        let deadline = (last + self.pace.idle).min(self.rate_deadline(started));
-        ready!(self.timer.poll_at(cx, deadline));
+        ready!(self.pacer.poll(cx));
         Poll::Ready(Err(self.source.error(ErrorKind::BodyTimeout, ErrorKind::ResponseStalled)))
-    }
-
-    /// When the bytes read so far no longer make the minimum rate.
-    fn rate_deadline(&self, started: Instant) -> Instant {
-        let paid = self.read.checked_div(self.pace.min_rate).unwrap_or(u64::from(u32::MAX));
-        started + self.pace.idle + Duration::from_secs(paid.min(u64::from(u32::MAX)))
     }
 
     /// Gives the connection back as soon as the rest of the body is here: before the client has it.

@@ -83,7 +83,7 @@ impl<T: Transform> HttpBody for Transformed<T> {
         while !this.finished {
             let data = match ready!(this.body.poll_data(cx))? {
                 Some(len) => {
-                    let chunk = this.body.take_data(len);
+                    let chunk = this.body.take(len);
                     this.transform.chunk(chunk)?
                 }
                 None => {
@@ -147,7 +147,7 @@ impl Work {
         while !self.finished {
             let data = match poll_fn(|cx| self.body.poll_data(cx)).await? {
                 Some(len) => {
-                    let chunk = self.body.take_data(len);
+                    let chunk = self.body.take(len);
                     self.transform.chunk(chunk).await?
                 }
                 None => {

@@ -75,6 +75,13 @@ kinds! {
     BodyTimeout, "body_timeout", REQUEST_TIMEOUT, Client, "the request body stalled, or came slower than the minimum rate";
     WriteTimeout, "write_timeout", REQUEST_TIMEOUT, Client, "the client stopped reading the response";
     TunnelIdle, "tunnel_idle", REQUEST_TIMEOUT, Client, "nothing moved through the tunnel for too long";
+    // The client's HTTP/2 connection.
+    Http2Protocol, "http2_protocol", BAD_REQUEST, Client, "the client broke a rule of HTTP/2 that its whole connection stands on";
+    RapidReset, "rapid_reset", BAD_REQUEST, Client, "the client took back more requests than it may";
+    MadeReset, "made_reset", BAD_REQUEST, Client, "the client had more of its streams reset by malformed frames than it may";
+    ContinuationFlood, "continuation_flood", BAD_REQUEST, Client, "the client sent a field block in too many pieces";
+    HeaderBomb, "header_bomb", BAD_REQUEST, Client, "the client sent a field block of many times the limit";
+    FrameFlood, "frame_flood", BAD_REQUEST, Client, "the client sent more frames that bring nothing than it may";
     LifetimeOver, "lifetime_over", GATEWAY_TIMEOUT, Proxy, "the connection has lived as long as it may";
     ClientGone, "client_gone", BAD_REQUEST, Client, "the client left before the response was complete";
     // What comes before the first byte of a stream.

@@ -63,6 +63,12 @@ impl Edits {
         live.map(|added| (added.name.of(&self.text), added.value.of(&self.text)))
     }
 
+    /// The same with what the engine knows of each name.
+    pub(crate) fn iter_known(&self) -> impl Iterator<Item = (Known, &[u8], &[u8])> {
+        let live = self.added.iter().filter(|added| !added.removed);
+        live.map(|added| (added.known, added.name.of(&self.text), added.value.of(&self.text)))
+    }
+
     pub(crate) fn has_added(&self, known: Known) -> bool {
         self.known.contains(known)
     }

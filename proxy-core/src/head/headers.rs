@@ -63,6 +63,15 @@ impl Headers {
         arrived.chain(edits.into_iter().flat_map(Edits::iter))
     }
 
+    /// Every field with what the engine knows of its name.
+    pub(crate) fn iter_known(&self) -> impl Iterator<Item = (Known, &[u8], &[u8])> {
+        let (raw, edits) = (self.raw.raw(), self.edits.get());
+        let removed = move |index| edits.is_some_and(|edits| edits.is_removed(index));
+        let arrived = raw.fields.iter().enumerate().filter(move |(index, _)| !removed(*index));
+        let arrived = arrived.map(|(_, field)| (field.known, field.name.of(&raw.bytes), field.value.of(&raw.bytes)));
+        arrived.chain(edits.into_iter().flat_map(Edits::iter_known))
+    }
+
     /// How many fields there are.
     pub fn len(&self) -> usize {
         self.iter().count()

@@ -199,10 +199,14 @@ impl fmt::Debug for RequestHead {
 
 /// Refuses what the parser refuses.
 pub(super) fn check_target(target: &[u8]) -> Result<()> {
-    match !target.is_empty() && target.iter().all(|byte| TARGET[usize::from(*byte)]) {
+    match is_target(target) {
         true => Ok(()),
         false => Err(ErrorKind::BadTarget.into()),
     }
+}
+
+pub(crate) fn is_target(target: &[u8]) -> bool {
+    !target.is_empty() && target.iter().all(|byte| TARGET[usize::from(*byte)])
 }
 
 /// Authority and the rest of an absolute target; `None` for every other form.

@@ -15,6 +15,7 @@ use crate::body::{Pace, RawBody, Source};
 use crate::clock::Instant;
 use crate::forwarding;
 use crate::head::Known;
+use crate::interim::Interim;
 use crate::pool::Lease;
 use crate::{Body, Context, Error, ErrorKind, Limits, RequestHead, Response};
 
@@ -144,12 +145,17 @@ impl<'a> Exchange<'a> {
         }
         let is_continue = parsed.head.status() == StatusCode::CONTINUE;
         let wanted = !is_continue || self.upload.body_mut().owes_continue();
-        if ctx.interim().is_some() && wanted {
+        if let Some(interim) = ctx.interim().filter(|_| wanted) {
             let mut head = parsed.head.clone();
             forwarding::strip_response(head.headers_mut(), false);
-            let out = self.interim.get_or_insert_default();
-            head.write_to(&mut out.bytes);
-            out.bytes.extend_from_slice(b"\r\n");
+            match interim {
+                Interim::Connection(_) => {
+                    let out = self.interim.get_or_insert_default();
+                    head.write_to(&mut out.bytes);
+                    out.bytes.extend_from_slice(b"\r\n");
+                }
+                Interim::Stream(client) => client.interim(&head),
+            }
         }
         if is_continue && self.upload.is_held() {
             self.upload.body_mut().forget_continue();
@@ -160,7 +166,8 @@ impl<'a> Exchange<'a> {
     }
 
     fn poll_interim(&mut self, cx: &mut Task<'_>, ctx: &Context) -> Poll<Result<(), Error>> {
-        let (Some(stream), Some(out)) = (ctx.interim(), &mut self.interim) else { return Poll::Ready(Ok(())) };
+        let Some(out) = &mut self.interim else { return Poll::Ready(Ok(())) };
+        let Some(Interim::Connection(stream)) = ctx.interim() else { return Poll::Ready(Ok(())) };
         ready!(stream.poll_write_all(cx, out)).map_err(|error| Error::new(ErrorKind::ClientGone).with_source(error))?;
         self.interim = None;
         Poll::Ready(Ok(()))

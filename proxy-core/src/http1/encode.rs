@@ -24,12 +24,24 @@ pub(crate) struct Answering<'a> {
     pub(crate) version: Version,
 }
 
+impl<'a> Answering<'a> {
+    pub(crate) fn over_http2(method: &'a Method) -> Self {
+        Answering { method, version: Version::HTTP_2 }
+    }
+}
+
+/// Decides the framing, and removes the fields that contradict it.
+pub(crate) fn framing(response: &mut Response, to: &Answering<'_>) -> Framing {
+    let framing = decide(response, to);
+    declare(response, to, framing);
+    framing
+}
+
 /// Writes the whole head and decides the framing. `keep_alive` becomes false where the body can
 /// only end with the connection.
 pub(crate) fn head(response: &mut Response, to: &Answering<'_>, keep_alive: &mut bool, out: &mut Vec<u8>) -> Framing {
-    let framing = decide(response, to);
+    let framing = self::framing(response, to);
     *keep_alive &= framing != Framing::UntilClose;
-    declare(response, to, framing);
     response.head().write_to(out);
     match framing {
         Framing::Exact(length) if !response.head().headers().has(Known::ContentLength) => write_length(length, out),

@@ -22,6 +22,7 @@ use super::tunnel::Tunnel;
 use crate::body::{Pace, RawBody, Source};
 use crate::clock::Instant;
 use crate::context::Link;
+use crate::http2::{self, Sniffed};
 use crate::message::Upgraded;
 use crate::proxy::{Exchange, Shared, tunnel};
 use crate::serve::Draining;
@@ -48,6 +49,7 @@ pub(crate) async fn serve(link: &Arc<Link>, draining: &Draining, kept: Option<Bo
             Heads::Request(parsed) => connection.exchange(parsed).await,
             Heads::Malformed(kind) => Box::pin(connection.refuse(kind)).await,
             Heads::Closed => Next::Close,
+            Heads::Http2(reader) => return Served::Http2(reader),
             Heads::Renewed => return Served::Renewed(connection.keep()),
         };
         match next {
@@ -69,6 +71,8 @@ pub(crate) enum Served {
     All(u64),
     /// The proxy was replaced before the next request.
     Renewed(Box<Kept>),
+    /// The client speaks HTTP/2.
+    Http2(Reader),
 }
 
 /// What of a connection outlives the proxy that served it.
@@ -92,6 +96,8 @@ enum Heads {
     Request(ParsedRequest),
     Malformed(ErrorKind),
     Closed,
+    /// It is none: the client speaks HTTP/2.
+    Http2(Reader),
     /// Whatever comes next is the successor's.
     Renewed,
 }
@@ -184,7 +190,11 @@ impl<'a> Connection<'a> {
                         return Poll::Ready(Heads::Request(parsed));
                     }
                     Ok(None) => wait.parsed_to = reader.buffer.len(),
-                    Err(kind) => return Poll::Ready(Heads::Malformed(kind)),
+                    Err(kind) => match sniff(self.requests, self.link, self.shared, reader) {
+                        Sniffed::Http2 => return Poll::Ready(self.reader.take().map_or(Heads::Closed, Heads::Http2)),
+                        Sniffed::Maybe => wait.parsed_to = reader.buffer.len(),
+                        Sniffed::Other => return Poll::Ready(Heads::Malformed(kind)),
+                    },
                 }
             }
             let partial = !reader.buffer.is_empty();
@@ -528,6 +538,14 @@ impl<'a> Connection<'a> {
             }
         }
         Next::Close
+    }
+}
+
+/// Whether what is no head of HTTP/1 is the beginning of HTTP/2. Over TLS that is agreed on before.
+fn sniff(requests: u64, link: &Link, shared: &Shared, reader: &Reader) -> Sniffed {
+    match requests == 0 && link.peer.tls.is_none() {
+        true => http2::sniff(&shared.http2, reader.buffer.filled()),
+        false => Sniffed::Other,
     }
 }
 

@@ -52,6 +52,10 @@ impl<S: Proxied> Exchange<S> {
         self.ctx.as_mut().expect("the context is there until the exchange is finished")
     }
 
+    pub(crate) fn shared(&self) -> S {
+        self.shared.clone()
+    }
+
     /// Filters, routes, sends and filters again. Always has an answer.
     ///
     /// The request stays in the caller's slot until it is sent: each function that took it by value

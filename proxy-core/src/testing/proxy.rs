@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::{ROOM, Script, ScriptedConnector, TestClient};
 use crate::context::Link;
-use crate::http1::server::Served;
-use crate::serve::Draining;
-use crate::{Filter, LiveProxy, Peer, Proxy, Route, TlsInfo, Upstream, http1};
+use crate::proxy::Shared;
+use crate::serve::{Draining, Service};
+use crate::{Filter, LiveProxy, Peer, Proxy, Route, TlsInfo, Upstream};
 
 /// A [`Proxy`] that serves in-memory connections.
 ///
@@ -88,14 +88,8 @@ impl TestProxy {
     pub fn pair(&self) -> (TestClient, impl Future<Output = u64> + Send + use<>) {
         let (client, server) = tokio::io::duplex(self.room);
         let live = LiveProxy::new(self.proxy.clone());
-        let link = Link::new(Box::new(server), self.peer.clone(), live.0.current());
-        let connection = async move {
-            match http1::server::serve(&link, &Draining::never(live.0), None).await {
-                Served::All(requests) => requests,
-                // Nobody has this proxy but the connection.
-                Served::Renewed(_) => 0,
-            }
-        };
+        let mut link = Link::new(Box::new(server), self.peer.clone(), live.0.current());
+        let connection = async move { Shared::serve(&mut link, &Draining::never(live.0)).await };
         (TestClient::new(client), connection)
     }
 }

@@ -15,6 +15,7 @@ use webpki::EndEntityCert;
 
 use super::certificates::Resolver;
 use super::{Certificates, ClientAuth, TlsError, TlsErrorKind, TlsStream, UnknownName, provider};
+use crate::http2;
 use crate::listener::{ClientCertificate, TlsInfo};
 use crate::{Io, Peer, ServerHandshake};
 
@@ -78,7 +79,7 @@ impl ServerTls {
         ServerTlsBuilder {
             certificates,
             unknown: UnknownName::default(),
-            alpn: vec![b"http/1.1".to_vec(), b"http/1.0".to_vec()],
+            alpn: http2::PROTOCOLS.iter().map(|protocol| protocol.to_vec()).collect(),
             oldest: TlsVersion::default(),
             client_auth: None,
             tickets: None,
@@ -163,7 +164,8 @@ impl ServerTlsBuilder {
         self
     }
 
-    /// The protocols to offer, most wanted first. Default `http/1.1` and `http/1.0`.
+    /// The protocols to offer, most wanted first. Default `h2` (with the feature `http2`), `http/1.1` and `http/1.0`.
+    /// Leave `h2` out where the proxy does not speak it.
     #[must_use]
     pub fn alpn<P: Into<Vec<u8>>>(mut self, protocols: impl IntoIterator<Item = P>) -> Self {
         self.alpn = protocols.into_iter().map(Into::into).collect();

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use proxy_core::{Context, Observer, Outcome, Peer};
+use proxy_core::{Context, ErrorKind, Observer, Outcome, Peer};
 
 use super::series::Series;
 use super::{Failures, lock};
@@ -31,6 +31,8 @@ pub(crate) struct Listener {
     cells: Sharded<Cells>,
     series: Mutex<Vec<Arc<Series>>>,
     failures: Arc<Failures>,
+    /// Why connections were ended, and how many. Few reasons, and rare.
+    broken: Mutex<Vec<(ErrorKind, u64)>>,
     /// Observers that live.
     observers: AtomicUsize,
 }
@@ -72,6 +74,14 @@ impl Observer for ListenerMetrics {
         self.listener.cells.mine().closed.fetch_add(1, Ordering::Relaxed);
     }
 
+    fn on_connection_failed(&self, _: &Peer, error: ErrorKind) {
+        let mut broken = lock(&self.listener.broken);
+        match broken.iter_mut().find(|(kind, _)| *kind == error) {
+            Some((_, count)) => *count += 1,
+            None => broken.push((error, 1)),
+        }
+    }
+
     fn on_request_started(&self, _: &Peer) {
         self.listener.cells.mine().started.fetch_add(1, Ordering::Relaxed);
     }
@@ -98,6 +108,7 @@ impl Listener {
             cells: Sharded::default(),
             series: Mutex::default(),
             failures: Arc::clone(failures),
+            broken: Mutex::default(),
             observers: AtomicUsize::new(0),
         })
     }
@@ -144,6 +155,9 @@ impl Listener {
         let (opened, open) = self.connections();
         samples.count(&catalogue::CONNECTIONS, &[&self.name], opened);
         samples.number(&catalogue::CONNECTIONS_OPEN, &[&self.name], open as f64);
+        for (kind, count) in &*lock(&self.broken) {
+            samples.count(&catalogue::CONNECTION_FAILURES, &[&self.name, &Arc::from(kind.code())], *count);
+        }
         samples.number(&catalogue::REQUESTS_IN_FLIGHT, &[&self.name], self.in_flight() as f64);
         self.all_series().iter().for_each(|series| series.sample(&self.name, samples));
     }

@@ -70,6 +70,18 @@ pub(crate) struct BackendCounts {
     pub(crate) first_byte_nanos: u64,
 }
 
+impl BackendCounts {
+    /// Attempts that ended in any way.
+    pub(crate) fn attempts(&self) -> u64 {
+        self.by_result.iter().sum()
+    }
+
+    /// Those that ended with a 5xx, or with nothing through the backend's fault.
+    pub(crate) fn errors(&self) -> u64 {
+        self.by_result[5] + self.by_result[6]
+    }
+}
+
 impl UpstreamMetrics {
     pub(super) fn new(upstream: Arc<Upstream>) -> Self {
         UpstreamMetrics(upstream)
@@ -182,6 +194,11 @@ impl Upstream {
         self.retries.load(Ordering::Relaxed)
     }
 
+    /// Times that a request had to wait for a connection.
+    pub(crate) fn waits(&self) -> u64 {
+        self.waits.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn backend_counts(&self, backend: &Backend) -> BackendCounts {
         let cells = &self.counts(backend).cells;
         let sum = |cell: &dyn Fn(&Cells) -> &AtomicU64| cells.iter().map(|it| cell(it).load(Ordering::Relaxed)).sum();
@@ -216,7 +233,7 @@ impl Upstream {
         samples.number(&catalogue::POOL_OPEN, &labels, stats.opened.saturating_sub(stats.closed) as f64);
         samples.number(&catalogue::POOL_IDLE, &labels, stats.idle as f64);
         samples.number(&catalogue::POOL_WAITING, &labels, stats.waiting as f64);
-        samples.count(&catalogue::POOL_WAITS, &labels, self.waits.load(Ordering::Relaxed));
+        samples.count(&catalogue::POOL_WAITS, &labels, self.waits());
         samples.count(&catalogue::POOL_FAILURES, &labels, self.connect_failures.load(Ordering::Relaxed));
         let connects = Distribution::of(&self.connects, |times| times);
         samples.push(&catalogue::POOL_CONNECT, &labels, Value::Times(connects));
