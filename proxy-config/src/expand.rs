@@ -10,19 +10,24 @@ use crate::path::Path;
 /// Finds the value of a variable by its name.
 pub(crate) type Variables = dyn Fn(&str) -> Option<OsString> + Send + Sync;
 
-/// Puts values in the place of variables, in every string that is a value; keys stay as they are.
+/// Where `${…}` means something else: what a request has.
+const TEMPLATES: [&str; 1] = ["access_log.format.template"];
+
+/// Puts values in the place of variables, in every string that is a value but templates; keys stay as they are.
 ///
 /// What cannot be found is reported, and no decoder complains about it again.
 pub(crate) fn expand(node: &mut Node, path: &Path<'_>, report: &Report, variables: &Variables) {
     match &mut node.value {
-        Value::String(text) if text.contains("${") => match expanded(text, variables) {
-            Ok(expanded) => *text = expanded,
-            Err(message) => {
-                let error = ConfigError::new(ErrorKind::Invalid, message);
-                report.push(error.at(node.position).under(path.to_string()));
-                node.value = Value::Unknown;
+        Value::String(text) if text.contains("${") && !TEMPLATES.contains(&&*path.to_string()) => {
+            match expanded(text, variables) {
+                Ok(expanded) => *text = expanded,
+                Err(message) => {
+                    let error = ConfigError::new(ErrorKind::Invalid, message);
+                    report.push(error.at(node.position).under(path.to_string()));
+                    node.value = Value::Unknown;
+                }
             }
-        },
+        }
         Value::Array(items) => {
             for (index, item) in items.iter_mut().enumerate() {
                 expand(item, &Path::Index(path, index), report, variables);

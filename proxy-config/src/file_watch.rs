@@ -33,7 +33,7 @@ pub struct FileWatch {
 
 /// What changes when the file does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct State {
+pub(crate) struct State {
     modified: Option<SystemTime>,
     length: u64,
     /// A file that was renamed here may have the age and the length of the one before.
@@ -88,7 +88,7 @@ impl FileWatch {
 }
 
 impl State {
-    fn of(data: &Metadata) -> Self {
+    pub(crate) fn of(data: &Metadata) -> Self {
         State { modified: data.modified().ok(), length: data.len(), number: number(data) }
     }
 }

@@ -52,6 +52,7 @@ pub use schema::health::{
 };
 pub use schema::http::{Forwarded, Http, HttpTimeouts, Limits};
 pub use schema::http2::{Http2, Http2Limits};
+pub use schema::https::{Hsts, HttpsRedirect};
 pub use schema::listener::{Listener, ListenerKind, ProxyProtocol};
 pub use schema::load_limits::{
     BandwidthLimit, ConcurrencyBound, ConcurrencyLimit, ConnectionLimit, KeyedConcurrency, Priorities, PriorityClass,
@@ -68,8 +69,9 @@ pub use schema::route::{Route, Target};
 pub use schema::secret::Secret;
 pub use schema::selector::{Hash, HashKey, Selector};
 pub use schema::sticky::Sticky;
-pub use schema::tls::{Certificate, Tls};
+pub use schema::tls::{Certificate, ClientAuth, Tls, TlsVersion, UnknownName};
 pub use schema::upstream::{Pool, Retry, SendProxyHeader, Subset, Timeouts, Upstream};
+pub use schema::upstream_tls::UpstreamTls;
 pub use server::{Change, ChangeKind, Diff, ReloadError, Server, ServerError};
 pub use unsupported::Unsupported;
 #[cfg(unix)]

@@ -11,6 +11,7 @@ pub(crate) mod header_edits;
 pub(crate) mod health;
 pub(crate) mod http;
 pub(crate) mod http2;
+pub(crate) mod https;
 pub(crate) mod listener;
 pub(crate) mod load_limits;
 pub(crate) mod matcher;
@@ -24,6 +25,7 @@ pub(crate) mod selector;
 pub(crate) mod sticky;
 pub(crate) mod tls;
 pub(crate) mod upstream;
+pub(crate) mod upstream_tls;
 
 mod names;
 mod source;

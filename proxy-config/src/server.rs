@@ -12,10 +12,10 @@ use proxy_core::BackendSet;
 use proxy_metrics::{Metrics, Readiness};
 use tokio::sync::watch;
 
+use crate::Config;
 #[cfg(unix)]
 use crate::Inherited;
 use crate::unsupported::Unsupported;
-use crate::{Config, Registry};
 
 mod access_log;
 mod admission;
@@ -23,6 +23,7 @@ mod control;
 mod diff;
 mod eligibility;
 mod error;
+mod files;
 mod filter;
 mod forward;
 mod health;
@@ -39,6 +40,7 @@ mod sockets;
 mod srv;
 mod sticky;
 mod tcp;
+mod tls;
 mod udp;
 mod upstream;
 
@@ -157,6 +159,7 @@ impl Server {
     /// - a listener keeps its sockets; an address that another listener has now goes over to it, open;
     /// - an upstream of which only backends changed is the same; one with other settings takes over its backends,
     ///   with their health and what they have to do, and its connections if the settings of the pool are the same;
+    /// - files of TLS are loaded anew, changed or not; open connections stay, and sessions can be resumed;
     /// - limits keep what they have counted, if they stand at the same place, or have the same name there, with
     ///   the same settings;
     /// - metrics go on counting, and the access log and the socket of the administration interface stay open.
@@ -196,7 +199,7 @@ impl Server {
         self.drain().await;
     }
 
-    /// Serves on for `shutdown.delay`: balancers before this server have that long to see that it is no longer ready.
+    /// Is no longer ready, and serves on for `shutdown.delay`: balancers before this server have that long to see it.
     ///
     /// # Cancel safety
     /// Dropping the future ends the wait.
@@ -240,7 +243,17 @@ impl Server {
     #[cfg(unix)]
     pub(crate) fn sockets(&self) -> Vec<Arc<Socket>> {
         let running = self.shared.running();
-        running.iter().flat_map(|running| running.listeners.values()).flat_map(listeners::Running::sockets).collect()
+        let of_listeners =
+            |running: &Running| running.listeners.values().flat_map(listeners::Running::sockets).collect::<Vec<_>>();
+        running.iter().flat_map(|it| of_listeners(it).into_iter().chain(it.operations.socket())).collect()
+    }
+
+    /// Another process serves the administration interface from now on: this one does not answer in its place.
+    #[cfg(unix)]
+    pub(crate) fn leave_admin(&self) {
+        if let Some(running) = self.shared.running().as_mut() {
+            running.operations.leave();
+        }
     }
 
     /// The backends of each upstream, in order of names: to look at their health, to drain them, to change
@@ -290,7 +303,7 @@ impl Shared {
     }
 
     async fn go_over_to_file(self: &Arc<Self>, path: PathBuf) -> Result<Diff, ReloadError> {
-        let registry = self.running().as_ref().map_or_else(Registry::default, |it| it.config.registry().clone());
+        let registry = self.running().as_ref().map(|it| it.config.registry().clone()).unwrap_or_default();
         let loaded = tokio::task::spawn_blocking(move || registry.load(path)).await;
         let config = loaded.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()));
         match config {
@@ -328,11 +341,18 @@ impl Shared {
         config.unsupported().iter().for_each(warn);
         let (listeners, upstreams) = (Listeners::default(), Upstreams::default());
         let (listeners, upstreams) = before.map_or((&listeners, &upstreams), |it| (&it.listeners, &it.upstreams));
-        let operations = self.desk.plan(&config, before.map(|it| (&*it.config, &it.operations)))?;
+        let operations = self.desk.plan(&config, before.map(|it| (&*it.config, &it.operations)), inherited)?;
         let before = before.map(|it| &*it.config);
         let observation = &operations.observation;
         let upstreams = upstream::plan(&config, before, upstreams, observation)?;
-        let parts = Parts { registry: config.registry(), limits: &self.limits, observation, upstreams: &upstreams };
+        let forwards_certificates = tls::forwards_certificates(&config);
+        let parts = Parts {
+            registry: config.registry(),
+            limits: &self.limits,
+            observation,
+            upstreams: &upstreams,
+            forwards_certificates,
+        };
         let listeners = listeners::plan(&config, &parts, before, listeners, inherited)?;
         // Nothing fails from here on.
         self.drain.send_replace(config.shutdown.drain.unwrap_or(DRAIN));
@@ -346,6 +366,12 @@ impl Shared {
 }
 
 impl Config {
+    /// Looks at the files that it names for TLS, which a server would load: all that is wrong with certificates,
+    /// keys, authorities and revocation lists. Nothing is opened to be served.
+    pub fn check_files(&self) -> Vec<ServerError> {
+        tls::check(self)
+    }
+
     /// How many threads serve: `workers`, or else as many as the machine has cores.
     pub fn worker_count(&self) -> usize {
         let cores = || available_parallelism().map_or(1, NonZero::get);

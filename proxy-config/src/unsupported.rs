@@ -9,7 +9,6 @@ use crate::path::Path;
 /// Delete a line when its capability lands. `*` is any name or index; the last word may be a key, or a name
 /// written as a string.
 const ABSENT: &[&str] = &[
-    "listeners.*.tls",
     #[cfg(not(feature = "dns"))]
     "upstreams.*.discovery.srv",
     "upstreams.*.health_check.grpc",

@@ -141,6 +141,7 @@ impl UpgradeSocket {
         wire.send("upgrade", &[self.listener.as_fd()]).await?;
         wire.send("end", &[]).await?;
         expect(&wire.line().await?, "ready")?;
+        server.leave_admin();
         // From here on it serves, whatever becomes of this answer.
         let _ = wire.send("draining", &[]).await;
         Ok(())

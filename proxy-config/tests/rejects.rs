@@ -310,6 +310,42 @@ fn listener_kinds() {
         ],
     );
     check(
+        &listening(
+            r#", "http": { "upstream": "api", "filters": [{ "hsts": { "max_age": "1y", "preloud": true } },
+                { "https_redirect": { "port": 0, "status": 303 } }] },
+            "tls": { "certificates": [{ "cert": "c", "key": "k", "ocps": "o" }], "alpn": ["spdy/3", "h2"], "min_version": "1.1",
+                "unknown_name": "none", "client_auth": { "crl": [], "required": "yes" }, "handshake_timeout": "0s",
+                "max_handshakes": 0, "tickets": true, "key_log": "" }"#,
+        ),
+        &[
+            r#"listeners.web.http.filters[0].hsts.max_age: expected a duration such as "250ms", "5s", "1m" or "2h", found "1y""#,
+            r#"listeners.web.http.filters[0].hsts.preloud: unknown key; did you mean "preload"?"#,
+            "listeners.web.http.filters[1].https_redirect.port: expected a whole number from 1 to 65535, found 0",
+            "listeners.web.http.filters[1].https_redirect.status: expected 301, 302, 307 or 308, found 303",
+            r#"listeners.web.tls.certificates[0].ocps: unknown key; did you mean "ocsp"?"#,
+            r#"listeners.web.tls.alpn[0]: is not spoken by this listener: "spdy/3"; expected "h2", "http/1.1" or "http/1.0""#,
+            r#"listeners.web.tls.min_version: unknown version of TLS "1.1"; did you mean "1.2"?"#,
+            r#"listeners.web.tls.unknown_name: unknown way with unknown names "none"; expected "first" or "refuse""#,
+            "listeners.web.tls.client_auth.ca: is missing; expected the path of a PEM file",
+            "listeners.web.tls.client_auth.crl: is empty; expected an array of paths of PEM files",
+            r#"listeners.web.tls.client_auth.required: expected true or false, found "yes""#,
+            "listeners.web.tls.handshake_timeout: must be longer than zero",
+            "listeners.web.tls.max_handshakes: expected a whole number from 1 to 1000000000, found 0",
+            "listeners.web.tls.key_log: must not be empty",
+        ],
+    );
+    check(
+        &listening(
+            r#", "http": { "upstream": "api" }, "tls": { "certificates": [{ "cert": "c", "key": "k" }],
+                "client_auth": { "ca": "a" }, "tickets": true }"#,
+        ),
+        &["listeners.web.tls.tickets: a session that is resumed would go on with a certificate that was revoked since"],
+    );
+    check(
+        &listening(r#", "tls": { "certificates": [{ "cert": "c", "key": "k" }] }, "socks": {}"#),
+        &[r#"listeners.web.tls: is not possible on a "socks" listener"#],
+    );
+    check(
         &listening(r#", "proxy_protocol": { "trusted": ["127.0.0.0/33"] }, "http": { "upstream": "api" }"#),
         &["listeners.web.proxy_protocol.trusted[0]: a prefix of 33 bits is longer than the 32 bits of the address"],
     );
@@ -511,7 +547,7 @@ fn filters() {
     check(
         &filter("\"waf\""),
         &[
-            r#"listeners.web.http.filters[0]: unknown filter "waf"; expected "bandwidth_limit", "concurrency_limit", "connection_limit", "headers", "rate_limit" or "request_id""#,
+            r#"listeners.web.http.filters[0]: unknown filter "waf"; expected "bandwidth_limit", "concurrency_limit", "connection_limit", "headers", "hsts", "https_redirect", "rate_limit" or "request_id""#,
         ],
     );
     check(
@@ -700,6 +736,30 @@ fn other_limits() {
 
 #[test]
 fn upstream_backends() {
+    check(
+        &pooled(
+            r#""tls": { "server_name": "a b", "ca": 1, "certificate": { "cert": "c", "ocsp": "o" }, "pins": ["beef"],
+                "min_version": 1.3, "insecure": "yes", "sni": "a" }"#,
+        ),
+        &[
+            r#"upstreams.api.tls.server_name: expected a name such as "api.internal", or an IP address, found "a b""#,
+            "upstreams.api.tls.ca: expected the path of a file, found 1",
+            "upstreams.api.tls.certificate.key: is missing; expected the path of a PEM file",
+            "upstreams.api.tls.certificate.ocsp: unknown key; expected \"cert\" or \"key\"",
+            r#"upstreams.api.tls.pins[0]: expected 64 hexadecimal digits, found "beef""#,
+            "upstreams.api.tls.min_version: expected the name of a version of TLS, or an object with that name as its one key, found 1.3",
+            r#"upstreams.api.tls.insecure: expected true or false, found "yes""#,
+            r#"upstreams.api.tls.sni: unknown key; expected "server_name", "ca", "certificate", "pins", "min_version" or "insecure""#,
+        ],
+    );
+    check(
+        &pooled(r#""tls": { "ca": "a", "insecure": true }"#),
+        &[r#"upstreams.api.tls.insecure: "ca" would not be looked at; give one of the two"#],
+    );
+    check(
+        &pooled(r#""tls": true"#),
+        &["upstreams.api.tls: expected an object; {} verifies backends by the system's authorities, found true"],
+    );
     check(&upstream("{}"), &["upstreams.api.backends: is missing; expected an array of backends"]);
     check(&backends("[]"), &["upstreams.api.backends: is empty; expected an array of backends"]);
     check(&backends(r#"["127.0.0.1"]"#), &[r#"upstreams.api.backends[0]: "127.0.0.1" has no port"#]);
@@ -1009,6 +1069,10 @@ fn variables() {
     );
     assert!(registry.parse(&pooled(r#""selector": "${WORD}", "local": "x""#)).is_err());
     assert!(registry.parse(&pooled(r#""selector": "${WORD}""#)).is_ok());
+    // What a line of the log has is the request's.
+    let logged = |format: &str| registry.parse(&top(&format!(r#""access_log": {{ "format": {format}, "path": "a" }}"#)));
+    assert!(logged(r#"{ "template": "${header:x-a} ${status}" }"#).is_ok());
+    assert!(logged(r#""${NONE}""#).is_err());
 }
 
 #[test]

@@ -370,9 +370,7 @@ async fn parts_of_other_builds_are_left_out() {
             "admin": {{ "listen": "127.0.0.1:0" }},
             "listeners": {{
                 "web": {{ "listen": ["127.0.0.1:0"], "http": {{
-                    "upstream": "a" }} }},
-                "tls": {{ "listen": ["127.0.0.1:0"], "http": {{ "upstream": "a" }},
-                    "tls": {{ "certificates": [{{ "cert": "no.pem", "key": "no.pem" }}] }} }}
+                    "upstream": "a" }} }}
             }},
             "upstreams": {{ "a": {{ "selector": "least_connections", "backends": ["{a}"] }} }}
         }}"#
@@ -414,14 +412,38 @@ async fn what_cannot_be_served_says_where() {
     assert!(error.is_address_taken());
     assert_eq!((error.path(), error.address()), ("listeners.web.listen[1]", Some(address)));
 
-    let error = bind(
-        r#"{ "listeners": { "a": { "listen": ["127.0.0.1:0"], "http": { "upstream": "a" },
-                "tls": { "certificates": [{ "cert": "c", "key": "k" }] } } },
-            "upstreams": { "a": { "backends": ["127.0.0.1:1"] } } }"#,
-    )
-    .unwrap_err();
+    let text = r#"{ "listeners": { "a": { "listen": ["127.0.0.1:0"], "udp": { "upstream": "a" } } },
+        "upstreams": { "a": { "backends": ["127.0.0.1:1"] } } }"#;
+    let mut emptied: Config = text.parse().unwrap();
+    emptied.listeners.clear();
+    let error = Server::start(&emptied).unwrap_err();
     assert_eq!(error.to_string(), "listeners: none of them can be served by this build");
     assert!(!error.is_address_taken());
+
+    let upstream =
+        |tls: &str| format!(r#""upstreams": {{ "a": {{ "backends": ["127.0.0.1:1"], "tls": {{ {tls} }} }} }}"#);
+    let listener = |tls: &str| {
+        format!(r#""listeners": {{ "a": {{ "listen": ["127.0.0.1:0"], "http": {{ "upstream": "a" }} {tls} }} }}"#)
+    };
+    let certificates = r#", "tls": { "certificates": [{ "cert": "no.pem", "key": "no.key" }] }"#;
+    for (config, path, message) in [
+        (
+            format!("{{ {}, {} }}", listener(certificates), upstream(r#""insecure": true"#)),
+            "listeners.a.tls.certificates[0].cert",
+            "no.pem: No such file or directory (os error 2)",
+        ),
+        (
+            format!("{{ {}, {} }}", listener(""), upstream(r#""ca": "no.pem""#)),
+            "upstreams.a.tls.ca",
+            "no.pem: No such file or directory (os error 2)",
+        ),
+    ] {
+        let error = bind(&config).unwrap_err();
+        assert_eq!(error.to_string(), format!("{path}: {message}"));
+        let checked: Config = config.parse().unwrap();
+        let errors: Vec<_> = checked.check_files().iter().map(ToString::to_string).collect();
+        assert_eq!(errors, [error.to_string()]);
+    }
 }
 
 /// Balancers before it send requests until they have seen that it is not ready.

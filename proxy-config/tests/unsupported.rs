@@ -29,6 +29,14 @@ fn everything_of_the_first_build_is_served() {
                         "addresses": ["::/0"], "ports": [1], "methods": ["GET"], "clients": ["::1"], "users": ["ada"],
                         "times": ["mon"] }] } },
                 "socks": { "listen": ["[::1]:0"], "socks": { "allow_private": true, "also_http": false } },
+                "secure": { "listen": ["[::1]:0"], "tls": {
+                    "certificates": [{ "cert": "c.pem", "key": "k.pem", "ocsp": "o.der" }], "alpn": ["http/1.1", "http/1.0"],
+                    "min_version": "1.2", "unknown_name": "first", "handshake_timeout": "5s", "max_handshakes": 100,
+                    "tickets": false, "key_log": "keys", "client_auth": {
+                        "ca": "ca.pem", "crl": ["crl.pem"], "required": false, "forward": true } },
+                    "http": { "upstream": "b", "filters": [
+                        "hsts", { "hsts": { "max_age": "1h", "include_subdomains": true, "preload": true } },
+                        "https_redirect", { "https_redirect": { "port": 8443, "status": 302 } }] } },
                 "web": {
                     "listen": ["127.0.0.1:0", "[::1]:0"],
                     "reuse_port": true,
@@ -149,7 +157,10 @@ fn everything_of_the_first_build_is_served() {
                 "dns": { "backends": ["[::1]:53"], "health_check": { "udp": { "send": "0x0001", "receive": "well" } } },
                 "e": { "backends": ["[::1]:1"], "proxy_protocol": "v1" },
                 "f": { "backends": ["[::1]:1"], "proxy_protocol": { "v2": { "checksum": true, "unique_id": true } } },
-                "b": { "selector": { "round_robin": {} }, "backends": ["b.internal:80", "unix:/run/b.sock"] }
+                "b": { "selector": { "round_robin": {} }, "tls": {
+                    "server_name": "b.internal", "ca": "ca.pem", "certificate": { "cert": "c.pem", "key": "k.pem" },
+                    "pins": ["0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"], "min_version": "1.3",
+                    "insecure": false }, "backends": ["b.internal:80", "unix:/run/b.sock"] }
             }
         }"#,
         &[],

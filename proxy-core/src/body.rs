@@ -3,15 +3,13 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context as Task, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
-use crate::http1::buffer::{BLOCK, Buffer};
-use crate::interim::Responder;
+use crate::http1::buffer::Buffer;
 use crate::{Error, Result};
 
 mod boxed;
@@ -68,7 +66,8 @@ impl Body {
     }
 
     /// The same for a client that waits for `100 Continue`: it gets it when the body is first read.
-    pub(crate) fn boxed_expecting<B>(body: B, client: Arc<dyn Responder>) -> Self
+    #[cfg(feature = "http2")]
+    pub(crate) fn boxed_expecting<B>(body: B, client: std::sync::Arc<dyn crate::interim::Responder>) -> Self
     where
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -208,10 +207,11 @@ impl Body {
 
 impl Body {
     /// Makes room for others while nobody takes it: a little data does not hold a block.
+    #[cfg(feature = "http2")]
     pub(crate) fn shrink(&mut self) {
         if let Kind::Here(buffer) = &self.kind
             && self.prefix.is_empty()
-            && buffer.len() <= BLOCK / 4
+            && buffer.len() <= crate::http1::buffer::BLOCK / 4
         {
             *self = Body::full(Bytes::copy_from_slice(buffer.filled()));
         }

@@ -132,6 +132,13 @@ impl Context {
         Context::new(None, Instant::now())
     }
 
+    /// That of a client without a connection.
+    #[cfg(test)]
+    pub(crate) fn of(peer: Peer) -> Self {
+        let link = Link { peer, proxy: None, raw: None, client: None, generation: 0 };
+        Context::new(Some(Arc::new(link)), Instant::now())
+    }
+
     pub(crate) fn new(link: Option<Arc<Link>>, now: Instant) -> Self {
         Context {
             client: link.as_ref().and_then(|link| link.peer.client()),
@@ -203,6 +210,7 @@ impl Context {
         }
     }
 
+    #[cfg(feature = "http2")]
     pub(crate) fn set_responder(&mut self, responder: Arc<dyn Responder>) {
         self.responder = Some(responder);
     }

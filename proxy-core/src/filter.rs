@@ -11,13 +11,21 @@ use async_trait::async_trait;
 use crate::{Backend, Context, Error, Outcome, Peer, Request, RequestHead, Response, Result};
 
 mod client_access;
+#[cfg(feature = "tls")]
+mod client_certificate_fields;
 mod edit_headers;
 mod function;
+mod hsts;
+mod https_redirect;
 mod request_id;
 
 pub use client_access::ClientAccess;
+#[cfg(feature = "tls")]
+pub use client_certificate_fields::ClientCertificateFields;
 pub use edit_headers::{EditHeaders, HeaderEditError, HeaderEdits};
 pub use function::{FilterFn, filter_fn};
+pub use hsts::Hsts;
+pub use https_redirect::HttpsRedirect;
 pub use request_id::{RequestId, RequestIdValue};
 
 pub(crate) use request_id::unique;

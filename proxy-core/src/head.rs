@@ -17,4 +17,6 @@ pub use response::ResponseHead;
 
 pub(crate) use known::{Known, KnownSet};
 pub(crate) use raw::{Field, MAX_FIELDS, RawHead, SharedHead, Span, Start};
-pub(crate) use request::{absolute_parts, is_target};
+pub(crate) use request::absolute_parts;
+#[cfg(feature = "http2")]
+pub(crate) use request::is_target;

@@ -36,7 +36,7 @@ mod tunnel;
 mod wire;
 
 #[cfg(not(feature = "http2"))]
-pub(crate) use absent::{PROTOCOLS, Settings, is_agreed, serve, sniff};
+pub(crate) use absent::{Settings, is_agreed, serve, sniff};
 #[cfg(feature = "http2")]
 pub(crate) use server::serve;
 #[cfg(feature = "http2")]
@@ -44,9 +44,10 @@ pub use settings::Http2;
 #[cfg(feature = "http2")]
 pub(crate) use settings::Settings;
 #[cfg(feature = "http2")]
-pub(crate) use sniff::{PROTOCOLS, is_agreed, sniff};
+pub(crate) use sniff::{is_agreed, sniff};
 
 /// What the first bytes of a connection say.
+#[cfg_attr(not(feature = "http2"), expect(dead_code, reason = "nothing is looked for"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sniffed {
     /// They are the preface (RFC 9113 §3.4).

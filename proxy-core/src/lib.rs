@@ -102,6 +102,7 @@ mod clock;
 mod cluster;
 mod connector;
 mod context;
+mod ending;
 mod error;
 mod filter;
 mod forwarding;
@@ -149,9 +150,11 @@ pub use cluster::{Cluster, ClusterBuilder, RetryPolicy, UpstreamTimeouts};
 pub use connector::{ClientHandshake, Connector, TcpConnector};
 pub use context::Context;
 pub use error::{Error, ErrorKind, Fault, Phase, Result};
+#[cfg(feature = "tls")]
+pub use filter::ClientCertificateFields;
 pub use filter::{
-    Admission, ClientAccess, EditHeaders, Filter, FilterFn, Flow, HeaderEditError, HeaderEdits, RequestId,
-    RequestIdValue, filter_fn,
+    Admission, ClientAccess, EditHeaders, Filter, FilterFn, Flow, HeaderEditError, HeaderEdits, Hsts, HttpsRedirect,
+    RequestId, RequestIdValue, filter_fn,
 };
 pub use forwarding::Forwarding;
 pub use head::{Headers, RequestHead, ResponseHead};

@@ -66,6 +66,7 @@ pub(crate) struct Shared {
     pub(crate) forwarding: Forwarding,
     pub(crate) observer: Option<Arc<dyn Observer>>,
     pub(crate) half_close: bool,
+    pub(crate) any_host: bool,
     pub(crate) http2: http2::Settings,
     proxy_protocol: Option<ProxyProtocol>,
 }
@@ -194,6 +195,7 @@ pub struct ProxyBuilder {
     forwarding: Forwarding,
     observer: Option<Arc<dyn Observer>>,
     half_close: bool,
+    any_host: bool,
     http2: http2::Settings,
     proxy_protocol: Option<ProxyProtocol>,
 }
@@ -317,6 +319,14 @@ impl ProxyBuilder {
         self
     }
 
+    /// Lets clients ask for any host over TLS: for proxies whose clients say by it where they go. Default: a
+    /// host that the certificate they were shown is not for is answered with 421 (Misdirected Request).
+    #[must_use]
+    pub fn any_host(mut self, any_host: bool) -> Self {
+        self.any_host = any_host;
+        self
+    }
+
     /// What clients may do over HTTP/2, which is spoken with those that begin with its preface, and with those
     /// that agree on it in a TLS handshake; `None`: nobody speaks it. Default: [`Http2::default`].
     #[cfg(feature = "http2")]
@@ -361,6 +371,7 @@ impl ProxyBuilder {
             forwarding: self.forwarding,
             observer: self.observer,
             half_close: self.half_close,
+            any_host: self.any_host,
             http2: self.http2,
             proxy_protocol: self.proxy_protocol,
         })))

@@ -34,6 +34,7 @@ mod certificates;
 mod client;
 mod client_auth;
 mod error;
+mod key_log;
 mod server;
 mod stream;
 mod verifier;

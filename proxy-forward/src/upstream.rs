@@ -91,7 +91,7 @@ impl ForwardUpstream {
     /// says why.
     pub fn into_proxy(self) -> ProxyBuilder {
         let forwarding = self.trace.forwarding();
-        let builder = Proxy::builder().forwarding(forwarding).filter(Pages);
+        let builder = Proxy::builder().forwarding(forwarding).any_host(true).filter(Pages);
         builder.upstream("forward", self).route(Route::to("forward"))
     }
 

@@ -21,6 +21,6 @@ pub use front::{Front, Served};
 pub use full_lb::FullLb;
 pub use http2::{Answer, Http2Client, request};
 pub use listener::{Dialer, MemoryListener, listen};
-pub use log::Log;
+pub use log::{Log, LogEvent};
 pub use peers::{PYTHON, free_address, have, have_module};
 pub use stage::Stage;

@@ -1,51 +1,83 @@
 //! What the library logs.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Once;
 
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
-use tracing::subscriber::DefaultGuard;
 use tracing::{Event, Level, Metadata, Subscriber};
 
-/// Reason codes of the requests that failed, from the events of this thread.
+thread_local! {
+    /// What this thread has heard, while it listens.
+    static HEARD: RefCell<Option<Vec<LogEvent>>> = const { RefCell::new(None) };
+}
+
+/// The fields of an event, its message among them, as text.
+pub type LogEvent = BTreeMap<String, String>;
+
+/// The library's events on this thread.
 ///
 /// ```
 /// let log = tests::Log::start();
 /// assert!(log.codes().is_empty());
 /// ```
 #[derive(Debug)]
-pub struct Log {
-    codes: Arc<Mutex<Vec<String>>>,
-    /// Until it is dropped, this is what the thread's events go to.
-    _default: DefaultGuard,
-}
+pub struct Log(());
 
 impl Log {
-    /// Listens on this thread until it is dropped. Others on the same thread hear nothing meanwhile.
+    /// Listens on this thread until it is dropped.
+    ///
+    /// # Panics
+    /// If the thread listens already.
     #[must_use]
     pub fn start() -> Self {
-        let codes = Arc::<Mutex<Vec<String>>>::default();
-        let default = tracing::subscriber::set_default(Listener(Arc::clone(&codes)));
-        Log { codes, _default: default }
+        Log::prepare();
+        let before = HEARD.replace(Some(Vec::new()));
+        assert!(before.is_none(), "two logs on one thread");
+        Log(())
     }
 
-    /// The codes of all events so far.
+    /// Has events made from here on, on every thread. Whoever runs the library beside others that listen does this
+    /// first: an event that happens for the first time while somebody begins to listen would be lost to both.
+    pub fn prepare() {
+        static ONCE: Once = Once::new();
+        ONCE.call_once(|| {
+            tracing::subscriber::set_global_default(Listener).expect("nothing else listens in the tests");
+        });
+    }
+
+    /// All events so far.
+    pub fn events(&self) -> Vec<LogEvent> {
+        HEARD.with_borrow(|heard| heard.clone().unwrap_or_default())
+    }
+
+    /// The reason codes of all events so far: of the requests that failed.
     pub fn codes(&self) -> Vec<String> {
-        self.codes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.events().into_iter().filter_map(|mut event| event.remove("code")).collect()
     }
 }
 
-struct Listener(Arc<Mutex<Vec<String>>>);
+impl Drop for Log {
+    fn drop(&mut self) {
+        HEARD.set(None);
+    }
+}
 
-impl Visit for &Listener {
+struct Listener;
+
+#[derive(Default)]
+struct Fields(LogEvent);
+
+impl Visit for Fields {
     fn record_str(&mut self, field: &Field, value: &str) {
-        if field.name() == "code" {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(value.to_owned());
-        }
+        self.0.insert(field.name().to_owned(), value.to_owned());
     }
 
-    fn record_debug(&mut self, _: &Field, _: &dyn Debug) {}
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.0.insert(field.name().to_owned(), format!("{value:?}"));
+    }
 }
 
 impl Subscriber for Listener {
@@ -54,7 +86,13 @@ impl Subscriber for Listener {
     }
 
     fn event(&self, event: &Event<'_>) {
-        event.record(&mut &*self);
+        HEARD.with_borrow_mut(|heard| {
+            if let Some(heard) = heard {
+                let mut fields = Fields::default();
+                event.record(&mut fields);
+                heard.push(fields.0);
+            }
+        });
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {

@@ -3,6 +3,8 @@
 use proxy_core::testing::{Recorder, Script, ScriptedConnector, TestClient, TestProxy};
 use proxy_core::{Outcome, Proxy, ProxyBuilder, Route, Upstream};
 
+use crate::Log;
+
 /// A proxy with a [`Recorder`] as its first filter, before scripted origins.
 #[derive(Debug)]
 pub struct Stage {
@@ -34,6 +36,7 @@ impl Stage {
         upstream: impl Upstream,
         configure: impl FnOnce(ProxyBuilder) -> ProxyBuilder,
     ) -> Self {
+        Log::prepare();
         let recorder = Recorder::new("recorder");
         let builder = Proxy::builder().filter(recorder.clone()).upstream("origin", upstream);
         let proxy = configure(builder).route(Route::to("origin")).build();

@@ -39,10 +39,15 @@ impl Drop for Origin {
     }
 }
 
-/// A browser with one page, driven by its DevTools protocol; killed when it is dropped.
-struct Browser {
+/// A browser and its profile; gone when it is dropped, also before it listens.
+struct Chromium {
     process: Child,
     profile: PathBuf,
+}
+
+/// A browser with one page, driven by its DevTools protocol.
+struct Browser {
+    _process: Chromium,
     page: WebSocketStream<TcpStream>,
     calls: u64,
     /// What the page did meanwhile.
@@ -59,8 +64,9 @@ impl Browser {
         command.arg(format!("--user-data-dir={}", profile.display()));
         command.arg(format!("--remote-debugging-port={}", address.port())).arg("about:blank");
         let process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("chromium starts");
+        let process = Chromium { process, profile };
         let page = tokio::time::timeout(PATIENCE, Self::page(address)).await.expect("chromium listens");
-        let mut browser = Browser { process, profile, page, calls: 0, events: Vec::new() };
+        let mut browser = Browser { _process: process, page, calls: 0, events: Vec::new() };
         for domain in ["Page", "Runtime", "Network", "Log", "Accessibility"] {
             browser.call(&format!("{domain}.enable"), json!({})).await;
         }
@@ -123,8 +129,10 @@ impl Browser {
             "{{ const theme = document.getElementById('theme'); theme.value = '{theme}'; theme.dispatchEvent(new Event('change')); }}"
         );
         self.value(&choose).await;
-        // Two frames: what has changed is laid out and painted.
-        self.value("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))").await;
+        // What has changed is laid out and painted, and no colour is on its way to another.
+        let settled = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(async () => {
+            await Promise.all(document.getAnimations().map((it) => it.finished.catch(() => 0))); done(true); })))";
+        self.value(settled).await;
         let Some(folder) = std::env::var_os("SCREENSHOTS") else { return };
         let picture = self.call("Page.captureScreenshot", json!({ "captureBeyondViewport": true })).await;
         let picture = BASE64_STANDARD.decode(picture["data"].as_str().expect("a picture")).expect("a picture");
@@ -132,7 +140,7 @@ impl Browser {
     }
 }
 
-impl Drop for Browser {
+impl Drop for Chromium {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();

@@ -1,60 +1,15 @@
 //! What is logged: one debug event for each request that does not go well, with its reason code.
 
-use std::collections::BTreeMap;
-use std::fmt::Debug;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use proxy_core::Outcome;
 use proxy_core::testing::Script;
-use tests::{GET, Stage, post};
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Level, Metadata, Subscriber};
-
-/// The events of this crate's requests, each as its fields.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<BTreeMap<String, String>>>>);
-
-#[derive(Default)]
-struct Fields(BTreeMap<String, String>);
-
-impl Visit for Fields {
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.0.insert(field.name().to_owned(), value.to_owned());
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.0.insert(field.name().to_owned(), format!("{value:?}"));
-    }
-}
-
-impl Subscriber for Log {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target().starts_with("proxy_core") && *metadata.level() <= Level::DEBUG
-    }
-
-    fn event(&self, event: &Event<'_>) {
-        let mut fields = Fields::default();
-        event.record(&mut fields);
-        self.0.lock().expect("no holder panicked").push(fields.0);
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn enter(&self, _: &Id) {}
-    fn exit(&self, _: &Id) {}
-}
+use tests::{GET, Log, LogEvent, Stage, post};
 
 /// What this request logs, before an origin like that. Behind a `|` it goes on half a second later; after
 /// a second the client leaves.
-async fn logged(request: &str, script: Script) -> Vec<BTreeMap<String, String>> {
-    let log = Log::default();
-    let subscriber = tracing::subscriber::set_default(log.clone());
+async fn logged(request: &str, script: Script) -> Vec<LogEvent> {
+    let log = Log::start();
     let stage = Stage::new(script);
     let mut client = stage.connect();
     for part in request.split('|') {
@@ -64,9 +19,7 @@ async fn logged(request: &str, script: Script) -> Vec<BTreeMap<String, String>> 
     tokio::time::sleep(Duration::from_millis(500)).await;
     client.leave().await;
     let outcomes = stage.recorder().outcomes();
-    drop(subscriber);
-    let events = log.0.lock().expect("no holder panicked").clone();
-    let failed: Vec<_> = events.into_iter().filter(|event| event["message"] == "request failed").collect();
+    let failed: Vec<_> = log.events().into_iter().filter(|event| event["message"] == "request failed").collect();
     // The outcome, too, says in which phase it failed: answering it is a later one.
     let told: Vec<_> = failed.iter().map(|event| (&*event["fault"], &*event["phase"])).collect();
     let ended = outcomes.iter().filter(|outcome| outcome.error.is_some()).map(Outcome::reason);

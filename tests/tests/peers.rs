@@ -347,8 +347,11 @@ fn clients_of_http2_are_served_on_the_port_of_http1() {
     let version = ["-s", "-o", "/dev/null", "-w", "%{http_version} %{http_code}"];
     assert_eq!(output("curl", &[&["--http2-prior-knowledge"], &version[..], &[&url]].concat()), "2 200");
     assert_eq!(output("curl", &[&["--http1.1"], &version[..], &[&url]].concat()), "1.1 200");
-    let posted = output("curl", &["-s", "--http2-prior-knowledge", "-d", "hello", &url]);
-    assert_eq!(posted, "a");
+    // The origin answers before it has the body: curl takes a reset for a failure, however good the answer.
+    let body = "x".repeat(100_000);
+    for _ in 0..20 {
+        assert_eq!(output("curl", &["-s", "--http2-prior-knowledge", "-d", &body, &url]), "a");
+    }
     let load = output("h2load", &["-n", "5000", "-c", "4", "-m", "16", &url]);
     assert!(load.contains("5000 succeeded, 0 failed, 0 errored, 0 timeout"), "{load}");
     assert!(output("nghttp", &["-v", &url]).contains(":status: 200"));

@@ -11,7 +11,8 @@ use proxy_core::{
     serve,
 };
 use proxy_ratelimit::{Gcra, Key, Limiter, Missing, RateLimit};
-use tests::{Authority, have};
+use rcgen::{SerialNumber, date_time_ymd};
+use tests::{Authority, FullLb, free_address, have};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::sync::oneshot;
 
@@ -74,23 +75,31 @@ impl Server {
         Server { address, _stop: stop }
     }
 
-    /// What curl makes of it when it asks for this host.
     async fn curl(&self, authority: &str, host: &str, options: &[&str]) -> Output {
-        let port = self.address.port();
-        let resolve = format!("{host}:{port}:{}", self.address.ip());
-        let url = format!("https://{host}:{port}/");
-        let mut command = tokio::process::Command::new("curl");
-        command.args(["-sS", "-i", "--max-time", "10", "--cacert", authority, "--resolve", &resolve]);
-        command.args(options).arg(url).output().await.expect("curl runs")
+        curl(self.address, authority, host, options).await
     }
 
-    /// What `openssl s_client` prints when it connects and leaves.
     async fn openssl(&self, options: &[&str]) -> String {
-        let mut command = tokio::process::Command::new("openssl");
-        command.args(["s_client", "-connect", &self.address.to_string()]).args(options).stdin(Stdio::null());
-        let output = command.output().await.expect("openssl runs");
-        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+        openssl(self.address, options).await
     }
+}
+
+/// What curl makes of a server when it asks for this host.
+async fn curl(address: SocketAddr, authority: &str, host: &str, options: &[&str]) -> Output {
+    let port = address.port();
+    let resolve = format!("{host}:{port}:{}", address.ip());
+    let url = format!("https://{host}:{port}/");
+    let mut command = tokio::process::Command::new("curl");
+    command.args(["-sS", "-i", "--max-time", "10", "--cacert", authority, "--resolve", &resolve]);
+    command.args(options).arg(url).output().await.expect("curl runs")
+}
+
+/// What `openssl s_client` prints when it connects and leaves.
+async fn openssl(address: SocketAddr, options: &[&str]) -> String {
+    let mut command = tokio::process::Command::new("openssl");
+    command.args(["s_client", "-connect", &address.to_string()]).args(options).stdin(Stdio::null());
+    let output = command.output().await.expect("openssl runs");
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
 fn text(output: &Output) -> String {
@@ -310,4 +319,275 @@ async fn openssl_is_a_backend() {
     let _ = backend.kill();
     let _ = backend.wait();
     assert!(answer.contains("s_server"), "{answer}");
+}
+
+// What follows is `full_lb` with a configuration.
+
+impl Folder {
+    /// A certificate and its key, as a configuration names them.
+    fn pair(&self, name: &str, (chain, key): &(String, String)) -> String {
+        let (chain, key) = (self.write(&format!("{name}.pem"), chain), self.write(&format!("{name}.key"), key));
+        format!(r#"{{ "cert": {chain:?}, "key": {key:?} }}"#)
+    }
+
+    /// Puts a file into the place of another, as tools that renew certificates do it.
+    fn rename(&self, name: &str, text: &str) {
+        let new = self.write("new", text);
+        std::fs::rename(new, self.0.join(name)).expect("a file of its own");
+    }
+}
+
+fn full_lb(config: impl FnOnce(SocketAddr) -> String) -> FullLb {
+    FullLb::start(env!("CARGO_BIN_EXE_full_lb"), config)
+}
+
+/// Looks until it is so.
+async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let started = tokio::time::Instant::now();
+    while !is_so().await {
+        assert!(started.elapsed() < std::time::Duration::from_secs(60), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_says_how_tls_is_spoken() {
+    if !have(&["curl", "openssl"]) {
+        return;
+    }
+    let (authority, folder) = (Authority::new("authority"), Folder::new());
+    let ca = folder.write("ca.pem", &authority.pem());
+    let pair = folder.pair("a", &authority.issue(&["a.test"]));
+    let secrets = folder.0.join("secrets");
+    let origin = examples::origin("origin", http::StatusCode::OK).expect("a free port");
+    let plain = free_address();
+    let lb = full_lb(|address| {
+        format!(
+            r#"{{ "listeners": {{
+                "secure": {{ "listen": ["{address}"], "http": {{ "filters": ["hsts"], "upstream": "o" }}, "tls": {{
+                    "certificates": [{pair}], "alpn": ["h2", "http/1.1"], "min_version": "1.3", "unknown_name": "refuse",
+                    "handshake_timeout": "5s", "max_handshakes": 10, "tickets": false, "key_log": {secrets:?} }} }},
+                "plain": {{ "listen": ["{plain}"], "http": {{ "upstream": "o",
+                    "filters": [{{ "https_redirect": {{ "port": {}, "status": 301 }} }}] }} }} }},
+              "upstreams": {{ "o": {{ "backends": ["{origin}"] }} }} }}"#,
+            address.port()
+        )
+    });
+    let answer = text(&curl(lb.address(), &ca, "a.test", &[]).await).to_lowercase();
+    assert!(answer.starts_with("http/2 200") && answer.contains("x-forwarded-proto: https"), "{answer}");
+    assert!(answer.contains("\r\nstrict-transport-security: max-age=31536000\r\n"), "{answer}");
+    let shown = openssl(lb.address(), &["-servername", "a.test", "-alpn", "h2,http/1.1"]).await;
+    assert!(shown.contains("ALPN protocol: h2"), "{shown}");
+    assert!(!shown.contains("Post-Handshake New Session Ticket"), "{shown}");
+    assert!(openssl(lb.address(), &["-servername", "a.test", "-tls1_2"]).await.contains("Cipher is (NONE)"));
+    assert!(openssl(lb.address(), &["-servername", "b.test"]).await.contains("Cipher is (NONE)"));
+    let secrets = std::fs::read_to_string(secrets).expect("secrets were written");
+    assert!(
+        secrets.starts_with("SERVER_HANDSHAKE_TRAFFIC_SECRET ") || secrets.contains("_TRAFFIC_SECRET"),
+        "{secrets}"
+    );
+
+    let url = format!("http://a.test:{}/x?y", plain.port());
+    let resolve = format!("a.test:{}:{}", plain.port(), plain.ip());
+    let mut command = tokio::process::Command::new("curl");
+    let answer = command.args(["-sSi", "--resolve", &resolve, &url]).output().await.expect("curl runs");
+    let location = format!("\r\nlocation: https://a.test:{}/x?y\r\n", lb.address().port());
+    let answer = text(&answer).to_lowercase();
+    assert!(answer.starts_with("http/1.1 301") && answer.contains(&location), "{answer}");
+    assert!(!answer.contains("strict-transport-security"), "{answer}");
+    lb.stop();
+}
+
+#[tokio::test]
+async fn a_file_says_whose_certificates_are_taken_and_backends_are_told() {
+    if !have(&["curl"]) {
+        return;
+    }
+    let (authority, clients, folder) = (Authority::new("authority"), Authority::new("clients"), Folder::new());
+    let (ca, client_ca) = (folder.write("ca.pem", &authority.pem()), folder.write("clients.pem", &clients.pem()));
+    let crl = folder.write("crl.pem", &clients.revoke(42));
+    let pair = folder.pair("a", &authority.issue(&["a.test"]));
+    let origin = examples::origin("origin", http::StatusCode::OK).expect("a free port");
+    let other = free_address();
+    let lb = full_lb(|address| {
+        format!(
+            r#"{{ "listeners": {{
+                "strict": {{ "listen": ["{address}"], "http": {{ "upstream": "o" }}, "tls": {{ "certificates": [{pair}],
+                    "client_auth": {{ "ca": {client_ca:?}, "crl": {crl:?}, "forward": true }} }} }},
+                "optional": {{ "listen": ["{other}"], "http": {{ "upstream": "o" }}, "tls": {{ "certificates": [{pair}],
+                    "client_auth": {{ "ca": {client_ca:?}, "required": false }} }} }} }},
+              "upstreams": {{ "o": {{ "backends": ["{origin}"] }} }} }}"#
+        )
+    });
+    let client = |name: &str, serial: u64| {
+        let issued = clients.issue_with(&[name], |params| params.serial_number = Some(SerialNumber::from(serial)));
+        folder.pair(name, &issued);
+        [folder.0.join(format!("{name}.pem")), folder.0.join(format!("{name}.key"))]
+            .map(|path| path.display().to_string())
+    };
+    let forged = ["-H", "Client-Cert: :AA==:", "-H", "X_Client-Cert-Names: eve"];
+    let ask = async |address, shown: Option<&[String; 2]>| {
+        let shown = shown.map(|[cert, key]| ["--cert", cert, "--key", key]);
+        let options: Vec<_> = forged.into_iter().chain(shown.into_iter().flatten()).collect();
+        text(&curl(address, &ca, "a.test", &options).await).to_lowercase()
+    };
+    let (ada, bob) = (client("ada.test", 41), client("bob.test", 42));
+    for address in [lb.address(), other] {
+        let answer = ask(address, Some(&ada)).await;
+        assert!(answer.contains("x-client-cert-names: ada.test\n") && answer.contains("client-cert: :mii"), "{answer}");
+        assert!(!answer.contains(":aa==:") && !answer.contains("eve"), "{answer}");
+    }
+    // Without a handshake there is nothing but what curl says about it.
+    assert!(ask(lb.address(), Some(&bob)).await.starts_with("curl: "), "revoked");
+    assert!(ask(lb.address(), None).await.starts_with("curl: "), "nothing is shown");
+    let answer = ask(other, None).await;
+    assert!(answer.starts_with("http/2 200") && !answer.contains("client-cert") && !answer.contains("eve"), "{answer}");
+    lb.stop();
+}
+
+#[tokio::test]
+async fn renewed_files_are_served_and_reloads_keep_sessions() {
+    if !have(&["curl", "openssl"]) {
+        return;
+    }
+    let (authority, folder) = (Authority::new("authority"), Folder::new());
+    let ca = folder.write("ca.pem", &authority.pem());
+    let pair = folder.pair("a", &authority.issue(&["a.test", "old.test"]));
+    let origin = examples::origin("origin", http::StatusCode::OK).expect("a free port");
+    let config = |address: SocketAddr, number: u32| {
+        format!(
+            r#"{{ "listeners": {{ "secure": {{ "listen": ["{address}"],
+                "tls": {{ "certificates": [{pair}], "max_handshakes": {number} }}, "http": {{ "upstream": "o",
+                    "filters": [{{ "headers": {{ "response": {{ "set": {{ "x-number": "{number}" }} }} }} }}] }} }} }},
+              "upstreams": {{ "o": {{ "backends": ["{origin}"] }} }} }}"#
+        )
+    };
+    let lb = full_lb(|address| config(address, 100));
+    let session = folder.0.join("session").display().to_string();
+    let first = openssl(lb.address(), &["-tls1_2", "-sess_out", &session]).await;
+    assert!(first.contains("New, TLSv1.2"), "{first}");
+
+    // By themselves: nobody tells it to reload.
+    let (chain, key) = authority.issue(&["a.test", "new.test"]);
+    folder.rename("a.key", &key);
+    folder.rename("a.pem", &chain);
+    until("the new certificate is not served", async || {
+        openssl(lb.address(), &["-servername", "a.test"]).await.contains("CN = a.test new.test")
+    })
+    .await;
+    // What is no good is not: all stays as it is, through a reload, too.
+    folder.rename("a.key", "no key");
+    lb.rewrite(&config(lb.address(), 200));
+    lb.hang_up();
+    let shown = openssl(lb.address(), &["-servername", "a.test"]).await;
+    assert!(shown.contains("CN = a.test new.test"), "{shown}");
+    folder.rename("a.key", &key);
+    lb.rewrite(&config(lb.address(), 300));
+    until("it is not reloaded", async || {
+        text(&curl(lb.address(), &ca, "a.test", &[]).await).to_lowercase().contains("x-number: 300")
+    })
+    .await;
+    let again = openssl(lb.address(), &["-tls1_2", "-sess_in", &session]).await;
+    assert!(again.contains("Reused, TLSv1.2"), "{again}");
+    lb.stop();
+}
+
+#[tokio::test]
+async fn a_file_says_how_backends_are_spoken_to_and_checks_speak_so_too() {
+    if !have(&["curl"]) {
+        return;
+    }
+    let (authority, other, folder) = (Authority::new("authority"), Authority::new("other"), Folder::new());
+    let (ca, wrong) = (folder.write("ca.pem", &authority.pem()), folder.write("other.pem", &other.pem()));
+    let shown = folder.pair("proxy", &authority.issue(&["proxy.test"]));
+    let auth = ClientAuth::required(authority.pem().as_bytes()).unwrap();
+    let names = certificates(&authority, &[&["a.test"]]);
+    let served = Server::start(ServerTls::builder(names).client_auth(auth).build().unwrap(), Echo);
+    let backend = served.address;
+    let ports = [free_address(), free_address(), free_address()];
+    let lb = full_lb(|address| {
+        let listener = |address: SocketAddr, name: &str| {
+            format!(r#""{name}": {{ "listen": ["{address}"], "http": {{ "upstream": "{name}" }} }}"#)
+        };
+        let upstream = |name: &str, tls: &str, check: &str| {
+            // Until a check has succeeded, it is down.
+            let check = format!(r#""health_check": {{ {check}, "interval": "50ms", "fall": 1, "start": "down" }}"#);
+            format!(r#""{name}": {{ "backends": ["{backend}"], "tls": {{ {tls} }}, "panic_percent": 0, {check} }}"#)
+        };
+        let http = r#""http": { "path": "/", "host": "a.test" }"#;
+        let good = format!(r#""server_name": "a.test", "ca": {ca:?}, "certificate": {shown}"#);
+        let listeners = [
+            listener(address, "good"),
+            listener(ports[0], "tcp"),
+            listener(ports[1], "unknown"),
+            listener(ports[2], "insecure"),
+        ];
+        let upstreams = [
+            upstream("good", &good, http),
+            upstream("tcp", &good, r#""tcp": {}"#),
+            upstream("unknown", &format!(r#""server_name": "a.test", "ca": {wrong:?}, "certificate": {shown}"#), http),
+            upstream("insecure", &format!(r#""insecure": true, "certificate": {shown}"#), r#""tcp": {}"#),
+        ];
+        format!(r#"{{ "listeners": {{ {} }}, "upstreams": {{ {} }} }}"#, listeners.join(","), upstreams.join(","))
+    });
+    let ask = async |address: SocketAddr| {
+        let mut command = tokio::process::Command::new("curl");
+        let command = command.args(["-sSi", "-H", "Host: a.test", &format!("http://{address}/")]);
+        text(&command.output().await.expect("curl runs"))
+    };
+    for address in [lb.address(), ports[0], ports[2]] {
+        until("a good backend is down", async || ask(address).await.ends_with("https https TLSv1.3 proxy.test")).await;
+    }
+    assert!(ask(ports[1]).await.starts_with("HTTP/1.1 503"), "{}", ask(ports[1]).await);
+    lb.stop();
+}
+
+#[tokio::test]
+async fn check_says_which_file_is_wrong_and_why() {
+    let (authority, other, folder) = (Authority::new("authority"), Authority::new("other"), Folder::new());
+    let ca = folder.write("ca.pem", &authority.pem());
+    let (good, stranger) = (authority.issue(&["a.test"]), authority.issue(&["b.test"]));
+    let expired = authority.issue_with(&["a.test"], |params| {
+        (params.not_before, params.not_after) = (date_time_ymd(2019, 1, 1), date_time_ymd(2020, 1, 1));
+    });
+    let disordered = (good.0.clone() + &other.pem(), good.1.clone());
+    let pairs = [
+        folder.pair("good", &(good.0.clone() + &authority.pem(), good.1.clone())),
+        folder.pair("mixed", &(good.0.clone(), stranger.1)),
+        folder.pair("expired", &expired),
+        folder.pair("order", &disordered),
+        folder.pair("empty", &(String::new(), good.1.clone())),
+        folder.pair("nokey", &(good.0, "x".to_owned())),
+        r#"{ "cert": "/nowhere/c.pem", "key": "/nowhere/k.pem" }"#.to_owned(),
+    ];
+    let config = format!(
+        r#"{{ "listeners": {{ "web": {{ "listen": ["127.0.0.1:0"], "http": {{ "upstream": "o" }}, "tls": {{
+                "certificates": [{}], "client_auth": {{ "ca": {ca:?}, "crl": [{ca:?}] }} }} }} }},
+            "upstreams": {{ "o": {{ "backends": ["127.0.0.1:1"], "tls": {{ "ca": "/nowhere/ca.pem" }} }} }} }}"#,
+        pairs.join(", ")
+    );
+    let file = folder.write("lb.json", &config);
+    let output = Command::new(env!("CARGO_BIN_EXE_full_lb")).args([&file, "--check"]).output().expect("it runs");
+    let folder = folder.0.display();
+    let expected = [
+        ("certificates[1].key", format!("{folder}/mixed.key: the private key belongs to another certificate")),
+        ("certificates[2].cert", format!("{folder}/expired.pem: the certificate has expired")),
+        (
+            "certificates[3].cert",
+            format!("{folder}/order.pem: the certificate was not issued by certificate 2 of the chain"),
+        ),
+        (
+            "certificates[4].cert",
+            format!("{folder}/empty.pem: no certificate: a section `BEGIN CERTIFICATE` is expected"),
+        ),
+        (
+            "certificates[5].key",
+            format!("{folder}/nokey.key: no private key: an unencrypted section `BEGIN PRIVATE KEY` is expected"),
+        ),
+        ("certificates[6].cert", "/nowhere/c.pem: No such file or directory (os error 2)".to_owned()),
+        ("client_auth.crl", format!("{folder}/ca.pem: no revocation list: a section `BEGIN X509 CRL` is expected")),
+    ];
+    let mut lines: Vec<_> = expected.map(|(key, text)| format!("{file}: listeners.web.tls.{key}: {text}")).to_vec();
+    lines.push(format!("{file}: upstreams.o.tls.ca: /nowhere/ca.pem: No such file or directory (os error 2)"));
+    assert_eq!(String::from_utf8_lossy(&output.stderr).lines().collect::<Vec<_>>(), lines);
+    assert_eq!(output.status.code(), Some(2));
 }

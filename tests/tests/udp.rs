@@ -299,7 +299,18 @@ struct Nsd {
 
 impl Nsd {
     async fn start(folder: &std::path::Path, name: &str) -> Self {
-        let address = socket().await.local_addr().unwrap();
+        for _ in 0..5 {
+            // The socket that found the port is closed by the end of this line.
+            let address = socket().await.local_addr().unwrap();
+            if let Some(server) = Self::start_at(address, folder, name).await {
+                return server;
+            }
+        }
+        panic!("nsd ends: {}", std::fs::read_to_string(folder.join(format!("{name}.log"))).unwrap());
+    }
+
+    /// `None` where it ends at once: it wants the port for TCP, too, where somebody may have it.
+    async fn start_at(address: SocketAddr, folder: &std::path::Path, name: &str) -> Option<Self> {
         let long = format!("\"{}\" ", "x".repeat(200)).repeat(10);
         let zone = format!(
             "$TTL 60\n@ IN SOA ns.example. admin.example. 1 60 60 60 60\n@ IN NS ns.example.\n\
@@ -309,7 +320,7 @@ impl Nsd {
         std::fs::write(file("zone"), zone).unwrap();
         let config = format!(
             "server:\n  ip-address: {}@{}\n  username: \"\"\n  chroot: \"\"\n  database: \"\"\n  zonesdir: \"{folder}\"\n  \
-             pidfile: \"\"\n  xfrdfile: \"\"\n  zonelistfile: \"{zones}\"\n  rrl-ratelimit: 0\n\
+             pidfile: \"\"\n  xfrdfile: \"\"\n  zonelistfile: \"{zones}\"\n  rrl-ratelimit: 0\n  ipv4-edns-size: 4096\n\
              remote-control:\n  control-enable: no\n\
              zone:\n  name: \"example\"\n  zonefile: \"{name}.zone\"\n",
             address.ip(),
@@ -326,11 +337,14 @@ impl Nsd {
             .stderr(log)
             .spawn()
             .unwrap();
-        let server = Nsd { address, child };
+        let mut server = Nsd { address, child };
         // It answers as soon as it has read its zone; dig asks again and again until then.
         for _ in 0..20 {
             if dig(address, "who.example.", &["+tries=1", "+time=1"]).await == format!("\"{name}\"") {
-                return server;
+                return Some(server);
+            }
+            if server.child.try_wait().unwrap().is_some() {
+                return None;
             }
         }
         panic!("nsd does not answer: {}", std::fs::read_to_string(file("log")).unwrap());
@@ -339,8 +353,11 @@ impl Nsd {
 
 impl Drop for Nsd {
     fn drop(&mut self) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        let _ = self.child.wait();
+        // One that has ended has no number any more.
+        if let Ok(None) = self.child.try_wait() {
+            let pid = rustix::process::Pid::from_child(&self.child);
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+            let _ = self.child.wait();
+        }
     }
 }

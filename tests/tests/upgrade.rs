@@ -31,10 +31,11 @@ impl Origin {
     fn start() -> Self {
         let address = free_address();
         let program = env!("CARGO_BIN_EXE_origin");
-        let process = Command::new(program).args(["origin", &address.to_string()]).spawn().expect("it starts");
+        let mut process = Command::new(program).args(["origin", &address.to_string()]).spawn().expect("it starts");
         let started = Instant::now();
         while TcpStream::connect(address).is_err() {
-            assert!(started.elapsed() < PATIENCE, "the origin does not listen");
+            let ended = process.try_wait().expect("it is our own process");
+            assert!(ended.is_none() && started.elapsed() < PATIENCE, "the origin does not listen: {ended:?}");
             std::thread::yield_now();
         }
         Origin(process, address)
@@ -148,7 +149,8 @@ fn upgrades_under_load_lose_nothing() {
     lb.stop();
 }
 
-/// As many moments as it takes to get ready, until one process is not killed in time.
+/// As many moments as it takes to get ready, until one process is killed too late: it had said that it serves, and the
+/// old one, which had believed it, ends.
 #[test]
 fn new_processes_that_are_killed_lose_nothing() {
     let origin = Origin::start();
@@ -156,16 +158,16 @@ fn new_processes_that_are_killed_lose_nothing() {
     for moment in 0..20 {
         let mut new = lb.start_next(PROGRAM);
         let started = Instant::now();
-        while started.elapsed() < Duration::from_millis(2 * moment) {
-            get(lb.address()).expect("a process serves");
+        let mut served = Ok(());
+        while served.is_ok() && started.elapsed() < Duration::from_millis(2 * moment) {
+            served = get(lb.address());
         }
         new.kill().expect("it is our own process");
         new.wait().expect("it ends");
-        if get(lb.address()).is_err() {
-            // It had said that it serves, and the old one had believed it.
+        if let Err(error) = served.and_then(|()| get(lb.address())) {
             let started = Instant::now();
             while lb.runs() {
-                assert!(started.elapsed() < PATIENCE, "the old process neither serves nor ends");
+                assert!(started.elapsed() < PATIENCE, "the old process neither serves nor ends: {error}");
                 std::thread::yield_now();
             }
             return;

@@ -1,5 +1,5 @@
 #!/bin/bash
-# caps: http,h2c
+# caps: http h2c tls
 # The project's full_lb, doing the peers' work plus what it always does (metrics and admin on).
 # caps names what full_lb can do today (of h2c, tls, tcp, splice): it warns about the other listeners and skips them.
 # BIN: the built example; FILTERS: a JSON list, for the cost of filters.

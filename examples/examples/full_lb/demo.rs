@@ -1,4 +1,4 @@
-//! Something to balance: three backends in this process.
+//! Something to balance: three backends in this process, and a certificate to be reached with over TLS.
 
 use std::fmt::Write as _;
 use std::future::IntoFuture;
@@ -6,15 +6,21 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 
-use examples::Origin;
+use examples::{Authority, Origin};
 use http::StatusCode;
 use proxy_config::{Config, ConfigErrors, Server};
 use proxy_core::serve;
 
 const NAMES: [&str; 3] = ["one", "two", "three"];
 
+/// From the port of plain clients to that of those with TLS: 8080 and 8443.
+const TLS: u16 = 363;
+
 /// The backends, which listen already.
 pub(crate) struct Demo {
+    authority: Authority,
+    /// Its certificate and its key.
+    files: (PathBuf, PathBuf),
     sockets: [TcpListener; 3],
     addresses: [SocketAddr; 3],
     /// The access log; it goes when the demo does.
@@ -29,12 +35,18 @@ impl Demo {
         let [one, two, three] = &sockets;
         let addresses = [one.local_addr()?, two.local_addr()?, three.local_addr()?];
         let log = std::env::temp_dir().join(format!("full_lb-{}-{}.log", std::process::id(), addresses[0].port()));
-        Ok(Demo { sockets, addresses, log })
+        let authority = Authority::new("full_lb-demo")?;
+        let files = authority.issue("demo", &["localhost", "127.0.0.1"])?;
+        Ok(Demo { authority, files, sockets, addresses, log })
     }
 
     /// The configuration of a load balancer over the three.
     pub(crate) fn config(&self, listen: SocketAddr, admin: SocketAddr) -> Result<Config, ConfigErrors> {
         let ([one, two, three], log) = (self.addresses, self.log.to_string_lossy());
+        let mut secure = listen;
+        // The system chooses both, or neither.
+        secure.set_port(if listen.port() == 0 { 0 } else { listen.port().wrapping_add(TLS) });
+        let (certificate, key) = &self.files;
         let raw = SocketAddr::new(listen.ip(), 0);
         let text = format!(
             r#"{{
@@ -52,6 +64,10 @@ impl Demo {
                             {{ "upstream": "all" }}
                         ]
                     }}
+                }}, "web-tls": {{
+                    "listen": ["{secure}"],
+                    "tls": {{ "certificates": [{{ "cert": {certificate:?}, "key": {key:?} }}] }},
+                    "http": {{ "filters": ["request_id", "hsts"], "upstream": "all" }}
                 }},
                 "raw": {{ "listen": ["{raw}"], "tcp": {{ "upstream": "all" }} }} }},
                 "upstreams": {{
@@ -82,9 +98,14 @@ impl Demo {
     /// What to try.
     pub(crate) fn tour(&self, server: &Server) -> String {
         let addresses = server.addresses();
-        let url = |name: &str| addresses.iter().find(|(other, _)| other == name).map(|(_, at)| format!("http://{at}"));
-        let (front, raw) = (url("web").unwrap_or_default(), url("raw").unwrap_or_default());
-        let mut text = format!("A load balancer over three backends in this process.\n\n  {front}\n");
+        let url = |scheme: &str, name: &str| {
+            let found = addresses.iter().find(|(other, _)| other == name);
+            found.map_or_else(String::new, |(_, at)| format!("{scheme}://{at}"))
+        };
+        let (front, raw, secure) = (url("http", "web"), url("http", "raw"), url("https", "web-tls"));
+        let ca = self.authority.ca();
+        let ca = ca.display();
+        let mut text = format!("A load balancer over three backends in this process.\n\n  {front}\n  {secure}\n");
         for (name, address) in NAMES.into_iter().zip(self.addresses) {
             let _ = writeln!(text, "    -> {name:<6} http://{address}");
         }
@@ -101,6 +122,7 @@ Try in another terminal:
   curl -s -H 'x-canary: 1' {front}/                    # a route of its own: always `three`
   for i in 1 2 3 4 5; do curl -si {front}/limited; done  # three at once, then 429 and when to come back
   for i in 1 2 3; do curl -s {raw}/ | head -1; done    # raw TCP, whatever is spoken: each connection another backend
+  curl -si --cacert {ca} {secure}/  # over TLS
   wrk -c64 -d5 {front}/                                # load
 
   {admin}/                                       # the dashboard, for a browser

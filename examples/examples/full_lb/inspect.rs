@@ -7,17 +7,18 @@ use proxy_config::Config;
 
 use crate::Failure;
 
-/// Whether the file is valid, and this build can serve all of it.
+/// Whether the file is valid, its certificates are good, and this build can serve all of it.
 pub(crate) fn check(file: &Path) -> Result<(), Failure> {
     let config = Config::load(file).map_err(Failure::of_config)?;
     let place = file.display();
     let missing = config.unsupported().iter().map(|part| format!("{place}:{}: {part}", part.position()));
-    let missing: Vec<_> = missing.collect();
-    if missing.is_empty() {
+    let wrong = config.check_files().into_iter().map(|error| format!("{place}: {error}"));
+    let said: Vec<_> = missing.chain(wrong).collect();
+    if said.is_empty() {
         println!("{place}: ok");
         return Ok(());
     }
-    Err(Failure::of_config(missing.join("\n")))
+    Err(Failure::of_config(said.join("\n")))
 }
 
 /// Whoever stops reading has read enough.

@@ -16,7 +16,8 @@
 //! # What you will see
 //!
 //! The demo prints what to try: `curl http://127.0.0.1:8080/` is answered by `one`, `two`, `three`, in
-//! turn. `--check` prints `ok`, or every mistake with its place, and exits with 2. Ctrl-C (or SIGTERM)
+//! turn; it speaks TLS as well, with a certificate that it makes at its start. `--check` prints `ok`, or every mistake
+//! with its place, certificates that are not good among them, and exits with 2. Ctrl-C (or SIGTERM)
 //! lets running requests finish; a second one ends at once. Write another configuration into the file while it
 //! runs, or send SIGHUP: the log says what changed, and no request is lost; a bad file changes nothing. SIGUSR1 opens
 //! the access log anew, once its file has been moved away. SIGUSR2 starts what is installed now under the same name, with
@@ -65,7 +66,7 @@ struct Args {
     /// Take over from the process that is at that socket; it drains and ends once this one serves
     #[arg(long, requires = "upgrade_socket")]
     upgrade: bool,
-    /// Where the demo listens
+    /// Where the demo listens; for TLS at the port that is 363 higher
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", conflicts_with = "config")]
     listen: SocketAddr,
     /// Where the demo shows metrics and takes backends out of service

@@ -16,7 +16,7 @@ A *duration* is a number with a unit: `250ms`, `5s`, `1m`, `2h`. A *size* is a n
 `64KiB`, `1MiB`. A *rate* is a number per second, minute or hour: `100/s`, `1000/m`, `5000/h`.
 
 In a string, `${NAME}` is the value of an environment variable, and `${NAME:-default}` that of one that may be missing or
-empty; `$${` stands for `${`. Keys are taken as they are.
+empty; `$${` stands for `${`. Keys are taken as they are, and so is `access_log.format.template`, where `${…}` is of the request.
 
 This page is made from the program (`UPDATE_REFERENCE=1 cargo test -p proxy-config --test schema`). For an editor,
 `full_lb --print-schema > lb.schema.json` writes the same as a JSON Schema; `\"$schema\": \"lb.schema.json\"` at the

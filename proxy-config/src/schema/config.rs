@@ -28,7 +28,7 @@ use crate::values::duration::duration;
 /// Get one with [`str::parse`] or [`Config::load`]; with plugins of your own, through a [`Registry`].
 ///
 /// In a string, `${NAME}` is the value of an environment variable, `${NAME:-default}` one that may be missing or
-/// empty; `$${` is `${`.
+/// empty; `$${` is `${`. Not so in `access_log.format.template`, where `${…}` is of the request.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Config {

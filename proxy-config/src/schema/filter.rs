@@ -1,6 +1,7 @@
 //! Filters: what happens to requests and responses on their way.
 
 use super::header_edits::{Headers, headers, refuse_ours};
+use super::https::{Hsts, HttpsRedirect, hsts, https_redirect};
 use super::load_limits::{
     BandwidthLimit, ConcurrencyLimit, ConnectionLimit, bandwidth_limit, concurrency_limit, connection_limit,
 };
@@ -17,6 +18,10 @@ pub enum Filter {
     RequestId(RequestId),
     /// `headers`
     Headers(Headers),
+    /// `hsts`
+    Hsts(Hsts),
+    /// `https_redirect`
+    HttpsRedirect(HttpsRedirect),
     /// `rate_limit`
     RateLimit(Box<RateLimit>),
     /// `concurrency_limit`
@@ -49,13 +54,17 @@ pub(super) fn route_filters(cursor: Cursor<'_>) -> Option<Vec<Filter>> {
     })
 }
 
-const BUILT_IN: [Variant<Filter>; 6] = [
+const BUILT_IN: [Variant<Filter>; 8] = [
     ("bandwidth_limit", |settings| settings.required(bandwidth_limit).map(Filter::BandwidthLimit)),
     ("concurrency_limit", |settings| {
         settings.required(concurrency_limit).map(|limit| Filter::ConcurrencyLimit(Box::new(limit)))
     }),
     ("connection_limit", |settings| settings.required(connection_limit).map(Filter::ConnectionLimit)),
     ("headers", |settings| settings.required(headers).map(Filter::Headers)),
+    ("hsts", |settings| settings.optional(Hsts::default(), hsts).map(Filter::Hsts)),
+    ("https_redirect", |settings| {
+        settings.optional(HttpsRedirect::default(), https_redirect).map(Filter::HttpsRedirect)
+    }),
     ("rate_limit", |settings| settings.required(rate_limit).map(|limit| Filter::RateLimit(Box::new(limit)))),
     ("request_id", |settings| settings.optional(RequestId::default(), request_id).map(Filter::RequestId)),
 ];

@@ -118,8 +118,11 @@ fn kind(fields: &mut Fields<'_>) -> Option<ListenerKind> {
     fields.exactly_one(&["http", "tcp", "udp", "forward", "socks"]);
     // Datagrams have no connection that could begin with a handshake or a header.
     refuse(fields, "udp", &["tls", "proxy_protocol"]);
-    // The header would come before the greeting that the listener itself takes.
-    refuse(fields, "socks", &["proxy_protocol"]);
+    // Both would come before the greeting that the listener itself takes.
+    refuse(fields, "socks", &["tls", "proxy_protocol"]);
+    if fields.has("http") || fields.has("forward") {
+        fields.object().revisit_key("tls", |tls| tls.revisit_key("alpn", refuse_other_protocols));
+    }
     http.or(tcp).or(udp).or(forward).or(socks)
 }
 
@@ -131,6 +134,19 @@ fn refuse(fields: &mut Fields<'_>, kind: &str, keys: &[&str]) {
     for key in keys {
         fields.object().revisit_key(key, |value| {
             value.fail::<()>(format!("is not possible on a {kind:?} listener"));
+        });
+    }
+}
+
+/// A client that chose another protocol would be spoken to in HTTP all the same.
+fn refuse_other_protocols(alpn: Cursor<'_>) {
+    const HTTP: [&str; 3] = ["h2", "http/1.1", "http/1.0"];
+    if alpn.is_array() {
+        alpn.list("", |item| match item.is_string().then(|| item.string("")).flatten() {
+            Some(name) if !name.is_empty() && !HTTP.contains(&name) => {
+                item.unknown("is not spoken by this listener:", name, HTTP.into_iter())
+            }
+            _ => Some(()),
         });
     }
 }

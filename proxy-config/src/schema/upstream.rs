@@ -9,6 +9,7 @@ use super::discovery::{Discovery, discovery};
 use super::health::{HealthCheck, OutlierDetection, health_check, outlier_detection};
 use super::selector::{Selector, selector};
 use super::sticky::{Sticky, sticky};
+use super::upstream_tls::{UpstreamTls, upstream_tls};
 use crate::decode::{Cursor, Fields};
 use crate::values::count::{at_least_one, count, percent};
 use crate::values::duration::positive_duration;
@@ -35,6 +36,8 @@ pub struct Upstream {
     pub slow_start: Option<SlowStart>,
     /// `discovery`: where backends come from.
     pub discovery: Option<Discovery>,
+    /// `tls`: backends are spoken to over TLS.
+    pub tls: Option<UpstreamTls>,
     /// `panic_percent`: with fewer healthy backends than this all are used, 0 for never; 10 when absent.
     pub panic_percent: Option<u8>,
     /// `proxy_protocol`: connections begin with a PROXY header that names the client.
@@ -131,6 +134,7 @@ pub(super) fn upstream(cursor: Cursor<'_>) -> Option<Upstream> {
             outlier_detection: fields.optional("outlier_detection", outlier_detection),
             slow_start: fields.optional("slow_start", slow_start),
             discovery: fields.optional("discovery", discovery),
+            tls: fields.optional("tls", upstream_tls),
             panic_percent: fields.optional("panic_percent", percent),
             proxy_protocol: fields.optional("proxy_protocol", proxy_protocol),
             retry: fields.optional("retry", retry).unwrap_or_default(),

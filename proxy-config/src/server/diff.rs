@@ -134,6 +134,7 @@ impl Diff {
             circuit_breaker,
             slow_start,
             discovery,
+            tls,
             panic_percent,
             proxy_protocol,
             retry,
@@ -149,6 +150,7 @@ impl Diff {
         self.compare(&Path::Key(path, "circuit_breaker"), circuit_breaker, &now.circuit_breaker);
         self.compare(&Path::Key(path, "slow_start"), slow_start, &now.slow_start);
         self.compare(&Path::Key(path, "discovery"), discovery, &now.discovery);
+        self.compare(&Path::Key(path, "tls"), tls, &now.tls);
         self.compare(&Path::Key(path, "panic_percent"), panic_percent, &now.panic_percent);
         self.compare(&Path::Key(path, "proxy_protocol"), proxy_protocol, &now.proxy_protocol);
         self.compare(&Path::Key(path, "retry"), retry, &now.retry);

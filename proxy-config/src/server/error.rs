@@ -47,6 +47,15 @@ impl ServerError {
         Self { path: "listeners".to_owned(), reason: Reason::Stopping }
     }
 
+    /// The same of a part within `path`, which was not known where it was made.
+    pub(super) fn below(mut self, path: &str) -> Self {
+        self.path = match self.path.is_empty() {
+            true => path.to_owned(),
+            false => format!("{path}.{}", self.path),
+        };
+        self
+    }
+
     /// Whether the new configuration is one that only another process can serve: it changes what is fixed at the
     /// start, [`path`](Self::path).
     pub fn needs_restart(&self) -> bool {

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use http::HeaderName;
 use http::header::InvalidHeaderName;
-use proxy_core::{EditHeaders, Filter, HeaderEditError, HeaderEdits, RequestId};
+use http::status::InvalidStatusCode;
+use http::{HeaderName, StatusCode};
+use proxy_core::{EditHeaders, Filter, HeaderEditError, HeaderEdits, Hsts, HttpsRedirect, RequestId};
 
 use super::{Parts, ServerError, limit};
 use crate::path::Path;
@@ -33,6 +35,8 @@ fn build(place: &str, filter: &crate::Filter, parts: &Parts<'_>) -> Result<Arc<d
     match filter {
         crate::Filter::RequestId(settings) => Ok(Arc::new(request_id(settings)?)),
         crate::Filter::Headers(settings) => Ok(Arc::new(edit_headers(settings)?)),
+        crate::Filter::Hsts(settings) => Ok(Arc::new(hsts(settings))),
+        crate::Filter::HttpsRedirect(settings) => Ok(Arc::new(https_redirect(settings)?)),
         crate::Filter::RateLimit(settings) => {
             limits.take_over(identity(settings.name.as_deref()), || limit::rate_limit(place, settings))
         }
@@ -56,6 +60,21 @@ fn request_id(settings: &crate::RequestId) -> Result<RequestId, InvalidHeaderNam
         Some(name) => Ok(RequestId::new().header(HeaderName::from_bytes(name.as_bytes())?)),
         None => Ok(RequestId::new()),
     }
+}
+
+/// What `max_age` is when absent: a year, as browsers' lists demand it.
+const HSTS: Duration = Duration::from_secs(365 * 86_400);
+
+fn hsts(settings: &crate::Hsts) -> Hsts {
+    let filter = Hsts::new(settings.max_age.unwrap_or(HSTS));
+    let filter = if settings.include_subdomains { filter.include_subdomains() } else { filter };
+    if settings.preload { filter.preload() } else { filter }
+}
+
+fn https_redirect(settings: &crate::HttpsRedirect) -> Result<HttpsRedirect, InvalidStatusCode> {
+    let filter = settings.port.into_iter().fold(HttpsRedirect::new(), HttpsRedirect::port);
+    let status = settings.status.map(StatusCode::from_u16).transpose()?;
+    Ok(status.into_iter().fold(filter, HttpsRedirect::status))
 }
 
 fn edit_headers(settings: &crate::Headers) -> Result<EditHeaders, HeaderEditError> {

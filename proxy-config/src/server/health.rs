@@ -3,6 +3,7 @@
 use std::pin::Pin;
 
 use http::{HeaderName, HeaderValue, Method};
+use proxy_core::tls::ClientTls;
 use proxy_core::{BackendSet, BackendState};
 use proxy_lb::{
     BreakerSettings, CircuitBreaker, DiscoverError, Discovery, DnsName, HealthChecker, HealthSettings, HttpCheck,
@@ -44,6 +45,7 @@ impl Guards {
         path: &Path<'_>,
         upstream: &Upstream,
         set: &BackendSet,
+        tls: Option<&ClientTls>,
     ) -> Result<Vec<Task>, ServerError> {
         let mut tasks: Vec<Task> = Vec::new();
         // First, so that it sees the others' first verdicts.
@@ -57,7 +59,7 @@ impl Guards {
             tasks.push(Box::pin(breaker.run(set.clone())));
         }
         if let Some(check) = &upstream.health_check {
-            tasks.extend(checker(&Path::Key(path, "health_check"), check, set)?);
+            tasks.extend(checker(&Path::Key(path, "health_check"), check, set, tls)?);
         }
         if let Some(discovery) = &upstream.discovery {
             tasks.extend(discoverer(discovery, start_state(upstream), set));
@@ -81,10 +83,18 @@ fn is_served(probe: &Probe) -> bool {
     matches!(probe, Probe::Http(_) | Probe::Tcp | Probe::Udp(_))
 }
 
-fn checker(path: &Path<'_>, config: &HealthCheck, set: &BackendSet) -> Result<Option<Task>, ServerError> {
-    let (set, settings) = (set.clone(), health_settings(config));
+fn checker(
+    path: &Path<'_>,
+    config: &HealthCheck,
+    set: &BackendSet,
+    tls: Option<&ClientTls>,
+) -> Result<Option<Task>, ServerError> {
+    let (set, settings, tls) = (set.clone(), health_settings(config), tls.cloned().into_iter());
     Ok(match &config.probe {
-        Probe::Tcp => Some(Box::pin(HealthChecker::new(set, TcpCheck::new(), settings).run())),
+        Probe::Tcp => {
+            let check = tls.fold(TcpCheck::new(), TcpCheck::tls);
+            Some(Box::pin(HealthChecker::new(set, check, settings).run()))
+        }
         Probe::Udp(probe) => {
             let check = UdpCheck::new(&*probe.send);
             let check = probe.receive.as_deref().into_iter().fold(check, UdpCheck::answer_begins);
@@ -92,7 +102,8 @@ fn checker(path: &Path<'_>, config: &HealthCheck, set: &BackendSet) -> Result<Op
         }
         Probe::Http(probe) => {
             let at = |error| ServerError::cannot_build(Path::Key(path, "http").to_string(), error);
-            Some(Box::pin(HealthChecker::new(set, http_check(probe).map_err(at)?, settings).run()))
+            let check = tls.fold(http_check(probe).map_err(at)?, HttpCheck::tls);
+            Some(Box::pin(HealthChecker::new(set, check, settings).run()))
         }
         // Listed as not in this build.
         Probe::Http2(_) | Probe::Grpc { .. } => None,

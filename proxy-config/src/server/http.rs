@@ -3,7 +3,7 @@
 use std::num::NonZero;
 use std::sync::Arc;
 
-use proxy_core::{Forwarding, Http2, Limits, Proxy, ProxyBuilder, Timeouts};
+use proxy_core::{ClientCertificateFields, Forwarding, Http2, Limits, Proxy, ProxyBuilder, Timeouts};
 
 use super::admission::{Admission, ranges};
 use super::upstream::set;
@@ -28,6 +28,7 @@ pub(super) fn proxy(
         .half_close(http.half_close.unwrap_or(false))
         .http2(http2(&http.http2));
     let proxy = admission.into_proxy(proxy);
+    let proxy = if parts.forwards_certificates { proxy.filter(ClientCertificateFields::new()) } else { proxy };
     let filters = filter::filters(path, &http.filters, parts)?.into_iter();
     let proxy = filters.fold(proxy, ProxyBuilder::shared_filter);
     let proxy = with_upstreams(proxy, http, parts);

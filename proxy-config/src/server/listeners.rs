@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use proxy_core::tls::ServerTls;
 use proxy_core::{
     LiveProxy, LiveTcpProxy, LiveUdpProxy, Proxy, Serve, TcpListener, TcpProxy, UdpListener, UdpProxy, serve,
     serve_tcp, serve_udp,
@@ -15,6 +16,7 @@ use proxy_forward::{PasswordFile, SocksListener};
 use tokio::sync::watch;
 
 use super::sockets::{Loops, Socket, Sockets};
+use super::tls::{self, PlannedTls, Secured};
 use super::{Parts, ServerError, forward, http, tcp, udp};
 use crate::path::Path;
 use crate::{Config, Listener, ListenerKind};
@@ -26,6 +28,7 @@ pub(super) type Listeners = BTreeMap<String, Running>;
 #[derive(Clone)]
 pub(super) struct Running {
     live: Live,
+    tls: Option<Secured>,
     open: Vec<Arc<Open>>,
 }
 
@@ -76,6 +79,7 @@ pub(super) struct Planned {
     before: Option<Running>,
     /// What is new behind it; `None` if nothing is.
     service: Option<Service>,
+    tls: Option<PlannedTls>,
     sockets: Vec<Looped>,
 }
 
@@ -97,7 +101,7 @@ impl Running {
     }
 }
 
-/// Plans all listeners that this build can serve, over those that run.
+/// Plans all listeners, over those that run.
 pub(super) fn plan(
     config: &Config,
     parts: &Parts<'_>,
@@ -110,36 +114,36 @@ pub(super) fn plan(
     let mut planned = BTreeMap::new();
     let mut taken = Vec::new();
     for (name, listener) in &config.listeners {
-        if !is_supported(listener) {
-            continue;
-        }
         taken.push((name, listener, sockets.take(&Path::Key(&path, name), name, listener, config)?));
     }
     // A forward proxy must not reach the server that it is part of.
-    let own = addresses(taken.iter().flat_map(|(_, _, sockets)| sockets).map(|socket| socket.local()));
+    let own = addresses(taken.iter().flat_map(|(.., sockets)| sockets).map(|socket| socket.local()));
     let moved = own != addresses(running.values().flat_map(Running::addresses));
+    let same_fields = before.is_some_and(|before| tls::forwards_certificates(before) == parts.forwards_certificates);
     for (name, listener, taken) in taken {
         let path = Path::Key(&path, name);
-        let before = before.and_then(|config| config.listeners.get(name)).filter(|before| is_supported(before));
-        let is_alike = before.is_some_and(|before| serves_alike(before, listener));
+        let before = before.and_then(|config| config.listeners.get(name));
+        let is_alike = same_fields && before.is_some_and(|before| serves_alike(before, listener));
         let is_kept = is_alike && !parts.renews(&listener.kind) && !(moved && listener.kind.goes_anywhere());
         let service = match is_kept {
             true => None,
             false => Some(service(&path, name, listener, parts, &own)?),
         };
-        let before = running.get(name).filter(|running| service.iter().all(|new| running.live.takes(new))).cloned();
+        let goes_on = |running: &&Running| {
+            // Whether it speaks TLS cannot be changed in a loop that runs.
+            running.tls.is_some() == listener.tls.is_some() && service.iter().all(|new| running.live.takes(new))
+        };
+        let before = running.get(name).filter(goes_on).cloned();
+        let tls_before = before.as_ref().and_then(|before| before.tls.as_ref());
+        let tls =
+            listener.tls.as_ref().map(|config| PlannedTls::load(&path, listener, config, tls_before)).transpose()?;
         let sockets = with_loops(&path, name, taken, before.as_ref())?;
-        planned.insert(name.clone(), Planned { before, service, sockets });
+        planned.insert(name.clone(), Planned { before, service, tls, sockets });
     }
     match planned.is_empty() {
         true => Err(ServerError::nothing_to_serve()),
         false => Ok(planned),
     }
-}
-
-/// Whether this build can serve it.
-pub(super) fn is_supported(listener: &Listener) -> bool {
-    listener.tls.is_none()
 }
 
 /// Whether what stands behind two listeners is the same: all but their sockets.
@@ -151,7 +155,7 @@ fn serves_alike(one: &Listener, other: &Listener) -> bool {
     but_for_sockets(one) == but_for_sockets(other)
 }
 
-/// What is to stand behind a listener; one that is not [supported](is_supported) never comes here.
+/// What is to stand behind a listener.
 fn service(
     path: &Path<'_>,
     name: &str,
@@ -201,19 +205,20 @@ fn with_loops(
 impl Planned {
     /// Puts it into force. Sockets that it leaves are closed when the one before it is dropped.
     pub(super) fn start(self, stage: &Stage) -> Running {
-        let Planned { before, service, sockets } = self;
+        let Planned { before, service, tls, sockets } = self;
         let live = match (before.as_ref(), service) {
             (Some(before), Some(service)) => before.live.replace(service),
             (Some(before), None) => before.live.clone(),
             (None, Some(service)) => service.into_live(),
             (None, None) => unreachable!("a listener that did not run before is new"),
         };
+        let tls = tls.map(|tls| tls.start(before.as_ref().and_then(|before| before.tls.as_ref())));
         let open = sockets.into_iter().map(|(socket, loops)| {
             let served = before.as_ref().and_then(|before| before.open(&socket));
-            served.unwrap_or_else(|| live.open(socket, loops, stage))
+            served.unwrap_or_else(|| live.open(socket, loops, tls.as_ref(), stage))
         });
         let open = open.collect();
-        Running { live, open }
+        Running { live, tls, open }
     }
 }
 
@@ -244,7 +249,7 @@ impl Live {
         }
     }
 
-    fn open(&self, socket: Arc<Socket>, loops: Option<Loops>, stage: &Stage) -> Arc<Open> {
+    fn open(&self, socket: Arc<Socket>, loops: Option<Loops>, tls: Option<&Secured>, stage: &Stage) -> Arc<Open> {
         let (serving, _) = watch::channel(());
         let spawn = |server: Server| stage.spawn(server, serving.subscribe());
         match (self, loops) {
@@ -252,7 +257,8 @@ impl Live {
                 sockets.into_iter().for_each(|it| spawn(Server::Datagrams(it, live.clone())));
             }
             (live, Some(Loops::Stream(sockets))) => {
-                sockets.into_iter().for_each(|it| spawn(Server::Streams(it, live.clone())));
+                let tls = tls.map(Secured::server);
+                sockets.into_iter().for_each(|it| spawn(Server::Streams(it, live.clone(), tls.cloned())));
             }
             (_, None) => {}
             (_, Some(Loops::Datagram(_))) => unreachable!("sockets are of their listener's kind"),
@@ -263,7 +269,7 @@ impl Live {
 
 /// A loop to be run.
 enum Server {
-    Streams(TcpListener, Live),
+    Streams(TcpListener, Live, Option<ServerTls>),
     Datagrams(UdpListener, LiveUdpProxy),
 }
 
@@ -293,14 +299,17 @@ impl Server {
     ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         match self {
             Server::Datagrams(socket, live) => stopping(serve_udp(socket, live), stopped, deadline).into_future(),
-            Server::Streams(socket, Live::Http(live)) => stopping(serve(socket, live), stopped, deadline).into_future(),
-            Server::Streams(socket, Live::Tcp(live)) => {
-                stopping(serve_tcp(socket, live), stopped, deadline).into_future()
+            Server::Streams(socket, Live::Http(live), tls) => {
+                stopping(secured(serve(socket, live), tls), stopped, deadline).into_future()
             }
-            Server::Streams(socket, Live::Socks(live, greeting)) => {
+            Server::Streams(socket, Live::Tcp(live), tls) => {
+                stopping(secured(serve_tcp(socket, live), tls), stopped, deadline).into_future()
+            }
+            // Its greeting is in plain text; the schema refuses `tls` beside it.
+            Server::Streams(socket, Live::Socks(live, greeting), _) => {
                 stopping(serve(greeting.listener(socket), live), stopped, deadline).into_future()
             }
-            Server::Streams(_, Live::Udp(_)) => unreachable!("sockets are of their listener's kind"),
+            Server::Streams(_, Live::Udp(_), _) => unreachable!("sockets are of their listener's kind"),
         }
     }
 }
@@ -325,6 +334,10 @@ impl Service {
             Service::Socks(proxy, greeting) => Live::Socks(LiveProxy::new(proxy), greeting),
         }
     }
+}
+
+fn secured<L: proxy_core::Listener, P>(serve: Serve<L, P>, tls: Option<ServerTls>) -> Serve<L, P> {
+    tls.into_iter().fold(serve, Serve::tls)
 }
 
 /// Ends when `stopped` is ready, and cuts off what is left at the `deadline` from then.

@@ -16,6 +16,8 @@ pub(super) struct Parts<'a> {
     pub(super) limits: &'a KeptLimits,
     pub(super) observation: &'a Observation,
     pub(super) upstreams: &'a BTreeMap<String, Planned>,
+    /// Whether backends are told of clients' certificates.
+    pub(super) forwards_certificates: bool,
 }
 
 impl Parts<'_> {

@@ -50,7 +50,28 @@ pub(super) enum Loops {
     Datagram(Vec<UdpListener>),
 }
 
+impl Loops {
+    /// The first that takes connections.
+    pub(super) fn into_stream(self) -> Option<TcpListener> {
+        match self {
+            Loops::Stream(listeners) => listeners.into_iter().next(),
+            Loops::Datagram(_) => None,
+        }
+    }
+}
+
 impl Socket {
+    /// The administration interface's: no listener has this name.
+    const ADMIN: &str = "";
+
+    /// The administration interface's socket: one that is open already, or a new one.
+    pub(super) fn of_admin(address: SocketAddr, inherited: &[Arc<Self>]) -> io::Result<Arc<Self>> {
+        match Sockets::new(inherited.iter().cloned()).claim(Socket::ADMIN, address, false) {
+            Some(socket) => Ok(socket),
+            None => Socket::open(Socket::ADMIN, address, false, None).map(Arc::new),
+        }
+    }
+
     pub(super) fn local(&self) -> SocketAddr {
         self.local
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use proxy_core::tls::ClientTls;
 use proxy_core::{
     Address, Backend, BackendSet, BackendState, Cluster, ClusterBuilder, HealthSource, Observer, Pool as _,
     PoolBuilder, PoolSettings, ProxyHeaderSender, RetryPolicy, Selector, SharedPool, UpstreamTimeouts, Verdict,
@@ -18,6 +19,7 @@ use super::health::{Guards, Task, is_checked, start_state};
 use super::operations::Observation;
 use super::selector::selector;
 use super::sticky::sticky;
+use super::tls;
 use crate::path::Path;
 use crate::{Config, Retry, SendProxyHeader, Timeouts, Upstream};
 
@@ -39,12 +41,15 @@ struct Built {
     upstream: Arc<dyn proxy_core::Upstream>,
     backends: BackendSet,
     pool: SharedPool,
+    tls: Option<Arc<ClientTls>>,
 }
 
 /// An upstream of the next configuration: everything that can fail has been done.
 pub(super) struct Planned {
     built: Arc<Built>,
     change: Change,
+    /// What the files of its TLS hold now, where it goes on with the handle that it has.
+    loaded: Option<ClientTls>,
 }
 
 enum Change {
@@ -89,6 +94,9 @@ impl Planned {
 
     /// Puts it into force.
     pub(super) fn start(self) -> Running {
+        if let (Some(tls), Some(loaded)) = (&self.built.tls, &self.loaded) {
+            tls.replace(loaded);
+        }
         match self.change {
             Change::Kept(running, None) => running,
             Change::Kept(running, Some(backends)) => {
@@ -155,7 +163,7 @@ pub(super) fn plan(
             Some((old, settings, running))
                 if old.local_zone == config.local_zone && fits(settings, upstream) && !anew =>
             {
-                keep(running, settings, upstream)
+                keep(&Path::Key(&path, name), running, settings, upstream)?
             }
             before => {
                 let before = before.map(|(_, old, running)| (old, running));
@@ -174,12 +182,13 @@ fn fits(before: &Upstream, now: &Upstream) -> bool {
     but_for_backends(before) == but_for_backends(now)
 }
 
-fn keep(running: &Running, before: &Upstream, now: &Upstream) -> Planned {
+fn keep(path: &Path<'_>, running: &Running, before: &Upstream, now: &Upstream) -> Result<Planned, ServerError> {
     // Where backends are discovered, those that are written down served until they were.
     let changes = before.backends != now.backends && now.discovery.is_none();
     let start = start_state(now);
     let backends = changes.then(|| now.backends.iter().map(|config| backend(config, start)).collect());
-    Planned { built: Arc::clone(&running.built), change: Change::Kept(running.clone(), backends) }
+    let loaded = now.tls.as_ref().map(|config| tls::client(path, config)).transpose()?;
+    Ok(Planned { built: Arc::clone(&running.built), change: Change::Kept(running.clone(), backends), loaded })
 }
 
 fn renew(
@@ -192,7 +201,8 @@ fn renew(
 ) -> Result<Planned, ServerError> {
     let (backends, mut renewal) = members(upstream, before);
     let observer = metrics.clone().map(|metrics| Arc::new(metrics) as Arc<dyn Observer>);
-    let pool = match before {
+    let same_tls = before.filter(|(old, _)| old.tls == upstream.tls);
+    let pool = match same_tls {
         Some((old, running)) if may_keep_pool && pool_settings(old) == pool_settings(upstream) => {
             running.built.pool.clone()
         }
@@ -201,15 +211,24 @@ fn renew(
             observer.iter().cloned().fold(pool, PoolBuilder::observer).build()
         }
     };
+    let files = upstream.tls.as_ref().map(tls::upstream_files);
+    let loaded = upstream.tls.as_ref().map(|config| tls::client(path, config)).transpose()?;
+    // Connections are those of a handle: where it is the same, they can be used on.
+    let known = same_tls.and_then(|(_, running)| running.built.tls.clone());
+    let tls = known.or_else(|| loaded.clone().map(Arc::new));
     let guards = Guards::of(upstream);
     let cluster = cluster(path, config, upstream, &guards)?;
     let cluster = observer.into_iter().fold(cluster, ClusterBuilder::observer);
     let cluster = backends.into_iter().fold(cluster, ClusterBuilder::with);
-    let built = build(path, cluster, upstream, pool)?;
-    renewal.tasks = guards.tasks(path, upstream, &built.backends)?;
+    let cluster = tls.iter().fold(cluster, |cluster, tls| cluster.shared_tls(Arc::clone(tls) as _));
+    let built = Built { tls, ..build(path, cluster, upstream, pool)? };
+    renewal.tasks = guards.tasks(path, upstream, &built.backends, built.tls.as_deref())?;
+    if let (Some(config), Some(files), Some(running)) = (&upstream.tls, files, &built.tls) {
+        renewal.tasks.push(tls::follow(path, config, files, running));
+    }
     renewal.before = before.map(|(_, running)| running.clone());
     renewal.metrics = metrics;
-    Ok(Planned { built: Arc::new(built), change: Change::Built(renewal) })
+    Ok(Planned { built: Arc::new(built), change: Change::Built(renewal), loaded })
 }
 
 /// The backends of a new cluster. Those that the one before has, too, are the same: with their counts, their
@@ -253,11 +272,11 @@ fn build(
 ) -> Result<Built, ServerError> {
     let Some(sticky_config) = &upstream.sticky else {
         let cluster = cluster.build_with(pool.clone());
-        return Ok(Built { backends: cluster.backends().clone(), upstream: Arc::new(cluster), pool });
+        return Ok(Built { backends: cluster.backends().clone(), upstream: Arc::new(cluster), pool, tls: None });
     };
     let at = |error| ServerError::cannot_build(Path::Key(path, "sticky").to_string(), error);
     let sticky = sticky(sticky_config).map_err(at)?.build_with(cluster, pool.clone());
-    Ok(Built { backends: sticky.inner().backends().clone(), upstream: Arc::new(sticky), pool })
+    Ok(Built { backends: sticky.inner().backends().clone(), upstream: Arc::new(sticky), pool, tls: None })
 }
 
 fn cluster(

@@ -67,6 +67,7 @@ impl Boxed {
         Boxed { body: Box::pin(Erase { body }), current: Bytes::new(), trailers: None, ended: false, expecting: None }
     }
 
+    #[cfg(feature = "http2")]
     pub(super) fn expecting(mut self, client: Arc<dyn Responder>) -> Self {
         self.expecting = Some(client);
         self

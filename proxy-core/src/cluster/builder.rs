@@ -88,8 +88,14 @@ impl<S: Selector> ClusterBuilder<S> {
 
     /// Speaks TLS to the backends. Default: plain.
     #[must_use]
-    pub fn tls(mut self, handshake: impl ClientHandshake) -> Self {
-        self.tls = Some(Arc::new(handshake));
+    pub fn tls(self, handshake: impl ClientHandshake) -> Self {
+        self.shared_tls(Arc::new(handshake))
+    }
+
+    /// The same with a handshake that is shared with others: over one pool they share connections.
+    #[must_use]
+    pub fn shared_tls(mut self, handshake: Arc<dyn ClientHandshake>) -> Self {
+        self.tls = Some(handshake);
         self
     }
 

@@ -64,6 +64,7 @@ impl Edits {
     }
 
     /// The same with what the engine knows of each name.
+    #[cfg(feature = "http2")]
     pub(crate) fn iter_known(&self) -> impl Iterator<Item = (Known, &[u8], &[u8])> {
         let live = self.added.iter().filter(|added| !added.removed);
         live.map(|added| (added.known, added.name.of(&self.text), added.value.of(&self.text)))

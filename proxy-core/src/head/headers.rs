@@ -64,6 +64,7 @@ impl Headers {
     }
 
     /// Every field with what the engine knows of its name.
+    #[cfg(feature = "http2")]
     pub(crate) fn iter_known(&self) -> impl Iterator<Item = (Known, &[u8], &[u8])> {
         let (raw, edits) = (self.raw.raw(), self.edits.get());
         let removed = move |index| edits.is_some_and(|edits| edits.is_removed(index));

@@ -24,6 +24,7 @@ pub(crate) struct Answering<'a> {
     pub(crate) version: Version,
 }
 
+#[cfg(feature = "http2")]
 impl<'a> Answering<'a> {
     pub(crate) fn over_http2(method: &'a Method) -> Self {
         Answering { method, version: Version::HTTP_2 }

@@ -8,10 +8,6 @@ use crate::context::Link;
 use crate::http1::reader::Reader;
 use crate::serve::Draining;
 
-/// What a TLS handshake may agree on.
-#[cfg_attr(not(feature = "tls"), allow(dead_code))]
-pub(crate) const PROTOCOLS: [&[u8]; 2] = [b"http/1.1", b"http/1.0"];
-
 /// Nothing to set.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Settings;

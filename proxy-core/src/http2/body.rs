@@ -1,6 +1,7 @@
 //! A request body, as it comes.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context as Task, Poll, ready};
 
 use bytes::Bytes;
@@ -9,13 +10,17 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
 use super::failure;
+use super::seats::Seat;
 use crate::body::{Pace, Pacer};
 use crate::http1::chunked::may_trail;
 use crate::{Error, ErrorKind, Result, Timeouts};
 
-/// A request body. The client's windows open as it is read: what lies here is bounded by them.
+/// A request body. The client's windows open as it is read: what lies here is bounded by them. What is left of it
+/// when it is dropped, is left to its seat.
 pub(super) struct RecvBody {
-    recv: RecvStream,
+    /// Until it is dropped.
+    recv: Option<RecvStream>,
+    seat: Arc<Seat>,
     /// What is still to come, where that was declared; the codec holds the client to it.
     left: Option<u64>,
     /// What may still come before the body is too large.
@@ -26,16 +31,23 @@ pub(super) struct RecvBody {
 }
 
 impl RecvBody {
-    pub(super) fn new(recv: RecvStream, length: Option<u64>, allowance: u64, timeouts: &Timeouts) -> Self {
+    pub(super) fn new(
+        recv: RecvStream,
+        seat: Arc<Seat>,
+        length: Option<u64>,
+        allowance: u64,
+        timeouts: &Timeouts,
+    ) -> Self {
         let pace = Pace { idle: timeouts.body_idle, min_rate: timeouts.min_body_rate };
-        RecvBody { recv, left: length, allowance, taken: 0, pacer: Pacer::new(pace) }
+        RecvBody { recv: Some(recv), seat, left: length, allowance, taken: 0, pacer: Pacer::new(pace) }
     }
 
     fn poll_next(&mut self, cx: &mut Task<'_>) -> Poll<Result<Option<Frame<Bytes>>>> {
         // Whoever asks for more has used what came before.
         self.release();
         loop {
-            match self.recv.poll_data(cx) {
+            let Some(recv) = &mut self.recv else { return Poll::Ready(Ok(None)) };
+            match recv.poll_data(cx) {
                 Poll::Ready(Some(data)) => match data.map_err(failure::of_body)? {
                     data if data.is_empty() => {}
                     data => return Poll::Ready(self.accept(data).map(Some)),
@@ -59,13 +71,25 @@ impl RecvBody {
     }
 
     fn release(&mut self) {
-        // A stream that is gone has no window any more.
-        let _ = self.recv.flow_control().release_capacity(std::mem::take(&mut self.taken));
+        if let Some(recv) = &mut self.recv {
+            // A stream that is gone has no window any more.
+            let _ = recv.flow_control().release_capacity(std::mem::take(&mut self.taken));
+        }
     }
 
     fn poll_trailers(&mut self, cx: &mut Task<'_>) -> Poll<Result<Option<Frame<Bytes>>>> {
-        let trailers = ready!(self.recv.poll_trailers(cx)).map_err(failure::of_body)?;
+        let Some(recv) = &mut self.recv else { return Poll::Ready(Ok(None)) };
+        let trailers = ready!(recv.poll_trailers(cx)).map_err(failure::of_body)?;
         Poll::Ready(Ok(trailers.and_then(allowed).map(Frame::trailers)))
+    }
+}
+
+impl Drop for RecvBody {
+    fn drop(&mut self) {
+        self.release();
+        if let Some(recv) = self.recv.take() {
+            self.seat.leave(recv);
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::task::{Context as Task, Poll, Wake, Waker};
 
 use bytes::Bytes;
 use h2::server::SendResponse;
+use h2::{RecvStream, StreamId};
 
 use super::head;
 use super::stream::{self, Ended, Incoming, Work};
@@ -39,7 +40,19 @@ pub(super) struct Seat {
     /// No lock is ever contended: one task has all of them.
     incoming: Mutex<Option<Incoming>>,
     respond: Mutex<Option<SendResponse<Bytes>>>,
+    rest: Mutex<Rest>,
     ended: Mutex<Option<Ended>>,
+}
+
+/// What becomes of a request body that nobody has read to its end.
+#[derive(Default)]
+enum Rest {
+    /// It is reset.
+    #[default]
+    Unwanted,
+    /// That of this stream is kept.
+    Wanted(StreamId),
+    Left(RecvStream),
 }
 
 /// Who is to be polled. It wakes the connection's task, unless that is looking already.
@@ -86,6 +99,7 @@ impl Seats {
             queued: AtomicBool::new(false),
             incoming: Mutex::new(None),
             respond: Mutex::new(None),
+            rest: Mutex::default(),
             ended: Mutex::new(None),
         });
         let place = Place { waker: Arc::clone(&seat).into(), work: stream::work(Arc::clone(&seat)), seat };
@@ -136,6 +150,26 @@ impl Seat {
 
     pub(super) fn take_response(&self) -> Option<SendResponse<Bytes>> {
         lock(&self.respond).take()
+    }
+
+    /// Has what is left of this stream's body kept, until it is [taken](Self::take_rest).
+    pub(super) fn keep_rest(&self, of: StreamId) {
+        *lock(&self.rest) = Rest::Wanted(of);
+    }
+
+    /// Nobody reads on.
+    pub(super) fn leave(&self, recv: RecvStream) {
+        let mut rest = lock(&self.rest);
+        if matches!(&*rest, Rest::Wanted(id) if *id == recv.stream_id()) && !recv.is_end_stream() {
+            *rest = Rest::Left(recv);
+        }
+    }
+
+    pub(super) fn take_rest(&self) -> Option<RecvStream> {
+        match std::mem::take(&mut *lock(&self.rest)) {
+            Rest::Left(recv) => Some(recv),
+            Rest::Unwanted | Rest::Wanted(_) => None,
+        }
     }
 
     pub(super) fn end(&self, ended: Ended) {

@@ -3,10 +3,6 @@
 use super::{Settings, Sniffed};
 use crate::Peer;
 
-/// What a TLS handshake may agree on.
-#[cfg_attr(not(feature = "tls"), allow(dead_code))]
-pub(crate) const PROTOCOLS: [&[u8]; 3] = [b"h2", b"http/1.1", b"http/1.0"];
-
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Looks at the first bytes of a plain connection: those that are no HTTP/1, so that nothing else pays for it.

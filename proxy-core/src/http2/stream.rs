@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::server::SendResponse;
@@ -27,6 +28,9 @@ use crate::{Body, ErrorKind, Fault, Request, Response};
 
 /// What a seat is for: it serves requests for ever.
 pub(super) type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// How long the rest of a request is taken in behind its answer.
+const DRAIN: Duration = Duration::from_secs(2);
 
 /// A request that came, and whom to answer.
 pub(super) struct Incoming {
@@ -61,6 +65,7 @@ async fn serve(seat: &Arc<Seat>, incoming: Incoming, timer: &mut Timer) -> Ended
     let Some(shared) = link.proxy.as_deref() else { return Ended::Failed };
     seat.answer_through(respond);
     let (parts, recv) = request.into_parts();
+    seat.keep_rest(recv.stream_id());
     let ended = recv.is_end_stream();
     let asked = head::request(&parts, &shared.limits, ended);
     let tunnels = asked.as_ref().is_ok_and(Asked::tunnels);
@@ -71,7 +76,7 @@ async fn serve(seat: &Arc<Seat>, incoming: Incoming, timer: &mut Timer) -> Ended
     let result = match asked {
         Ok(asked) => stream.exchange(asked, recv).await,
         Err(kind) => {
-            drop(recv);
+            seat.leave(recv);
             let response = stream.exchange.refuse(&kind.into());
             stream.answer(response).await
         }
@@ -89,11 +94,33 @@ async fn serve(seat: &Arc<Seat>, incoming: Incoming, timer: &mut Timer) -> Ended
     if let Some(ctx) = exchange.finish(Instant::now()) {
         crate::context::give(ctx);
     }
+    if let (Some(rest), Ok(())) = (seat.take_rest(), result) {
+        Box::pin(drain(rest, shared.limits.max_drain_bytes, timer)).await;
+    }
     match result {
         Ok(()) => Ended::Answered,
         Err(ErrorKind::ClientGone) => Ended::Reset,
         Err(_) => Ended::Failed,
     }
+}
+
+/// Takes in what is left of a request that was answered early, within a bound: many a client sends all of it before it
+/// looks at an answer, and takes the reset that RFC 9113 §8.1 allows for a failure.
+async fn drain(mut rest: RecvStream, mut left: u64, timer: &mut Timer) {
+    let deadline = Instant::now() + DRAIN;
+    poll_fn(|cx| {
+        while let Poll::Ready(data) = rest.poll_data(cx) {
+            match data {
+                Some(Ok(data)) if data.len() as u64 <= left => {
+                    left -= data.len() as u64;
+                    let _ = rest.flow_control().release_capacity(data.len());
+                }
+                _ => return Poll::Ready(()),
+            }
+        }
+        timer.poll_at(cx, deadline)
+    })
+    .await;
 }
 
 fn begin<'a>(seat: &Arc<Seat>, link: &Arc<Link>, shared: &'a Shared, timer: &mut Timer) -> Exchange<&'a Shared> {
@@ -139,6 +166,9 @@ impl Stream<'_, '_> {
         if self.tunnels {
             return self.connected(response, recv).await;
         }
+        if let Some(recv) = recv {
+            self.seat.leave(recv);
+        }
         self.answer(response).await
     }
 
@@ -153,7 +183,7 @@ impl Stream<'_, '_> {
             return Ok(Body::empty());
         }
         let Some(recv) = recv.take() else { return Ok(Body::empty()) };
-        let body = RecvBody::new(recv, asked.length, max, &shared.timeouts);
+        let body = RecvBody::new(recv, Arc::clone(self.seat), asked.length, max, &shared.timeouts);
         Ok(match asked.expects_continue {
             true => Body::boxed_expecting(body, Arc::<Seat>::clone(self.seat)),
             false => Body::boxed(body),

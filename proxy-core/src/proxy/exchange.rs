@@ -52,6 +52,7 @@ impl<S: Proxied> Exchange<S> {
         self.ctx.as_mut().expect("the context is there until the exchange is finished")
     }
 
+    #[cfg(feature = "http2")]
     pub(crate) fn shared(&self) -> S {
         self.shared.clone()
     }
@@ -95,7 +96,8 @@ impl<S: Proxied> Exchange<S> {
     /// Whether the client asked for another host than it shook hands for (RFC 9110 §15.5.20): what was
     /// demanded of it there (a certificate) may not be what that host demands.
     fn is_misdirected(&mut self, request: &Request) -> bool {
-        let tls = self.ctx().peer().tls.as_ref();
+        let any_host = self.shared.any_host;
+        let tls = self.ctx().peer().tls.as_ref().filter(|_| !any_host);
         tls.is_some_and(|tls| request.head().authority().is_some_and(|host| !tls.covers(host)))
     }
 

@@ -152,7 +152,9 @@ fn server_name(mut body: Bytes<'_>) -> Option<Box<str>> {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     // Addresses are not names, but some clients send them: an IPv6 one has colons.
     let is_name = (1..=255).contains(&text.len()) && text.bytes().all(|byte| legal(byte) || byte == b':');
-    is_name.then(|| text.to_ascii_lowercase().into())
+    // A name that is empty in places is no route's, and no certificate's.
+    let is_whole = text.split('.').all(|label| !label.is_empty());
+    (is_name && is_whole).then(|| text.to_ascii_lowercase().into())
 }
 
 /// RFC 7301 §3.1: names of 1 to 255 bytes, at least one.

@@ -1,6 +1,5 @@
 //! One raw connection, from its first byte to its last.
 
-use std::error::Error as _;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context as Task, Poll, ready};
@@ -11,12 +10,12 @@ use super::Shared;
 use super::client_hello::{ClientHello, Peeked, peek};
 use crate::clock::Instant;
 use crate::context::{Link, Raw};
-use crate::guard::guarded;
+use crate::ending;
 use crate::http1::reader::Reader;
 use crate::http1::tunnel::Tunnel;
 use crate::proxy::CatchPanic;
 use crate::relay::{Relay, reason};
-use crate::{AttemptResult, Backend, Context, Error, ErrorKind, Fault, Outcome, Phase, Result, Timings};
+use crate::{AttemptResult, Context, Error, ErrorKind, Fault, Phase, Result};
 
 /// Relays one connection.
 pub(super) async fn serve(link: &Arc<Link>) {
@@ -92,18 +91,7 @@ impl Session<'_> {
     /// It does not end well: one event says why.
     fn fail(&mut self, error: &Error) {
         self.error = Some(error.kind());
-        let ctx = self.ctx();
-        tracing::debug!(
-            code = error.code(),
-            fault = error.fault().as_str(),
-            phase = ctx.phase.as_str(),
-            client = ctx.client().map(tracing::field::display),
-            upstream = ctx.upstream(),
-            backend = ctx.backend().map(Backend::id),
-            error = error.kind().text(),
-            cause = error.source().map(tracing::field::display),
-            "connection failed",
-        );
+        ending::note("connection", error, self.ctx());
     }
 
     fn end(&mut self) {
@@ -117,13 +105,9 @@ impl Session<'_> {
             attempt.end(blamed.map_or(AttemptResult::Relayed, AttemptResult::Failed), now);
         }
         if !self.shared.filters.is_empty() {
-            let outcome = self.outcome(&ctx, now);
-            for filter in &self.shared.filters {
-                let _ = guarded(|| {
-                    filter.on_done(&outcome, &ctx);
-                    Ok(())
-                });
-            }
+            let moved = self.relayed.as_ref().map(|(relay, _)| relay.transferred()).unwrap_or_default();
+            let outcome = ending::outcome(self.error, &ctx, now, [moved.a_to_b, moved.b_to_a]);
+            ending::tell(&self.shared.filters, &outcome, &ctx);
         }
         crate::context::give(ctx);
     }
@@ -134,19 +118,6 @@ impl Session<'_> {
         for socket in self.client.socket().into_iter().chain(upstream) {
             // One that fails is closed already.
             let _ = socket.set_zero_linger();
-        }
-    }
-
-    fn outcome(&self, ctx: &Context, now: Instant) -> Outcome {
-        let moved = self.relayed.as_ref().map(|(relay, _)| relay.transferred()).unwrap_or_default();
-        Outcome {
-            status: None,
-            error: self.error,
-            phase: ctx.phase,
-            timings: Timings::of(&ctx.clocks, now),
-            bytes_received: moved.a_to_b,
-            bytes_sent: moved.b_to_a,
-            attempts: ctx.attempts,
         }
     }
 }

@@ -66,6 +66,22 @@ impl Certificate {
         self
     }
 
+    /// The same from a file.
+    ///
+    /// # Errors
+    /// If it cannot be read, or holds no successful OCSP response in DER; the error names the file.
+    pub fn with_ocsp_file(self, path: impl AsRef<Path>) -> Result<Self, TlsError> {
+        let path = path.as_ref();
+        let response = read(path)?;
+        match is_ocsp_response(&response) {
+            true => Ok(self.with_ocsp(response)),
+            false => {
+                let text = "no successful OCSP response in DER";
+                Err(TlsError::new(TlsErrorKind::Certificate, text).within(path))
+            }
+        }
+    }
+
     /// The DNS names it is for, in lower case; a wildcard as `*.example.com`.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.names.iter().map(AsRef::as_ref)
@@ -82,6 +98,16 @@ impl Certificate {
 
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     fs::read(path).map_err(|error| TlsError::new(TlsErrorKind::File, error.to_string()).within(path))
+}
+
+/// Whether it begins as RFC 6960 §4.2.1 says: a sequence, whose first element is the status `successful`.
+fn is_ocsp_response(der: &[u8]) -> bool {
+    const SUCCESSFUL: [u8; 3] = [0x0a, 1, 0];
+    let Some((0x30, rest)) = der.split_first().map(|(tag, rest)| (*tag, rest)) else { return false };
+    let Some((length, rest)) = rest.split_first() else { return false };
+    // In the long form (X.690 §8.1.3.5) the length follows, in so many bytes.
+    let follow = if *length < 0x80 { 0 } else { usize::from(*length & 0x7f) };
+    rest.get(follow..).is_some_and(|content| content.starts_with(&SUCCESSFUL))
 }
 
 /// Every certificate in a PEM text.

@@ -17,7 +17,7 @@ pub enum UnknownName {
     /// The first certificate, as do clients that name nothing.
     #[default]
     First,
-    /// A refused handshake (`unrecognized_name`).
+    /// A refused handshake (`access_denied`, as rustls says it).
     Refuse,
 }
 

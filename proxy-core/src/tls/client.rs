@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
@@ -12,6 +14,7 @@ use rustls::sign::SingleCertAndKey;
 use rustls::{ClientConfig, RootCertStore};
 use tokio_rustls::TlsConnector;
 
+use super::certificate::read;
 use super::client_auth::roots;
 use super::verifier::{Anybody, Pinned};
 use super::{Certificate, TlsError, TlsErrorKind, TlsStream, TlsVersion, provider};
@@ -35,7 +38,9 @@ use crate::{Address, ClientHandshake, Io, Target};
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct ClientTls {
+pub struct ClientTls(Arc<ArcSwap<Settings>>);
+
+struct Settings {
     config: Arc<ClientConfig>,
     name: Option<ServerName<'static>>,
 }
@@ -46,13 +51,23 @@ impl ClientTls {
         ClientTlsBuilder::default()
     }
 
+    /// Puts the settings of `other` in place of these, for connections that are made from now on: a certificate
+    /// that was renewed, say. Those that are open stay, and are used on.
+    pub fn replace(&self, other: &ClientTls) {
+        self.0.store(other.0.load_full());
+    }
+
     #[cfg(test)]
     pub(super) fn only_tls12(&mut self) {
         let builder = ClientConfig::builder_with_provider(Arc::clone(provider()));
         let builder = builder.with_protocol_versions(&[&rustls::version::TLS12]).unwrap().dangerous();
-        self.config = Arc::new(builder.with_custom_certificate_verifier(Arc::new(Anybody)).with_no_client_auth());
+        let config = builder.with_custom_certificate_verifier(Arc::new(Anybody)).with_no_client_auth();
+        let name = self.0.load().name.clone();
+        self.0.store(Arc::new(Settings { config: Arc::new(config), name }));
     }
+}
 
+impl Settings {
     /// Whom the backend must be.
     fn name_of(&self, target: &Target) -> io::Result<ServerName<'static>> {
         let unnamed = |text: String| io::Error::new(io::ErrorKind::InvalidInput, text);
@@ -70,8 +85,9 @@ impl ClientTls {
 #[async_trait]
 impl ClientHandshake for ClientTls {
     async fn perform(&self, io: Box<dyn Io>, target: &Target) -> io::Result<Box<dyn Io>> {
-        let name = self.name_of(target)?;
-        let stream = TlsConnector::from(Arc::clone(&self.config)).connect(name, io).await?;
+        let settings = self.0.load_full();
+        let name = settings.name_of(target)?;
+        let stream = TlsConnector::from(Arc::clone(&settings.config)).connect(name, io).await?;
         Ok(Box::new(TlsStream::new(stream)))
     }
 }
@@ -95,6 +111,15 @@ impl ClientTlsBuilder {
     pub fn authorities(mut self, pem: &[u8]) -> Result<Self, TlsError> {
         self.authorities = Some(roots(pem)?);
         Ok(self)
+    }
+
+    /// The same from a file.
+    ///
+    /// # Errors
+    /// If it cannot be read, or as for [`authorities`](Self::authorities); the error names the file.
+    pub fn authorities_from(self, path: impl AsRef<Path>) -> Result<Self, TlsError> {
+        let path = path.as_ref();
+        self.authorities(&read(path)?).map_err(|error| error.within(path))
     }
 
     /// The name to ask for (SNI) and to verify. Default: the backend's, as its address has it.
@@ -168,7 +193,8 @@ impl ClientTlsBuilder {
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(ClientTls { config: Arc::new(config), name: self.name })
+        let settings = Settings { config: Arc::new(config), name: self.name };
+        Ok(ClientTls(Arc::new(ArcSwap::from_pointee(settings))))
     }
 }
 
@@ -192,6 +218,6 @@ fn system() -> Result<RootCertStore, TlsError> {
 
 impl fmt::Debug for ClientTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientTls").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("ClientTls").field("name", &self.0.load().name).finish_non_exhaustive()
     }
 }

@@ -1,6 +1,7 @@
 //! Certificates of clients.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use rustls::RootCertStore;
@@ -9,7 +10,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 
-use super::certificate::parse_chain;
+use super::certificate::{parse_chain, read};
 use super::{TlsError, TlsErrorKind, provider};
 
 /// Asks clients for certificates (mutual TLS). What a client showed is
@@ -48,6 +49,23 @@ impl ClientAuth {
         Ok(ClientAuth { optional: true, ..Self::required(authorities)? })
     }
 
+    /// The same as [`required`](Self::required) from a file.
+    ///
+    /// # Errors
+    /// If it cannot be read, or as there; the error names the file.
+    pub fn required_from(authorities: impl AsRef<Path>) -> Result<Self, TlsError> {
+        let path = authorities.as_ref();
+        Self::required(&read(path)?).map_err(|error| error.within(path))
+    }
+
+    /// The same as [`optional`](Self::optional) from a file.
+    ///
+    /// # Errors
+    /// If it cannot be read, or as there; the error names the file.
+    pub fn optional_from(authorities: impl AsRef<Path>) -> Result<Self, TlsError> {
+        Ok(ClientAuth { optional: true, ..Self::required_from(authorities)? })
+    }
+
     /// With certificate revocation lists, in PEM, by the authorities. Certificates of authorities without a
     /// list are taken as not revoked.
     ///
@@ -65,6 +83,15 @@ impl ClientAuth {
         }
         self.crls.extend(lists);
         Ok(self)
+    }
+
+    /// The same from a file.
+    ///
+    /// # Errors
+    /// If it cannot be read, or as for [`with_crls`](Self::with_crls); the error names the file.
+    pub fn with_crl_file(self, lists: impl AsRef<Path>) -> Result<Self, TlsError> {
+        let path = lists.as_ref();
+        self.with_crls(&read(path)?).map_err(|error| error.within(path))
     }
 
     pub(super) fn verifier(&self) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {

@@ -1,7 +1,7 @@
 //! What can be wrong with certificates, keys and settings.
 
 use std::error::Error as StdError;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
@@ -41,12 +41,13 @@ pub enum TlsErrorKind {
 pub struct TlsError {
     kind: TlsErrorKind,
     text: String,
+    file: Option<PathBuf>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
 impl TlsError {
     pub(super) fn new(kind: TlsErrorKind, text: impl Into<String>) -> Self {
-        TlsError { kind, text: text.into(), source: None }
+        TlsError { kind, text: text.into(), file: None, source: None }
     }
 
     pub(super) fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
@@ -57,11 +58,17 @@ impl TlsError {
     /// In this file.
     pub(super) fn within(mut self, path: &Path) -> Self {
         self.text = format!("{}: {}", path.display(), self.text);
+        self.file = Some(path.to_owned());
         self
     }
 
     /// What is wrong.
     pub fn kind(&self) -> TlsErrorKind {
         self.kind
+    }
+
+    /// The file that it is wrong with, where there is one.
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
     }
 }

@@ -2,23 +2,30 @@
 
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::server::{NoServerSessionStorage, ProducesTickets, ServerConnection};
-use rustls::{HandshakeKind, KeyLogFile, ServerConfig, SupportedProtocolVersion};
+use rustls::{HandshakeKind, KeyLog, KeyLogFile, ServerConfig, SupportedProtocolVersion};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use webpki::EndEntityCert;
 
 use super::certificates::Resolver;
+use super::key_log::SecretsFile;
 use super::{Certificates, ClientAuth, TlsError, TlsErrorKind, TlsStream, UnknownName, provider};
-use crate::http2;
 use crate::listener::{ClientCertificate, TlsInfo};
 use crate::{Io, Peer, ServerHandshake};
 
+/// What a handshake may agree on, most wanted first.
+#[cfg(feature = "http2")]
+const PROTOCOLS: &[&[u8]] = &[b"h2", b"http/1.1", b"http/1.0"];
+#[cfg(not(feature = "http2"))]
+const PROTOCOLS: &[&[u8]] = &[b"http/1.1", b"http/1.0"];
 /// How long a handshake may take, the wait for its turn included.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Handshakes under way at a time: each costs a signature, and some memory that a client need not pay for.
@@ -66,10 +73,12 @@ impl Tickets {
 /// Sessions are resumed by tickets (RFC 8446 §2.2, RFC 5077), which need no memory here; not where
 /// clients show certificates, so that a revoked one cannot go on.
 #[derive(Clone)]
-pub struct ServerTls {
+pub struct ServerTls(Arc<ArcSwap<Settings>>);
+
+struct Settings {
     config: Arc<ServerConfig>,
     certificates: Certificates,
-    turns: Arc<Semaphore>,
+    turns: Semaphore,
     deadline: Duration,
 }
 
@@ -79,21 +88,30 @@ impl ServerTls {
         ServerTlsBuilder {
             certificates,
             unknown: UnknownName::default(),
-            alpn: http2::PROTOCOLS.iter().map(|protocol| protocol.to_vec()).collect(),
+            alpn: PROTOCOLS.iter().map(|protocol| protocol.to_vec()).collect(),
             oldest: TlsVersion::default(),
             client_auth: None,
+            resumption: true,
             tickets: None,
             deadline: HANDSHAKE,
             handshakes: HANDSHAKES,
-            key_log: false,
+            key_log: None,
         }
     }
 
     /// The certificates, to be replaced while connections run.
-    pub fn certificates(&self) -> &Certificates {
-        &self.certificates
+    pub fn certificates(&self) -> Certificates {
+        self.0.load().certificates.clone()
     }
 
+    /// Puts the settings of `other` in place of these, for handshakes that begin from now on. Open connections
+    /// stay as they are; sessions can be resumed if both have the same [`Tickets`].
+    pub fn replace(&self, other: &ServerTls) {
+        self.0.store(other.0.load_full());
+    }
+}
+
+impl Settings {
     fn info(&self, connection: &ServerConnection) -> TlsInfo {
         let server_name = connection.server_name().map(|name| name.to_ascii_lowercase().into_boxed_str());
         let shown = self.certificates.find(server_name.as_deref());
@@ -112,12 +130,13 @@ impl ServerTls {
 #[async_trait]
 impl ServerHandshake for ServerTls {
     async fn perform(&self, io: Box<dyn Io>, peer: &mut Peer) -> io::Result<Box<dyn Io>> {
+        let settings = self.0.load_full();
         let handshake = async {
-            let _turn = self.turns.acquire().await.map_err(io::Error::other)?;
-            TlsAcceptor::from(Arc::clone(&self.config)).accept(io).await
+            let _turn = settings.turns.acquire().await.map_err(io::Error::other)?;
+            TlsAcceptor::from(Arc::clone(&settings.config)).accept(io).await
         };
-        let stream = tokio::time::timeout(self.deadline, handshake).await??;
-        peer.tls = Some(Arc::new(self.info(stream.get_ref().1)));
+        let stream = tokio::time::timeout(settings.deadline, handshake).await??;
+        peer.tls = Some(Arc::new(settings.info(stream.get_ref().1)));
         Ok(Box::new(TlsStream::new(stream)))
     }
 }
@@ -143,17 +162,18 @@ fn client(der: &rustls::pki_types::CertificateDer<'_>) -> ClientCertificate {
 }
 
 /// Makes a [`ServerTls`].
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ServerTlsBuilder {
     certificates: Certificates,
     unknown: UnknownName,
     alpn: Vec<Vec<u8>>,
     oldest: TlsVersion,
     client_auth: Option<ClientAuth>,
+    resumption: bool,
     tickets: Option<Tickets>,
     deadline: Duration,
     handshakes: usize,
-    key_log: bool,
+    key_log: Option<Arc<dyn KeyLog>>,
 }
 
 impl ServerTlsBuilder {
@@ -186,6 +206,13 @@ impl ServerTlsBuilder {
         self
     }
 
+    /// Whether sessions may be resumed. Default: yes, unless clients are asked for certificates.
+    #[must_use]
+    pub fn resumption(mut self, on: bool) -> Self {
+        self.resumption = on;
+        self
+    }
+
     /// Keys of session tickets that others use too. Default: its own.
     #[must_use]
     pub fn tickets(mut self, tickets: Tickets) -> Self {
@@ -211,8 +238,17 @@ impl ServerTlsBuilder {
     /// whoever has that file reads everything.
     #[must_use]
     pub fn key_log(mut self, on: bool) -> Self {
-        self.key_log = on;
+        self.key_log = on.then(|| Arc::new(KeyLogFile::new()) as Arc<dyn KeyLog>);
         self
+    }
+
+    /// The same to this file, which only its owner can read where it is made here; what is in it stays.
+    ///
+    /// # Errors
+    /// If it cannot be opened.
+    pub fn key_log_file(mut self, path: impl AsRef<Path>) -> Result<Self, TlsError> {
+        self.key_log = Some(Arc::new(SecretsFile::open(path.as_ref())?));
+        Ok(self)
     }
 
     /// The finished settings.
@@ -232,19 +268,26 @@ impl ServerTlsBuilder {
         let mut config = builder.with_cert_resolver(Arc::new(resolver));
         config.alpn_protocols = self.alpn;
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        match self.client_auth {
-            Some(_) => config.send_tls13_tickets = 0,
-            None => config.ticketer = self.tickets.map_or_else(Tickets::new, Ok)?.0,
+        match self.resumption && self.client_auth.is_none() {
+            true => config.ticketer = self.tickets.map_or_else(Tickets::new, Ok)?.0,
+            false => config.send_tls13_tickets = 0,
         }
-        if self.key_log {
-            config.key_log = Arc::new(KeyLogFile::new());
+        if let Some(log) = self.key_log {
+            config.key_log = log;
         }
-        Ok(ServerTls {
+        let settings = Settings {
             config: Arc::new(config),
             certificates: self.certificates,
-            turns: Arc::new(Semaphore::new(self.handshakes)),
+            turns: Semaphore::new(self.handshakes),
             deadline: self.deadline,
-        })
+        };
+        Ok(ServerTls(Arc::new(ArcSwap::from_pointee(settings))))
+    }
+}
+
+impl fmt::Debug for ServerTlsBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerTlsBuilder").field("certificates", &self.certificates).finish_non_exhaustive()
     }
 }
 
@@ -256,6 +299,6 @@ impl fmt::Debug for Tickets {
 
 impl fmt::Debug for ServerTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ServerTls").field("certificates", &self.certificates).finish_non_exhaustive()
+        f.debug_struct("ServerTls").field("certificates", &self.certificates()).finish_non_exhaustive()
     }
 }

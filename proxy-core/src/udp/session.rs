@@ -2,7 +2,6 @@
 
 use std::any::Any;
 use std::cell::RefCell;
-use std::error::Error as _;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -17,12 +16,12 @@ use tokio::task::AbortHandle;
 use tokio::time::{Sleep, sleep_until};
 
 use super::Shared;
-use super::socket::{Sent, Way, is_refusal};
+use super::socket::{Sent, Way, is_refusal, send_to};
 use crate::clock::Instant;
 use crate::context::Link;
+use crate::ending;
 use crate::guard::guarded;
-use crate::{Address, AttemptResult, Backend, BackendState, Context, Error, ErrorKind, Fault, Outcome};
-use crate::{Phase, Result, Timings};
+use crate::{Address, AttemptResult, Backend, BackendState, Context, Error, ErrorKind, Fault, Phase, Result};
 
 /// The largest datagram there is, with its headers.
 pub(super) const MAX_DATAGRAM: usize = 64 * 1024;
@@ -168,7 +167,11 @@ impl Session {
             self.resolve(host, *port).await?;
         }
         let mut timer = Box::pin(sleep_until(self.began + self.shared.settings.idle));
-        poll_fn(|cx| self.poll(cx, front, &mut timer)).await
+        tokio::select! {
+            biased;
+            result = poll_fn(|cx| self.poll(cx, front, &mut timer)) => result,
+            error = self.way.refusal() => Err(Error::new(ErrorKind::ConnectRefused).with_source(error)),
+        }
     }
 
     /// Within the time that a session may be idle.
@@ -212,7 +215,7 @@ impl Session {
                 self.first_answer();
             }
             // Where there is no room for it, or the client's machine is unknown, it is lost as any datagram is.
-            if front.try_send_to(&room[..count], self.client).is_ok() {
+            if send_to(front, &room[..count], self.client).is_ok() {
                 self.sent.fetch_add(count as u64, Ordering::Relaxed);
             }
             Poll::Ready(Ok(()))
@@ -270,18 +273,10 @@ impl Session {
             }
         }
         if let Some(error) = &error {
-            note(error, &ctx);
+            ending::note("session", error, &ctx);
         }
-        let outcome = Outcome {
-            status: None,
-            error: kind,
-            phase: ctx.phase,
-            timings: Timings::of(&ctx.clocks, now),
-            bytes_received: self.received.load(Ordering::Relaxed),
-            bytes_sent: self.sent.load(Ordering::Relaxed),
-            attempts: ctx.attempts,
-        };
-        tell(&self.shared, &outcome, &ctx);
+        let moved = [&self.received, &self.sent].map(|count| count.load(Ordering::Relaxed));
+        ending::tell(&self.shared.filters, &ending::outcome(kind, &ctx, now, moved), &ctx);
         if let Some(observer) = &self.shared.observer {
             observer.on_connection_closed(&self.link.peer, 0);
         }
@@ -305,41 +300,9 @@ fn is_well(backend: &Backend) -> bool {
 
 /// There is no backend for a client.
 fn refused(shared: &Shared, ctx: Box<Context>, error: &Error) -> Option<Arc<Session>> {
-    note(error, &ctx);
-    let now = Instant::now();
-    let outcome = Outcome {
-        status: None,
-        error: Some(error.kind()),
-        phase: ctx.phase,
-        timings: Timings::of(&ctx.clocks, now),
-        bytes_received: 0,
-        bytes_sent: 0,
-        attempts: ctx.attempts,
-    };
-    tell(shared, &outcome, &ctx);
+    ending::note("session", error, &ctx);
+    let outcome = ending::outcome(Some(error.kind()), &ctx, Instant::now(), [0; 2]);
+    ending::tell(&shared.filters, &outcome, &ctx);
     crate::context::give(ctx);
     None
-}
-
-fn tell(shared: &Shared, outcome: &Outcome, ctx: &Context) {
-    for filter in &shared.filters {
-        let _ = guarded(|| {
-            filter.on_done(outcome, ctx);
-            Ok(())
-        });
-    }
-}
-
-fn note(error: &Error, ctx: &Context) {
-    tracing::debug!(
-        code = error.code(),
-        fault = error.fault().as_str(),
-        phase = ctx.phase.as_str(),
-        client = ctx.client().map(tracing::field::display),
-        upstream = ctx.upstream(),
-        backend = ctx.backend().map(Backend::id),
-        error = error.kind().text(),
-        cause = error.source().map(tracing::field::display),
-        "session failed",
-    );
 }

@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context as Task, Poll, ready};
 
+use socket2::SockRef;
+use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
 /// Datagrams of one client that wait for the backend's name to be resolved.
@@ -35,7 +37,7 @@ impl Way {
         let mut waiting = self.waiting();
         for datagram in waiting.drain(..) {
             // A refusal shows with the next one, or where answers are read.
-            let _ = socket.try_send(&datagram);
+            let _ = send(&socket, &datagram);
         }
         // Within the lock: who finds no socket there waits.
         let _ = self.socket.set(socket);
@@ -44,11 +46,11 @@ impl Way {
 
     pub(super) fn send(&self, datagram: &[u8]) -> Sent {
         if let Some(socket) = self.socket.get() {
-            return sent(socket.try_send(datagram));
+            return sent(send(socket, datagram));
         }
         let mut waiting = self.waiting();
         match self.socket.get() {
-            Some(socket) => sent(socket.try_send(datagram)),
+            Some(socket) => sent(send(socket, datagram)),
             None if waiting.len() < WAITING => {
                 waiting.push(datagram.into());
                 Sent::Yes
@@ -69,9 +71,35 @@ impl Way {
         }
     }
 
+    /// Ready once the network says that the backend is not there: who waits for answers is not told.
+    pub(super) async fn refusal(&self) -> io::Error {
+        let Some(socket) = self.socket.get() else { return std::future::pending().await };
+        loop {
+            if let Err(error) = socket.ready(Interest::ERROR).await {
+                return error;
+            }
+            match socket.take_error() {
+                Ok(Some(error)) if is_refusal(&error) => return error,
+                _ => {}
+            }
+            // Another error, or one that has shown with a datagram: until the next.
+            let _ = socket.try_io(Interest::ERROR, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
+        }
+    }
+
     fn waiting(&self) -> MutexGuard<'_, Vec<Box<[u8]>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Asks the kernel, not the reactor, which has not yet heard of a new socket that there is room.
+fn send(socket: &UdpSocket, datagram: &[u8]) -> io::Result<usize> {
+    SockRef::from(socket).send(datagram)
+}
+
+/// Sends to this client, from the socket of all.
+pub(super) fn send_to(socket: &UdpSocket, datagram: &[u8], client: SocketAddr) -> io::Result<usize> {
+    SockRef::from(socket).send_to(datagram, &client.into())
 }
 
 /// A socket that takes datagrams of this address alone.

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use http::header::{HOST, USER_AGENT};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use proxy_core::{
-    Backend, Body, Cluster, Connector, Context, Error, Request, RequestHead, Response, RetryPolicy, SharedPool,
-    Upstream, selector_fn,
+    Backend, Body, ClientHandshake, Cluster, ClusterBuilder, Connector, Context, Error, Request, RequestHead, Response,
+    RetryPolicy, SharedPool, Upstream, selector_fn,
 };
 
 use super::{Check, CheckFailure};
@@ -35,6 +35,7 @@ pub struct HttpCheck {
     head: RequestHead,
     statuses: Vec<RangeInclusive<u16>>,
     text: Option<Arc<str>>,
+    tls: Option<Arc<dyn ClientHandshake>>,
     pool: SharedPool,
 }
 
@@ -54,7 +55,7 @@ impl HttpCheck {
     pub fn new(method: Method, target: &str) -> Result<Self, Error> {
         let mut head = RequestHead::new(method, target)?;
         head.headers_mut().insert(USER_AGENT, HeaderValue::from_static("proxy-lb health check"));
-        Ok(HttpCheck { head, statuses: Vec::new(), text: None, pool: pool(None) })
+        Ok(HttpCheck { head, statuses: Vec::new(), text: None, tls: None, pool: pool(None) })
     }
 
     /// The `Host` it sends. Default: the address.
@@ -84,7 +85,14 @@ impl HttpCheck {
         self
     }
 
-    /// Connects in this way: over TLS, say.
+    /// Speaks TLS to the backends, as traffic does.
+    #[must_use]
+    pub fn tls(mut self, handshake: impl ClientHandshake) -> Self {
+        self.tls = Some(Arc::new(handshake));
+        self
+    }
+
+    /// Connects in this way.
     #[must_use]
     pub fn connector(mut self, connector: Arc<dyn Connector>) -> Self {
         self.pool = pool(Some(connector));
@@ -94,7 +102,9 @@ impl HttpCheck {
     async fn ask(&self, backend: &Backend) -> Result<Response, CheckFailure> {
         let only = selector_fn(|candidates, _| candidates.at(0).cloned());
         let once = RetryPolicy { attempts: 1, ..RetryPolicy::default() };
-        let cluster = Cluster::builder(only).with(backend.clone()).retry(once).build_with(self.pool.clone());
+        let cluster = Cluster::builder(only).with(backend.clone()).retry(once);
+        let cluster = self.tls.iter().cloned().fold(cluster, ClusterBuilder::shared_tls);
+        let cluster = cluster.build_with(self.pool.clone());
         let request = Request::new(self.head.clone(), Body::empty());
         cluster.send(request, &mut Context::internal()).await.map_err(|error| explain(&error))
     }

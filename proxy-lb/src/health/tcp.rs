@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use proxy_core::{Address, Backend, Connector, Target, TcpConnector};
+use proxy_core::{Address, Backend, ClientHandshake, Connector, Target, TcpConnector};
 use socket2::{Domain, Socket, Type};
 use tokio::net::TcpStream;
 
@@ -20,6 +20,7 @@ use super::{Check, CheckFailure};
 #[derive(Clone, Default)]
 pub struct TcpCheck {
     connector: Option<Arc<dyn Connector>>,
+    tls: Option<Arc<dyn ClientHandshake>>,
 }
 
 impl TcpCheck {
@@ -28,19 +29,26 @@ impl TcpCheck {
         TcpCheck::default()
     }
 
-    /// Connects in this way; over TLS, say, where the handshake is part of the question.
+    /// Connects in this way.
     pub fn over(connector: Arc<dyn Connector>) -> Self {
-        TcpCheck { connector: Some(connector) }
+        TcpCheck { connector: Some(connector), tls: None }
+    }
+
+    /// Shakes hands with the backend, too, as traffic does.
+    #[must_use]
+    pub fn tls(mut self, handshake: impl ClientHandshake) -> Self {
+        self.tls = Some(Arc::new(handshake));
+        self
     }
 }
 
 #[async_trait]
 impl Check for TcpCheck {
     async fn check(&self, backend: &Backend) -> Result<(), CheckFailure> {
-        let target = || Target::new(backend.clone());
+        let target = || self.tls.iter().cloned().fold(Target::new(backend.clone()), Target::with_tls);
         let stream = match (&self.connector, backend.address()) {
             (Some(connector), _) => connector.connect(&target()).await?,
-            (None, Address::Tcp(address)) => return Ok(knock(*address).await?),
+            (None, Address::Tcp(address)) if self.tls.is_none() => return Ok(knock(*address).await?),
             (None, _) => TcpConnector::default().connect(&target()).await?,
         };
         if let Some(tcp) = stream.as_tcp() {

@@ -290,6 +290,55 @@ async fn a_window_that_never_opens_ends_the_stream_and_nothing_else() {
     assert_eq!(client.send(request("HEAD", URI), "").await.status, 200);
 }
 
+/// Many a client sends all of its request before it looks at the answer, and takes a reset for a failure.
+#[tokio::test(start_paused = true)]
+async fn an_early_answer_takes_the_rest_of_the_body_in() {
+    let early = Script::new().read_head().answer("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno").read_to_end();
+    let refuses = |builder: ProxyBuilder| {
+        builder.filter(filter_fn(|_, _| Ok(Flow::Respond(Response::text(http::StatusCode::FORBIDDEN, "no")))))
+    };
+    let too_large = |builder: ProxyBuilder| builder.limits(Limits { max_body_bytes: Some(10), ..Limits::default() });
+    let stages = [
+        (403, Stage::new(early)),
+        (403, Stage::with(ScriptedConnector::always(Script::ok()), refuses)),
+        (413, Stage::with(ScriptedConnector::always(Script::ok()), too_large)),
+    ];
+    for (status, stage) in stages {
+        let mut client = connect(&stage).await;
+        let mut post = request("POST", URI);
+        post.headers_mut().insert("content-length", "240000".parse().unwrap());
+        let (response, mut send) = client.begin(post, false).await;
+        let response = response.await.unwrap();
+        assert_eq!(response.status(), status);
+        let mut recv = response.into_body();
+        while let Ok(Some(_)) = Answer::piece(&mut recv).await {}
+        for last in [false, false, true] {
+            send.send_data(vec![7; 80_000].into(), last).unwrap();
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let reset = std::future::poll_fn(|cx| std::task::Poll::Ready(send.poll_reset(cx))).await;
+        assert!(reset.is_pending(), "{status}: {reset:?}");
+        assert_eq!(stage.outcome().await.status.unwrap(), status);
+        let again = client.send(request("GET", URI), "").await;
+        assert!(matches!(again.status, 200 | 403), "the connection goes on");
+    }
+}
+
+/// It is not waited for without end: then the stream is reset, as RFC 9113 §8.1 has it.
+#[tokio::test(start_paused = true)]
+async fn the_rest_of_a_body_that_does_not_come_is_not_waited_for() {
+    let refuses = |builder: ProxyBuilder| {
+        builder.filter(filter_fn(|_, _| Ok(Flow::Respond(Response::text(http::StatusCode::FORBIDDEN, "no")))))
+    };
+    let stage = Stage::with(ScriptedConnector::always(Script::ok()), refuses);
+    let mut client = connect(&stage).await;
+    let (response, mut send) = client.begin(request("POST", URI), false).await;
+    assert_eq!(response.await.unwrap().status(), 403);
+    let since = tokio::time::Instant::now();
+    let reason = std::future::poll_fn(|cx| send.poll_reset(cx)).await.unwrap();
+    assert_eq!((reason, since.elapsed().as_secs()), (h2::Reason::NO_ERROR, 2));
+}
+
 #[tokio::test(start_paused = true)]
 async fn limits_are_those_of_http1() {
     let limits = Limits {

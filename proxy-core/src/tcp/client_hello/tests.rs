@@ -106,6 +106,9 @@ fn what_no_client_should_send_is_refused() {
     // Names and protocols.
     bad(&sni(b""));
     bad(&sni(b"."));
+    bad(&sni(b"a.."));
+    bad(&sni(b".a"));
+    bad(&sni(b"a..b"));
     bad(&sni(b"a b"));
     bad(&sni(b"a\0.example"));
     bad(&sni(b"a/../b"));
