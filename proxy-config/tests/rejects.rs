@@ -1070,7 +1070,8 @@ fn variables() {
     assert!(registry.parse(&pooled(r#""selector": "${WORD}", "local": "x""#)).is_err());
     assert!(registry.parse(&pooled(r#""selector": "${WORD}""#)).is_ok());
     // What a line of the log has is the request's.
-    let logged = |format: &str| registry.parse(&top(&format!(r#""access_log": {{ "format": {format}, "path": "a" }}"#)));
+    let logged =
+        |format: &str| registry.parse(&top(&format!(r#""access_log": {{ "format": {format}, "path": "a" }}"#)));
     assert!(logged(r#"{ "template": "${header:x-a} ${status}" }"#).is_ok());
     assert!(logged(r#""${NONE}""#).is_err());
 }

@@ -42,7 +42,7 @@ impl FullLb {
         config: impl FnOnce(SocketAddr) -> String,
     ) -> Self {
         let address = free_address();
-        let file = std::env::temp_dir().join(format!("full_lb-{}-{}.json", std::process::id(), address.port()));
+        let file = std::env::temp_dir().join(format!("full_lb-{}-{}.json", std::process::id(), address));
         fs::write(&file, config(address)).expect("a file of its own");
         let mut command = command(program, &file);
         say(&mut command);
