@@ -424,3 +424,41 @@ async fn raw_connections_and_datagrams_are_counted_and_logged() {
         assert!(line.contains(&format!(r#""upstream":"{listener}""#)) && line.contains(r#""method":null"#), "{line}");
     }
 }
+
+#[tokio::test]
+async fn limits_say_what_they_refused_as_long_as_they_are_there() {
+    let origin = Origin::start().await;
+    let limited = |filters: &str| {
+        config(&format!(
+            r#"{{ {ADMIN} "listeners": {{ "web": {{ "listen": ["127.0.0.1:0"], "http": {{ "upstream": "api", "filters": [{filters}] }} }} }},
+                 "upstreams": {{ "api": {{ "backends": ["{}"] }} }} }}"#,
+            origin.address
+        ))
+    };
+    let limits = r#"{ "rate_limit": { "algorithm": "gcra", "rate": "1/h", "burst": 1, "key": "client_ip" } },
+                    { "concurrency_limit": { "max": 5 } }"#;
+    let server = Server::start(&limited(limits)).unwrap();
+    let (web, admin) = (web(&server), server.admin_address().unwrap());
+    assert_eq!([get(web, "/").await.0, get(web, "/").await.0, get(web, "/").await.0], [200, 429, 429]);
+    let shown = async || get(admin, "/api/v1/limits").await.1;
+    let text = shown().await;
+    for part in [
+        r#""name":"listeners.web.http.filters[0]""#,
+        r#""kind":"rate_limit""#,
+        r#""refused":2"#,
+        r#""keys":1"#,
+        r#""kind":"concurrency_limit""#,
+        r#""most":5"#,
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    // The same limits, counters and all, and then none.
+    server.reload(limited(&format!(r#"{limits}, "request_id""#))).await.unwrap();
+    assert!(shown().await.contains(r#""refused":2"#));
+    server.reload(limited("")).await.unwrap();
+    // The connection that was answered last may still hold what it had.
+    while shown().await.trim() != "[]" {
+        tokio::task::yield_now().await;
+    }
+    server.drain().await;
+}

@@ -163,6 +163,17 @@ catalogue! {
         "From the start of an attempt to the first byte of the response.";
     BACKEND_CHANGES = Counter "proxy_backend_state_changes_total" ["upstream" "backend" "state" "source"]
         "Changes into a state, by who asked for it: check, outlier (an ejection), breaker, operator, discovery, …";
+    // Limits.
+    LIMIT_DECISIONS = Counter "proxy_limit_decisions_total" ["limit" "kind" "decision"]
+        "What a limit did not just let pass: refused, delayed, would_refuse (in a dry run), undecided (nobody could be asked who counts).";
+    LIMIT_KEYS = Gauge "proxy_limit_keys" ["limit" "kind"]
+        "Keys that a limit remembers.";
+    LIMIT_FORGOTTEN = Counter "proxy_limit_keys_forgotten_total" ["limit" "kind"]
+        "Keys that a limit forgot for want of room.";
+    LIMIT_RUNNING = Gauge "proxy_limit_requests_in_flight" ["limit" "kind"]
+        "Requests that run under a limit on those.";
+    LIMIT_MOST = Gauge "proxy_limit_requests_max" ["limit" "kind"]
+        "How many may run under it; an adaptive one moves.";
     // The process.
     RELOADS = Counter "proxy_config_reloads_total" ["result"]
         "Configurations that were loaded while running: applied, or refused.";

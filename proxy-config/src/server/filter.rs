@@ -39,20 +39,26 @@ fn build(place: &str, filter: &crate::Filter, parts: &Parts<'_>) -> Result<Arc<d
         crate::Filter::Hsts(settings) => Ok(Arc::new(hsts(settings))),
         crate::Filter::HttpsRedirect(settings) => Ok(Arc::new(https_redirect(settings)?)),
         crate::Filter::RateLimit(settings) => {
-            limits.take_over(identity(settings.name.as_deref()), || limit::rate_limit(place, settings))
+            let name = settings.name.as_deref();
+            limits.take_over(identity(name), || {
+                let limit = limit::rate_limit(place, settings)?;
+                Ok(limits.shown(name.unwrap_or(place), "rate_limit", limit, limit::state_of_rate))
+            })
         }
-        crate::Filter::ConcurrencyLimit(settings) => {
-            limits.take_over(identity(None), || limit::concurrency_limit(settings))
-        }
+        crate::Filter::ConcurrencyLimit(settings) => limits.take_over(identity(None), || {
+            let limit = limit::concurrency_limit(settings)?;
+            Ok(limits.shown(place, "concurrency_limit", limit, limit::state_of_concurrency))
+        }),
         crate::Filter::BandwidthLimit(settings) => {
             limits.take_over(identity(None), || limit::bandwidth_limit(settings))
         }
         crate::Filter::Plugin(plugin) => {
             limits.take_over(identity(None), || parts.registry.make_filter(&plugin.name, &plugin.settings))
         }
-        crate::Filter::ConnectionLimit(settings) => {
-            limits.take_over(identity(None), || limit::connection_limit(settings))
-        }
+        crate::Filter::ConnectionLimit(settings) => limits.take_over(identity(None), || {
+            let limit = limit::connection_limit(settings)?;
+            Ok(limits.shown(place, "connection_limit", limit, limit::state_of_connections))
+        }),
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use proxy_core::Observer;
-use proxy_metrics::{AccessLog, Admin, AdminServer, Control, Metrics, Readiness, UpstreamMetrics};
+use proxy_metrics::{AccessLog, Admin, AdminServer, Control, Logging, Metrics, Readiness, UpstreamMetrics};
 use tokio::sync::watch;
 
 use super::sockets::{Loops, Socket};
@@ -86,6 +86,15 @@ impl Desk {
         let admin = Admin::new(metrics.clone());
         admin.set_readiness(Readiness::Starting);
         Desk { metrics, admin }
+    }
+
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Lets the interface show and change what is logged.
+    pub(super) fn set_logging(&self, logging: impl Logging) {
+        self.admin.set_logging(logging);
     }
 
     pub(super) fn set_readiness(&self, readiness: Readiness) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use proxy_core::{Context, ErrorKind, Observer, Outcome, Peer};
 
+use super::open::Connections;
 use super::series::Series;
 use super::{Failures, lock};
 use crate::catalogue;
@@ -38,6 +39,7 @@ pub(crate) struct Listener {
     sessions: Mutex<Vec<Arc<Series>>>,
     handshakes: Sharded<Handshakes>,
     failures: Arc<Failures>,
+    pub(crate) open: Connections,
     /// Why connections were ended, and how many. Few reasons, and rare.
     broken: Mutex<Vec<(ErrorKind, u64)>>,
     /// Observers that live.
@@ -88,12 +90,14 @@ impl ListenerMetrics {
 }
 
 impl Observer for ListenerMetrics {
-    fn on_connection_opened(&self, _: &Peer) {
+    fn on_connection_opened(&self, peer: &Peer) {
         self.listener.cells.mine().opened.fetch_add(1, Ordering::Relaxed);
+        self.listener.open.opened(peer);
     }
 
-    fn on_connection_closed(&self, _: &Peer, _: u64) {
+    fn on_connection_closed(&self, peer: &Peer, _: u64) {
         self.listener.cells.mine().closed.fetch_add(1, Ordering::Relaxed);
+        self.listener.open.closed(peer);
     }
 
     fn on_connection_failed(&self, _: &Peer, error: ErrorKind) {
@@ -163,6 +167,7 @@ impl Listener {
             sessions: Mutex::default(),
             handshakes: Sharded::default(),
             failures: Arc::clone(failures),
+            open: Connections::default(),
             broken: Mutex::default(),
             observers: AtomicUsize::new(0),
         })

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use http::StatusCode;
 use proxy_core::{Context, ErrorKind, Outcome, Phase};
 
+use super::exemplars::Exemplars;
 use crate::catalogue;
 use crate::sample::{Samples, Value};
 use crate::sharded::Sharded;
@@ -24,6 +25,7 @@ pub(crate) struct Series {
     /// By kind and phase; none before the first failure.
     failures: OnceLock<Box<[AtomicU64]>>,
     limited: AtomicU64,
+    exemplars: Exemplars,
 }
 
 #[derive(Default)]
@@ -45,6 +47,7 @@ impl Series {
             cells: Sharded::default(),
             failures: OnceLock::new(),
             limited: AtomicU64::new(0),
+            exemplars: Exemplars::default(),
         }
     }
 
@@ -60,6 +63,7 @@ impl Series {
                 times.observe(time);
             }
         }
+        self.exemplars.note(context, timings.total);
         add(&cells.received, outcome.bytes_received);
         add(&cells.sent, outcome.bytes_sent);
         if let Some(kind) = outcome.error {
@@ -142,6 +146,7 @@ impl Series {
         samples.count(&catalogue::SENT, &labels, sent);
         samples.count(&catalogue::REQUESTS_LIMITED, &labels, self.limited());
         samples.push(&catalogue::DURATION, &labels, Value::Times(self.total()));
+        samples.with(self.exemplars.all());
         let part = |times: fn(&Cells) -> &Times| Value::Times(Distribution::of(&self.cells, times));
         samples.push(&catalogue::QUEUE, &labels, part(|cells| &cells.queue));
         samples.push(&catalogue::CONNECT, &labels, part(|cells| &cells.connect));
