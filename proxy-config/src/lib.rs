@@ -55,6 +55,7 @@ pub use schema::load_limits::{
 };
 pub use schema::matcher::{Match, PathMatch};
 pub use schema::operations::Admin;
+pub use schema::parent::{ForwardParent, ParentProxy, ParentSettings};
 pub use schema::rate_limit::{
     MissingKey, RateAlgorithm, RateCost, RateHeaders, RateKey, RateLimit, RateQuota, RateRedis, RedisFailure,
 };

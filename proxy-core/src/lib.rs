@@ -146,8 +146,8 @@ pub use body::{AsyncTransform, Body, Transform};
 pub use breaker::{Breaker, BreakerPermit};
 pub use cidr::{Cidr, CidrError};
 pub use clock::Instant;
-pub use cluster::{Cluster, ClusterBuilder, RetryPolicy, UpstreamTimeouts};
-pub use connector::{ClientHandshake, Connector, TcpConnector};
+pub use cluster::{Cluster, ClusterBuilder, NextHop, RetryPolicy, UpstreamTimeouts};
+pub use connector::{ClientHandshake, Connector, NextHopRefusal, TcpConnector};
 pub use context::Context;
 pub use error::{Error, ErrorKind, Fault, Phase, Result};
 #[cfg(feature = "tls")]

@@ -26,6 +26,7 @@
 //! | other ports than those of the web | [`Ports`] |
 //! | origins not to know who asks | [`Anonymity`] |
 //! | names from elsewhere than the system | [`Resolver`] over a [`Lookup`] of your own |
+//! | to go by another proxy, HTTP or SOCKS, or by one of several | [`ParentProxy`], [`Parents`] |
 //! | tests without sockets | a [`Dial`] of your own |
 
 mod anonymity;
@@ -35,6 +36,8 @@ mod dialler;
 mod egress;
 mod flights;
 mod origins;
+mod parent;
+mod parents;
 mod policy;
 mod refusal;
 mod resolver;
@@ -48,6 +51,8 @@ pub use auth::{BasicAuth, Credentials, Login, PasswordFile, PasswordFileError};
 pub use destination::{Destination, DestinationError, Host};
 pub use dialler::{Dial, TcpDial};
 pub use egress::{AddressClass, Checked, EgressGuard};
+pub use parent::{Parent, ParentConnector, ParentError, ParentProxy};
+pub use parents::Parents;
 pub use policy::{Action, DomainFile, DomainList, ParseWindowError, Policy, Rule, RuleError, Window};
 pub use refusal::Refusal;
 pub use resolver::{Answer, Lookup, ResolveError, Resolver, ResolverSettings, SystemLookup};

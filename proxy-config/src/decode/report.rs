@@ -1,7 +1,7 @@
 //! Where the errors of one run gather.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use crate::error::{ConfigError, ConfigErrors};
 
@@ -13,15 +13,24 @@ pub(crate) struct Report {
     errors: RefCell<Vec<ConfigError>>,
     omitted: Cell<usize>,
     /// The names that references may use; `None` while `upstreams` itself is wrong, which is reported once, there.
-    upstreams: Option<BTreeSet<String>>,
+    upstreams: Option<BTreeMap<String, Leads>>,
+}
+
+/// Where the backends of an upstream lead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leads {
+    /// They answer themselves.
+    Nowhere,
+    /// They are proxies.
+    Anywhere,
 }
 
 impl Report {
-    pub(crate) fn new(upstreams: Option<BTreeSet<String>>) -> Self {
+    pub(crate) fn new(upstreams: Option<BTreeMap<String, Leads>>) -> Self {
         Self { upstreams, ..Self::default() }
     }
 
-    pub(crate) fn upstreams(&self) -> Option<&BTreeSet<String>> {
+    pub(crate) fn upstreams(&self) -> Option<&BTreeMap<String, Leads>> {
         self.upstreams.as_ref()
     }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::filter::{Filter, filters};
 use super::http::{HttpTimeouts, Limits, limits, timeouts};
 use super::operations::file_path;
+use super::parent::{ForwardParent, parents};
 use crate::decode::{Cursor, Fields, quote};
 use crate::values::cidr::{Cidr, cidr, cidrs};
 use crate::values::header::{method, named_field, token};
@@ -35,6 +36,8 @@ pub struct Forward {
     /// `allow_private`: networks of private and local addresses that may be reached; `true` is all of them but the
     /// addresses that hand out a cloud's credentials, which are to be named.
     pub allow_private: Vec<AllowPrivate>,
+    /// `parents`: which hosts are reached by another proxy, in order; those that none has are reached from here.
+    pub parents: Vec<ForwardParent>,
     /// `users`: a file of names and password hashes; without it nobody is asked for a password.
     pub users: Option<PathBuf>,
     /// `realm`: what clients show their users when they ask for the password.
@@ -51,6 +54,13 @@ pub struct Forward {
     pub limits: Limits,
     /// `timeouts`: as for `http`.
     pub timeouts: HttpTimeouts,
+}
+
+impl Forward {
+    /// Names of upstreams that it uses.
+    pub(crate) fn upstreams(&self) -> impl Iterator<Item = &str> {
+        self.parents.iter().filter_map(|parent| parent.upstream.as_deref())
+    }
 }
 
 /// `listeners.<name>.socks`: all keys of `forward`, and one more.
@@ -144,6 +154,7 @@ fn fields(fields: &mut Fields<'_>) -> Option<Forward> {
         rules: fields.optional("rules", rules).unwrap_or_default(),
         default: fields.optional("default", action),
         allow_private: fields.optional("allow_private", allow_private).unwrap_or_default(),
+        parents: fields.optional("parents", parents).unwrap_or_default(),
         users: fields.optional("users", file_path),
         realm: fields.optional("realm", |cursor| Some(cursor.string("a string")?.to_owned())),
         anonymity: fields.optional("anonymity", anonymity),
@@ -155,7 +166,7 @@ fn fields(fields: &mut Fields<'_>) -> Option<Forward> {
     })
 }
 
-fn hosts(cursor: Cursor<'_>) -> Option<Vec<String>> {
+pub(super) fn hosts(cursor: Cursor<'_>) -> Option<Vec<String>> {
     cursor.list(r#"an array of hosts such as "*.example.com""#, host_pattern)
 }
 

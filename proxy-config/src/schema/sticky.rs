@@ -35,6 +35,10 @@ pub enum Sticky {
 pub struct Secret(String);
 
 impl Secret {
+    pub(super) fn new(text: &str) -> Self {
+        Secret(text.to_owned())
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0

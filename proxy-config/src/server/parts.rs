@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proxy_core::{ProxyBuilder, Upstream};
+use proxy_forward::Parent;
 
 use super::kept_limits::KeptLimits;
 use super::operations::Observation;
@@ -24,6 +25,11 @@ impl Parts<'_> {
         self.upstreams.get(name).map(Planned::upstream)
     }
 
+    /// The upstream of this name, as one of proxies.
+    pub(super) fn parent(&self, name: &str) -> Option<Parent> {
+        self.upstreams.get(name).and_then(Planned::parent)
+    }
+
     /// The proxy of this listener, with those who look at it.
     pub(super) fn observed(&self, listener: &str, proxy: ProxyBuilder) -> ProxyBuilder {
         self.observation.of_listener(listener, proxy)
@@ -37,7 +43,8 @@ impl Parts<'_> {
             ListenerKind::Http(http) => http.routes.iter().flat_map(|route| route.target.upstreams()).any(is_new),
             ListenerKind::Tcp(tcp) => tcp.upstreams().any(is_new),
             ListenerKind::Udp(udp) => is_new(&udp.upstream),
-            _ => false,
+            ListenerKind::Forward(forward) => forward.upstreams().any(is_new),
+            ListenerKind::Socks(socks) => socks.forward.upstreams().any(is_new),
         };
         is_used || self.observation.is_new()
     }

@@ -109,6 +109,7 @@ kinds! {
     ConnectRefused, "connect_refused", BAD_GATEWAY, Upstream, "the backend could not be connected to";
     ConnectTimeout, "connect_timeout", GATEWAY_TIMEOUT, Upstream, "connecting to the backend took too long";
     ConnectTls, "connect_tls", BAD_GATEWAY, Upstream, "the TLS handshake with the backend failed";
+    NextHopRefused, "next_hop_refused", BAD_GATEWAY, Upstream, "the next proxy on the way did not lead to the destination";
     Resolve, "resolve", BAD_GATEWAY, Upstream, "the backend's name could not be resolved";
     UpstreamGone, "upstream_gone", BAD_GATEWAY, Upstream, "the backend closed the connection before its response was complete";
     UpstreamIo, "upstream_io", BAD_GATEWAY, Upstream, "reading from or writing to the backend failed";

@@ -15,6 +15,7 @@ use crate::anonymity::{Anonymity, Trace};
 use crate::dialler::{Dial, Dialler, TcpDial};
 use crate::egress::EgressGuard;
 use crate::origins::{Directory, Origins};
+use crate::parents::Parents;
 use crate::policy::Policy;
 use crate::resolver::Resolver;
 
@@ -25,6 +26,7 @@ const ORIGINS: usize = 4096;
 pub struct ForwardBuilder {
     guard: EgressGuard,
     policy: Policy,
+    parents: Parents,
     resolver: Resolver,
     dial: Arc<dyn Dial>,
     connect_ports: Ports,
@@ -43,6 +45,7 @@ impl Default for ForwardBuilder {
         ForwardBuilder {
             guard: EgressGuard::default(),
             policy: Policy::default(),
+            parents: Parents::default(),
             resolver: Resolver::default(),
             dial: Arc::new(TcpDial),
             connect_ports: Ports::tls(),
@@ -77,6 +80,15 @@ impl ForwardBuilder {
     #[must_use]
     pub fn policy(mut self, policy: Policy) -> Self {
         self.policy = policy;
+        self
+    }
+
+    /// Which destinations are reached by another proxy. Default: none, everything is connected to from here.
+    ///
+    /// A name that goes to a parent is the parent's to resolve: see [`Parents`] for what guard and policy see of it.
+    #[must_use]
+    pub fn parents(mut self, parents: Parents) -> Self {
+        self.parents = parents;
         self
     }
 
@@ -191,6 +203,7 @@ impl ForwardBuilder {
             resolver: self.resolver,
             guard: self.guard,
             policy: self.policy,
+            parents: self.parents,
             connect_ports: self.connect_ports,
             http_ports: self.http_ports,
             trace: self.trace,

@@ -2,6 +2,7 @@
 
 mod egress;
 mod forward;
+mod parents;
 mod refusals;
 mod socks;
 mod stage;
