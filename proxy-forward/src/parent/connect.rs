@@ -67,7 +67,8 @@ fn status(bytes: &[u8]) -> io::Result<Option<(u16, usize)>> {
 fn refusal(code: u16) -> NextHopRefusal {
     let refusal = |status| NextHopRefusal::new(status, format!("it answered CONNECT with {code}"));
     match code {
-        407 => NextHopRefusal::new(StatusCode::BAD_GATEWAY, NOT_KNOWN).worth_another(),
+        // Tinyproxy says 401 of a password that is wrong.
+        401 | 407 => NextHopRefusal::new(StatusCode::BAD_GATEWAY, NOT_KNOWN).worth_another(),
         403 => refusal(StatusCode::FORBIDDEN),
         504 => refusal(StatusCode::GATEWAY_TIMEOUT),
         500 | 503 => refusal(StatusCode::BAD_GATEWAY).worth_another(),
@@ -112,7 +113,9 @@ mod tests {
 
     #[test]
     fn what_is_said_of_a_destination_is_passed_on() {
-        for (code, status) in [(403, 403), (404, 502), (407, 502), (500, 502), (502, 502), (503, 502), (504, 504)] {
+        for (code, status) in
+            [(401, 502), (403, 403), (404, 502), (407, 502), (500, 502), (502, 502), (503, 502), (504, 504)]
+        {
             assert_eq!(refusal(code).status(), status, "{code}");
         }
     }

@@ -30,8 +30,9 @@ fn ada(proxy: ParentProxy, password: &str) -> ParentProxy {
     proxy.credentials("ada", password).expect("credentials")
 }
 
-/// Pages come by the parent, with and without TLS; what it refuses is told; and its password goes no further.
-fn check(stage: &Stage, protocol: fn() -> ParentProxy, address: SocketAddr) {
+/// Pages come by the parent, with and without TLS; what it refuses is told; and its password goes no further. Asked for a
+/// page with a wrong password, it has the client told `unknown`.
+fn check(stage: &Stage, protocol: fn() -> ParentProxy, address: SocketAddr, unknown: &str) {
     let knows = child(stage, ada(protocol(), "secret").single(address.into()));
     let (plain, tls) = (format!("http://127.0.0.1:{}", stage.http), format!("https://localhost:{}", stage.https));
     for origin in [&plain, &tls, &plain, &tls] {
@@ -48,16 +49,16 @@ fn check(stage: &Stage, protocol: fn() -> ParentProxy, address: SocketAddr) {
     // Nobody listens there; the parent is as good as before.
     assert_eq!(code(&knows, "https://127.0.0.1:9/", "%{http_connect}"), "502");
     assert_eq!(stage.curl(&["-x", &knows, &format!("{tls}/page")]), "the page\n");
-    let unknown = child(stage, ada(protocol(), "wrong").single(address.into()));
-    assert_eq!(code(&unknown, &format!("{plain}/page"), "%{http_code}"), "502");
-    assert_eq!(code(&unknown, &format!("{tls}/page"), "%{http_connect}"), "502");
+    let stranger = child(stage, ada(protocol(), "wrong").single(address.into()));
+    assert_eq!(code(&stranger, &format!("{plain}/page"), "%{http_code}"), unknown);
+    assert_eq!(code(&stranger, &format!("{tls}/page"), "%{http_connect}"), "502");
 }
 
 /// Starts a parent that reads its settings, with `PORT` in place, from a file; on another port if that was taken.
 fn start(stage: &Stage, program: &str, arguments: &[&str], settings: &str) -> (Process, SocketAddr) {
     let path = stage.folder.join(program);
     for _ in 0..5 {
-        let address = tests::peers::free_address();
+        let address = tests::free_address();
         let settings = settings.replace("PORT", &address.port().to_string());
         fs::write(&path, settings).expect("a file of its own");
         let mut command = Command::new(program);
@@ -101,7 +102,8 @@ fn tinyproxy_is_a_parent() {
         stage.https
     );
     let (_process, address) = start(&stage, "tinyproxy", &["-d", "-c"], &settings);
-    check(&stage, ParentProxy::http, address);
+    // What an origin might say as well: it is passed on.
+    check(&stage, ParentProxy::http, address, "401");
 }
 
 #[test]
@@ -123,7 +125,7 @@ fn squid_is_a_parent() {
          max_filedescriptors 1024\nhosts_file /etc/hosts\nvia off\n"
     );
     let (_process, address) = start(&stage, "squid", &["-N", "-f"], &settings);
-    check(&stage, ParentProxy::http, address);
+    check(&stage, ParentProxy::http, address, "502");
 }
 
 /// Started as root, Squid reads and writes as another user.
@@ -138,7 +140,7 @@ fn a_proxy_of_our_own_is_a_parent() {
         return;
     }
     let stage = Stage::with_ports(true, |https| Ports::of([https, 9]));
-    check(&stage, ParentProxy::http, stage.proxy);
+    check(&stage, ParentProxy::http, stage.proxy, "502");
     let stage = Stage::with_ports(true, |_| Ports::all());
-    check(&stage, ParentProxy::socks5, stage.socks);
+    check(&stage, ParentProxy::socks5, stage.socks, "502");
 }
