@@ -40,7 +40,7 @@ pub use schema::breaker::{CircuitBreaker, SlowStart};
 pub use schema::config::{Config, Shutdown};
 pub use schema::discovery::Discovery;
 pub use schema::filter::{Filter, RequestId};
-pub use schema::forward::{AllowPrivate, Anonymity, Forward, ForwardAction, ForwardRule, Socks};
+pub use schema::forward::{AllowPrivate, Anonymity, Forward, ForwardAction, ForwardRule, Pac, ServerNames, Socks};
 pub use schema::header_edits::{HeaderEdits, Headers};
 pub use schema::health::{
     HealthCheck, HttpProbe, Latency, OutlierDetection, Probe, Start, StatusRange, SuccessRate, UdpProbe,

@@ -238,6 +238,41 @@ async fn a_parent_leads_where_the_proxy_itself_does_not() {
 }
 
 #[tokio::test]
+async fn browsers_find_the_proxy_and_tunnels_are_what_they_say() {
+    let origin = origin().await;
+    let users = file("browsers", USERS);
+    let listener = |name: &str, server_names: &str, pac: &str| {
+        format!(
+            r#""{name}": {{ "listen": ["127.0.0.1:0"], "forward": {{
+                   "allow_private": ["127.0.0.1"], "connect_ports": ["1024-65535"], "users": {users:?},
+                   "server_names": "{server_names}", "pac": {pac} }} }}"#
+        )
+    };
+    let listeners = [
+        listener("strict", "require", "{}"),
+        listener("named", "log", r#"{ "proxy": "Proxy.example:8080" }"#),
+        listener("off", "off", "{}"),
+    ];
+    let server = start(&listeners.join(","));
+    let pac = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: proxy.local:3128\r\nConnection: close\r\n\r\n");
+    let tunnel = format!("CONNECT {origin} HTTP/1.1\r\nHost: {origin}\r\n{ADA}\r\nGET /in HTTP/1.1\r\n\r\n");
+    for (name, at, passes) in [
+        ("strict", "PROXY proxy.local:3128", false),
+        ("named", "PROXY proxy.example:8080", true),
+        ("off", "PROXY proxy.local:3128", true),
+    ] {
+        let proxy = address(&server, name);
+        check(&ask(proxy, pac("/proxy.pac")).await, 200, &format!("var proxy = \"{at}\";"));
+        check(&ask(proxy, pac("/")).await, 407, "");
+        let answer = ask(proxy, &tunnel).await;
+        check(&answer, 200, "");
+        assert_eq!(answer.contains("GET /in"), passes, "{name}: {answer}");
+    }
+    server.drain().await;
+    std::fs::remove_file(users).unwrap();
+}
+
+#[tokio::test]
 async fn a_file_that_is_not_there_says_so() {
     for (settings, part) in [
         (r#""users": "/nowhere/users""#, "listeners.web.forward.users: /nowhere/users: "),

@@ -71,6 +71,14 @@ impl Parents {
         Ok(self)
     }
 
+    /// Hosts, suffixes, and whether a parent is for them, in order.
+    pub(crate) fn patterns(&self) -> impl Iterator<Item = (Vec<String>, Vec<String>, bool)> {
+        self.0.iter().map(|(hosts, parent)| {
+            let (exact, below) = hosts.patterns();
+            (exact, below, parent.is_some())
+        })
+    }
+
     /// The parent for this host; `None` where it is connected to from here.
     pub(crate) fn of(&self, host: &Host) -> Option<&Parent> {
         let rule = self.0.iter().find(|(hosts, _)| hosts.is_empty() || hosts.contain(host));

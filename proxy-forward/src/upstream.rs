@@ -15,6 +15,7 @@ use crate::anonymity::Trace;
 use crate::destination::{Destination, Host};
 use crate::egress::{Checked, EgressGuard};
 use crate::origins::{Origin, Origins};
+use crate::pac::PacFile;
 use crate::parent::Parent;
 use crate::parents::Parents;
 use crate::policy::{Ask, Policy, Ruling};
@@ -25,9 +26,11 @@ use crate::user::User;
 mod asked;
 mod builder;
 mod ports;
+mod server_name;
 
 pub use builder::ForwardBuilder;
 pub use ports::Ports;
+pub use server_name::ServerNames;
 
 use asked::{Asked, Form};
 
@@ -61,7 +64,8 @@ pub struct ForwardUpstream {
     origins: Origins,
     resolver: Resolver,
     guard: EgressGuard,
-    policy: Policy,
+    policy: Arc<Policy>,
+    server_names: ServerNames,
     parents: Parents,
     connect_ports: Ports,
     http_ports: Ports,
@@ -102,6 +106,11 @@ impl ForwardUpstream {
         let forwarding = self.trace.forwarding();
         let builder = Proxy::builder().forwarding(forwarding).any_host(true).filter(Pages);
         builder.upstream("forward", self).route(Route::to("forward"))
+    }
+
+    /// How browsers find a proxy of this upstream: a filter to be put before others.
+    pub fn pac_file(&self) -> PacFile {
+        PacFile::new(&self.guard, &self.parents)
     }
 
     /// Origins whose connections are kept.
@@ -202,7 +211,11 @@ impl ForwardUpstream {
             let reason = Reason::Malformed("A CONNECT request has no body");
             return Err(Refusal::new(reason, &asked.destination).into());
         }
-        self.dial(asked, ctx).await.map(Response::tunnel)
+        let response = Response::tunnel(self.dial(asked, ctx).await?);
+        Ok(match server_name::check(self.server_names, &self.policy, asked, ctx) {
+            Some(check) => response.check_tunnel(check),
+            None => response,
+        })
     }
 
     /// A new connection.

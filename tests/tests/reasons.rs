@@ -163,8 +163,9 @@ fn cause(kind: ErrorKind) -> Cause {
 }
 
 /// What only a raw connection, a session of UDP or a shared connection can end by, or one that is turned away before
-/// its first request: `tests/tests/http2/floods.rs`, `tcp.rs`, `udp.rs`, `server_names.rs` and `proxy_protocol.rs` have their causes.
-const NOT_OF_REQUESTS: [ErrorKind; 15] = [
+/// its first request: `proxy-forward/tests/it/server_names.rs`, `tests/tests/http2/floods.rs`, `tcp.rs`, `udp.rs`, `server_names.rs` and `proxy_protocol.rs` have their causes.
+const NOT_OF_REQUESTS: [ErrorKind; 16] = [
+    ErrorKind::ServerNameMismatch,
     ErrorKind::Http2Protocol,
     ErrorKind::RapidReset,
     ErrorKind::MadeReset,

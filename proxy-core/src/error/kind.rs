@@ -82,6 +82,7 @@ kinds! {
     ContinuationFlood, "continuation_flood", BAD_REQUEST, Client, "the client sent a field block in too many pieces";
     HeaderBomb, "header_bomb", BAD_REQUEST, Client, "the client sent a field block of many times the limit";
     FrameFlood, "frame_flood", BAD_REQUEST, Client, "the client sent more frames that bring nothing than it may";
+    ServerNameMismatch, "server_name_mismatch", MISDIRECTED_REQUEST, Client, "the TLS ClientHello is for another server than the tunnel";
     LifetimeOver, "lifetime_over", GATEWAY_TIMEOUT, Proxy, "the connection has lived as long as it may";
     ClientGone, "client_gone", BAD_REQUEST, Client, "the client left before the response was complete";
     // What comes before the first byte of a stream.

@@ -48,6 +48,15 @@ impl Hosts {
         self.lists.push(file);
     }
 
+    /// Hosts, and suffixes of names with a dot in front, each as text without brackets.
+    pub(crate) fn patterns(&self) -> (Vec<String>, Vec<String>) {
+        let exact = self.exact.iter().map(|host| match host {
+            Host::Name(name) => name.to_string(),
+            Host::Address(address) => address.to_string(),
+        });
+        (exact.collect(), self.below.iter().map(ToString::to_string).collect())
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.exact.is_empty() && self.below.is_empty() && self.regexes.is_empty() && self.lists.is_empty()
     }

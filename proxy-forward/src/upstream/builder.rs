@@ -10,7 +10,7 @@ use proxy_core::{
     SharedPool, UpstreamTimeouts, selector_fn,
 };
 
-use super::{ForwardUpstream, NoChoice, Ports};
+use super::{ForwardUpstream, NoChoice, Ports, ServerNames};
 use crate::anonymity::{Anonymity, Trace};
 use crate::dialler::{Dial, Dialler, TcpDial};
 use crate::egress::EgressGuard;
@@ -27,6 +27,7 @@ pub struct ForwardBuilder {
     guard: EgressGuard,
     policy: Policy,
     parents: Parents,
+    server_names: ServerNames,
     resolver: Resolver,
     dial: Arc<dyn Dial>,
     connect_ports: Ports,
@@ -46,6 +47,7 @@ impl Default for ForwardBuilder {
             guard: EgressGuard::default(),
             policy: Policy::default(),
             parents: Parents::default(),
+            server_names: ServerNames::default(),
             resolver: Resolver::default(),
             dial: Arc::new(TcpDial),
             connect_ports: Ports::tls(),
@@ -110,6 +112,13 @@ impl ForwardBuilder {
     #[must_use]
     pub fn connect_ports(mut self, ports: Ports) -> Self {
         self.connect_ports = ports;
+        self
+    }
+
+    /// Whether tunnels have to lead to the server that their TLS handshake asks for. Default: nobody looks.
+    #[must_use]
+    pub fn server_names(mut self, server_names: ServerNames) -> Self {
+        self.server_names = server_names;
         self
     }
 
@@ -202,7 +211,8 @@ impl ForwardBuilder {
             origins: Origins::new(self.origins, pool, directory),
             resolver: self.resolver,
             guard: self.guard,
-            policy: self.policy,
+            policy: Arc::new(self.policy),
+            server_names: self.server_names,
             parents: self.parents,
             connect_ports: self.connect_ports,
             http_ports: self.http_ports,

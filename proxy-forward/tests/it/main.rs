@@ -4,5 +4,6 @@ mod egress;
 mod forward;
 mod parents;
 mod refusals;
+mod server_names;
 mod socks;
 mod stage;

@@ -13,6 +13,7 @@ use proxy_core::{Listener, TcpListener, serve};
 use proxy_forward::{BasicAuth, ForwardUpstream, PasswordFile, Ports, SocksListener};
 use tokio::runtime::Runtime;
 
+mod browser;
 mod parents;
 
 /// Debian's Python, whose modules are Debian packages.
