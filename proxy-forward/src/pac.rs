@@ -134,7 +134,7 @@ fn rules(guard: &EgressGuard, parents: &Parents) -> String {
         "rules",
         parents
             .patterns()
-            .map(|(exact, below, by_parent)| format!("[{}, {}, {by_parent}]", strings(exact), strings(below))),
+            .map(|(exact, below, by_parent)| format!("[{}, {}, {by_parent}]", strings(&exact), strings(&below))),
     );
     script.push_str(FIND);
     script
@@ -158,7 +158,7 @@ fn range_v4(range_of: &Cidr) -> Option<String> {
 }
 
 /// Hosts have no quotes in them, and nothing that would need one.
-fn strings(hosts: Vec<String>) -> String {
+fn strings(hosts: &[String]) -> String {
     let quoted: Vec<_> = hosts.iter().map(|host| format!("\"{host}\"")).collect();
     format!("[{}]", quoted.join(", "))
 }

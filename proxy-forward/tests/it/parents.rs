@@ -17,7 +17,8 @@ fn parent(proxy: ParentProxy, connector: &ScriptedConnector) -> Parent {
     let builder = Cluster::builder(selector_fn(|candidates, _| candidates.at(0).cloned()));
     let builder = builder.backend("a:1".parse().unwrap()).backend("b:1".parse().unwrap());
     let pool = proxy.pool(SharedPool::builder()).connector(Arc::new(proxy.connector(connector.clone()))).build();
-    Parent::new(proxy.clone(), proxy.cluster(builder).build_with(pool))
+    let cluster = proxy.cluster(builder).build_with(pool);
+    Parent::new(proxy, cluster)
 }
 
 fn ada(proxy: ParentProxy) -> ParentProxy {

@@ -39,8 +39,10 @@ pub enum TunnelStart {
 /// It waits until the client has sent a whole ClientHello, something else, or nothing for 5 s, or until the server has
 /// spoken first. Nothing is taken away: what was read goes on first.
 pub struct TunnelCheck {
-    judge: Box<dyn FnOnce(&TunnelStart) -> Result<(), ErrorKind> + Send + Sync>,
+    judge: Box<Judge>,
 }
+
+type Judge = dyn FnOnce(&TunnelStart) -> Result<(), ErrorKind> + Send + Sync;
 
 impl TunnelCheck {
     /// Asks `judge`. An error closes the tunnel, and is the reason the request ended for.
