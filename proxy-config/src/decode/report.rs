@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
+use crate::Registry;
 use crate::error::{ConfigError, ConfigErrors};
 
 /// Nobody reads more, and hostile input must not cost a suggestion per mistake.
@@ -14,6 +15,7 @@ pub(crate) struct Report {
     omitted: Cell<usize>,
     /// The names that references may use; `None` while `upstreams` itself is wrong, which is reported once, there.
     upstreams: Option<BTreeMap<String, Leads>>,
+    registry: Registry,
 }
 
 /// Where the backends of an upstream lead.
@@ -26,8 +28,12 @@ pub(crate) enum Leads {
 }
 
 impl Report {
-    pub(crate) fn new(upstreams: Option<BTreeMap<String, Leads>>) -> Self {
-        Self { upstreams, ..Self::default() }
+    pub(crate) fn new(upstreams: Option<BTreeMap<String, Leads>>, registry: Registry) -> Self {
+        Self { upstreams, registry, ..Self::default() }
+    }
+
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
     }
 
     pub(crate) fn upstreams(&self) -> Option<&BTreeMap<String, Leads>> {

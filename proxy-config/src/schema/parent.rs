@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::forward::hosts;
 use super::names::parent_reference;
-use super::sticky::Secret;
+use super::secret::{Secret, secret};
 use crate::decode::{Cursor, Fields};
 use crate::values::duration::positive_duration;
 
@@ -68,7 +68,7 @@ pub(super) fn parent_proxy(cursor: Cursor<'_>) -> Option<ParentProxy> {
 fn settings(cursor: Cursor<'_>) -> Option<ParentSettings> {
     cursor.object("an object", |fields| {
         let user = fields.optional("user", |cursor| Some(cursor.string("a name")?.to_owned()));
-        let password = fields.optional("password", |cursor| cursor.string("a password").map(Secret::new));
+        let password = fields.optional("password", |cursor| secret(cursor, "a password"));
         both_or_none(fields);
         if let (Some(user), Some(password)) = (&user, &password)
             && let Err(error) = proxy_forward::ParentProxy::http().credentials(user, password.as_str())
