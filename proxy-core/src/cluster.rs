@@ -14,6 +14,7 @@ use crate::attempt::{AttemptGuard, AttemptSink};
 use crate::clock::Instant;
 use crate::guard::guarded;
 use crate::http1::client::{self, Failure, Rules};
+use crate::http2;
 use crate::pool::{Connection, Lease, Pool, Protocol, SharedPool};
 use crate::{
     Address, Attempt, Backend, BackendSet, Body, Breaker, BreakerPermit, ClientHandshake, Context, Error, ErrorKind,
@@ -27,7 +28,7 @@ mod builder;
 mod quarantine;
 mod retry;
 
-pub use builder::ClusterBuilder;
+pub use builder::{ClusterBuilder, UpstreamHttp2};
 pub use retry::RetryPolicy;
 
 use admission::Choice;
@@ -90,10 +91,22 @@ struct Core<S> {
     /// Says who the client is at the start of each connection.
     introduces: Option<ProxyHeaderSender>,
     rules: Rules,
+    /// What backends are spoken to in.
+    protocol: Protocol,
     /// How connections are made secure.
     tls: Option<Arc<dyn ClientHandshake>>,
     /// Seed of the next random number.
     random: AtomicU64,
+}
+
+impl<S> Core<S> {
+    /// What a request is sent in. Where there is a choice, one that opens a tunnel goes over HTTP/1.1.
+    fn protocol_of(&self, ctx: &Context) -> Protocol {
+        match self.protocol {
+            Protocol::Negotiated if ctx.upgrade_requested => Protocol::Http1,
+            protocol => protocol,
+        }
+    }
 }
 
 impl<S: Selector> Core<S> {
@@ -257,12 +270,21 @@ impl<S: Selector, P: Pool> Cluster<S, P> {
     /// One try: a connection, then the exchange on it.
     async fn attempt(&self, head: &mut RequestHead, body: Body, ctx: &mut Context, started: Instant) -> Tried {
         ctx.phase = Phase::Connect;
-        let lease = match self.lease(ctx, started).await {
+        let mut lease = match self.lease(ctx, started).await {
             Ok(lease) => lease,
             Err(error) => return Tried::NotConnected(error, body),
         };
         ctx.phase = Phase::Send;
         add_host(head, ctx.backend());
+        if let Some(stream) = lease.take_stream() {
+            let (request, secure) = ((head, body), self.core.tls.is_some());
+            let exchange = http2::client::exchange(stream, request, secure, &self.core.rules, ctx);
+            return Box::pin(exchange).await.map_or_else(Tried::Failed, Tried::Answered);
+        }
+        if self.core.protocol == Protocol::Http2 {
+            // The pool is none of ours, and has connections of HTTP/1 alone.
+            return Tried::NotConnected(ErrorKind::Unsupported.into(), body);
+        }
         let mut exchange = client::Exchange::new(lease, head, body, &self.core.rules);
         let result = poll_fn(|cx| exchange.poll(cx, ctx)).await;
         match exchange.conclude(result, head.method(), ctx) {
@@ -345,18 +367,19 @@ impl<S: Selector, P: Pool> Cluster<S, P> {
         let idempotent = head.method().is_idempotent();
         let mut retries = Retries::new(&self.core.policy, &self.core.budget);
         let tls = self.core.tls.as_ref();
+        let protocol = self.core.protocol_of(ctx);
         loop {
             let now = if retries.is_first() { ctx.clocks.started } else { Instant::now() };
             let choice = self.choose(chosen, Some(&head), ctx, retries.tried(), now)?;
             let tried = if ctx.has_filters() {
                 let backend = choice.0.clone();
-                self.begin(choice, Protocol::Http1, tls, ctx, now);
+                self.begin(choice, protocol, tls, ctx, now);
                 // A fresh copy of the edits for each attempt: its hooks see no other attempt's.
                 let mut fresh = head.clone();
                 ctx.forward(&mut fresh, &backend)?;
                 self.attempt(&mut fresh, body, ctx, now).await
             } else {
-                self.begin(choice, Protocol::Http1, tls, ctx, now);
+                self.begin(choice, protocol, tls, ctx, now);
                 self.attempt(&mut head, body, ctx, now).await
             };
             let (error, again) = match tried {

@@ -10,10 +10,10 @@ use crate::attempt::AttemptGuard;
 use crate::clock::Instant;
 use crate::http1::stream::Stream;
 use crate::http1::timer::Timer;
-use crate::http1::upload::Upload;
 use crate::interim::{Interim, Responder};
 use crate::proxy::Shared;
 use crate::recycle::FreeList;
+use crate::upload::Upload;
 use crate::{Backend, Io, Observer, Peer, Phase, RequestHead, Result};
 use crate::{tcp, udp};
 

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU64;
 
 use super::{Cluster, Core, Quarantine, RetryBudget, RetryPolicy, UpstreamTimeouts};
 use crate::http1::client::Rules;
-use crate::pool::{Pool, SharedPool};
+use crate::pool::{Pool, Protocol, SharedPool};
 use crate::{
     Address, Backend, BackendSet, Breaker, ClientHandshake, Eligibility, Limits, Observer, ProxyHeaderSender, Selector,
     SetEvent, Usable,
@@ -29,6 +29,30 @@ pub struct ClusterBuilder<S> {
     introduces: Option<ProxyHeaderSender>,
     eligibility: Box<dyn Eligibility>,
     tls: Option<Arc<dyn ClientHandshake>>,
+    http2: UpstreamHttp2,
+}
+
+/// Whether backends are spoken to in HTTP/2.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UpstreamHttp2 {
+    /// HTTP/1.1 only.
+    #[default]
+    Never,
+    /// Where TLS agrees on it (ALPN), and HTTP/1.1 where it does not, without TLS, and for requests that upgrade.
+    Auto,
+    /// Nothing else. Without TLS by prior knowledge (RFC 9113 §3.3); over TLS ALPN must agree on it.
+    Always,
+}
+
+impl UpstreamHttp2 {
+    fn protocol(self, secure: bool) -> Protocol {
+        match self {
+            UpstreamHttp2::Auto if secure => Protocol::Negotiated,
+            UpstreamHttp2::Always => Protocol::Http2,
+            UpstreamHttp2::Never | UpstreamHttp2::Auto => Protocol::Http1,
+        }
+    }
 }
 
 impl<S: Selector> ClusterBuilder<S> {
@@ -45,6 +69,7 @@ impl<S: Selector> ClusterBuilder<S> {
             introduces: None,
             eligibility: Box::new(Usable),
             tls: None,
+            http2: UpstreamHttp2::Never,
         }
     }
 
@@ -76,6 +101,7 @@ impl<S: Selector> ClusterBuilder<S> {
             introduces: self.introduces,
             eligibility: self.eligibility,
             tls: self.tls,
+            http2: self.http2,
         }
     }
 
@@ -96,6 +122,16 @@ impl<S: Selector> ClusterBuilder<S> {
     #[must_use]
     pub fn shared_tls(mut self, handshake: Arc<dyn ClientHandshake>) -> Self {
         self.tls = Some(handshake);
+        self
+    }
+
+    /// Whether to speak HTTP/2 to the backends, over a [`SharedPool`]: requests of all clients share a few connections.
+    /// A pool of your own is asked for targets of [`Protocol::Http2`] and [`Protocol::Negotiated`], and may serve the
+    /// latter by HTTP/1.1. Default: never.
+    #[cfg(feature = "http2")]
+    #[must_use]
+    pub fn http2(mut self, http2: UpstreamHttp2) -> Self {
+        self.http2 = http2;
         self
     }
 
@@ -178,6 +214,7 @@ impl<S: Selector> ClusterBuilder<S> {
             timeouts: self.timeouts,
             introduces: self.introduces,
             rules,
+            protocol: self.http2.protocol(self.tls.is_some()),
             tls: self.tls,
             random: AtomicU64::new(self.seed.unwrap_or_else(|| RandomState::new().hash_one(0))),
         };

@@ -78,8 +78,13 @@ impl<'a> Retries<'a> {
         idempotent: bool,
         elsewhere: bool,
     ) -> (Error, Option<Body>) {
-        let Failure { error, unanswered, reused, body } = failure;
-        let broke = matches!(error.kind(), ErrorKind::UpstreamGone | ErrorKind::UpstreamIo);
+        let Failure { error, unanswered, unprocessed, reused, body } = failure;
+        if unprocessed {
+            let again = self.after_refusal(backend, reused && error.kind() != ErrorKind::StreamRefused);
+            return (error, body.filter(|_| again));
+        }
+        let broke =
+            matches!(error.kind(), ErrorKind::UpstreamGone | ErrorKind::UpstreamIo | ErrorKind::StreamReset);
         let silent = elsewhere && error.kind() == ErrorKind::ResponseTimeout;
         if !((broke || silent) && unanswered && idempotent) {
             return (error, None);
@@ -96,6 +101,17 @@ impl<'a> Retries<'a> {
             }
         };
         (error, body.filter(|_| again))
+    }
+
+    /// The backend did nothing with the request, so every method may be tried again: at once where the connection was
+    /// about to end anyway, elsewhere where the backend has too much to do.
+    fn after_refusal(&mut self, backend: Option<&Backend>, ending: bool) -> bool {
+        if ending && self.stale < STALE {
+            self.stale += 1;
+            self.at_once = true;
+            return true;
+        }
+        backend.is_some_and(|backend| self.next(backend))
     }
 
     fn next(&mut self, backend: &Backend) -> bool {

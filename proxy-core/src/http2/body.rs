@@ -94,7 +94,7 @@ impl Drop for RecvBody {
 }
 
 /// Those that may be passed on.
-fn allowed(mut trailers: HeaderMap) -> Option<HeaderMap> {
+pub(super) fn allowed(mut trailers: HeaderMap) -> Option<HeaderMap> {
     let refused: Vec<_> = trailers.keys().filter(|name| !may_trail(name)).cloned().collect();
     for name in refused {
         trailers.remove(name);
