@@ -39,7 +39,11 @@ pub(super) fn of_response(error: h2::Error) -> Error {
         // It broke a rule, within this stream or beside it.
         ErrorKind::BadResponse
     } else {
-        ErrorKind::UpstreamIo
+        match error.get_io().map(std::io::Error::kind) {
+            // The codec's own word for a connection that ended.
+            Some(std::io::ErrorKind::BrokenPipe | std::io::ErrorKind::UnexpectedEof) => ErrorKind::UpstreamGone,
+            _ => ErrorKind::UpstreamIo,
+        }
     };
     Error::new(kind).with_source(error)
 }

@@ -14,6 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 mod floods;
 mod smuggling;
+mod upstream;
 
 const S: Duration = Duration::from_secs(1);
 const URI: &str = "http://a.example/";

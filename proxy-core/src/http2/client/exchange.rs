@@ -1,6 +1,7 @@
 //! One request on a stream.
 
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as Task, Poll, ready};
 use std::time::Duration;
@@ -66,9 +67,9 @@ impl<'a> Exchange<'a> {
         let ended = length == Some(0);
         match sender.send_request(request, ended) {
             Ok((response, send)) => {
-                let (slot, received) = (Arc::new(slot), 0);
+                let slot = Arc::new(slot);
+                let received = slot.received();
                 let upload = Upload::new(send, body, ended, rules.replay, Arc::clone(&slot));
-                let received = received + slot.received();
                 let (interim, interims, progress) = (None, 0, None);
                 Ok(Exchange { response, upload, uploaded: ended, rules, interim, interims, progress, received, slot })
             }
@@ -83,12 +84,18 @@ impl<'a> Exchange<'a> {
         self.poll_upload(cx)?;
         loop {
             ready!(self.poll_interim(cx, ctx))?;
-            let Poll::Ready(Some(interim)) = self.response.poll_informational(cx) else { break };
-            let parts = interim.map_err(failure::of_response)?.into_parts().0;
-            self.accept_interim(cx, &parts, ctx)?;
-        }
-        if let Poll::Ready(response) = std::pin::Pin::new(&mut self.response).poll(cx) {
-            return Poll::Ready(response.map_err(failure::of_response));
+            match self.response.poll_informational(cx) {
+                Poll::Ready(Some(interim)) => {
+                    let parts = interim.map_err(failure::of_response)?.into_parts().0;
+                    self.accept_interim(cx, &parts, ctx)?;
+                }
+                // What it brings is no interim response: asked for it before, it would lose one that comes meanwhile.
+                Poll::Ready(None) => {
+                    let response = ready!(Pin::new(&mut self.response).poll(cx));
+                    return Poll::Ready(response.map_err(failure::of_response));
+                }
+                Poll::Pending => break,
+            }
         }
         ready!(self.poll_deadline(cx, ctx));
         if self.slot.received() == self.received {

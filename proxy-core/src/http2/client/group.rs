@@ -25,8 +25,10 @@ pub(crate) struct Group {
 #[derive(Default)]
 struct Gate {
     rows: Vec<Row>,
-    /// Connections that are being made.
+    /// Connections that are being made, or are to be made once there may be one more.
     connecting: usize,
+    /// Those of them that there may be.
+    underway: usize,
     queue: VecDeque<Waiting>,
     /// The backend did not agree on HTTP/2 when it was last asked.
     http1: bool,
@@ -79,8 +81,11 @@ pub(crate) struct Slot {
     reused: bool,
 }
 
-/// A connection that is being made.
-pub(crate) struct Connecting(Option<Arc<Group>>);
+/// A connection that is being made, or is to be made once there may be one more.
+pub(crate) struct Connecting {
+    group: Option<Arc<Group>>,
+    underway: bool,
+}
 
 impl Group {
     pub(crate) fn new(max_streams: usize, max_pending: usize, max_requests: Option<u64>) -> Arc<Self> {
@@ -109,7 +114,10 @@ impl Group {
         }
         gate.forget_gone();
         let connects = gate.connecting.saturating_mul(self.max_streams) <= gate.queue.len();
-        if !connects && !again && gate.queue.len() >= self.max_pending {
+        // Those who have a place on a connection that is being made do not wait for one.
+        let places = gate.underway.saturating_mul(self.max_streams).saturating_add(self.max_pending);
+        let is_first = connects && gate.connecting == 0;
+        if !again && !is_first && gate.queue.len() >= places {
             return Entry::Full;
         }
         let (sender, receiver) = oneshot::channel();
@@ -121,7 +129,7 @@ impl Group {
         match connects {
             true => {
                 gate.connecting += 1;
-                Entry::Connect(Connecting(Some(Arc::clone(self))), receiver)
+                Entry::Connect(Connecting { group: Some(Arc::clone(self)), underway: false }, receiver)
             }
             false => Entry::Wait(receiver),
         }
@@ -263,15 +271,31 @@ impl Connecting {
     /// One more.
     pub(crate) fn of(group: &Arc<Group>) -> Self {
         group.gate().connecting += 1;
-        Connecting(Some(Arc::clone(group)))
+        Connecting { group: Some(Arc::clone(group)), underway: false }
+    }
+
+    /// There may be one more.
+    pub(crate) fn begin(&mut self) {
+        if let Some(group) = &self.group
+            && !std::mem::replace(&mut self.underway, true)
+        {
+            group.gate().underway += 1;
+        }
+    }
+
+    /// It is made no longer.
+    fn end<'a>(&self, group: &'a Group) -> MutexGuard<'a, Gate> {
+        let mut gate = group.gate();
+        gate.connecting -= 1;
+        gate.underway -= usize::from(self.underway);
+        gate
     }
 
     /// It stands: the first stream on it is the caller's. A task drives it from now on.
     pub(crate) fn opened(mut self, opened: Opened, life: Life, place: Arc<dyn Home>) -> Option<Slot> {
-        let group = self.0.take()?;
+        let group = self.group.take()?;
         let (session, now) = (Arc::clone(opened.session()), Instant::now());
-        let mut gate = group.gate();
-        gate.connecting -= 1;
+        let mut gate = self.end(&group);
         gate.http1 = false;
         let retired = gate.closed;
         gate.rows.push(Row {
@@ -291,9 +315,8 @@ impl Connecting {
 
     /// The backend wants HTTP/1.
     pub(crate) fn http1(mut self) {
-        let Some(group) = self.0.take() else { return };
-        let mut gate = group.gate();
-        gate.connecting -= 1;
+        let Some(group) = self.group.take() else { return };
+        let mut gate = self.end(&group);
         gate.http1 = true;
         let queue = std::mem::take(&mut gate.queue);
         drop(gate);
@@ -304,9 +327,8 @@ impl Connecting {
 
     /// There is none to be had. Where there is no other, those who wait need not try one after the other.
     pub(crate) fn failed(mut self, kind: ErrorKind) {
-        let Some(group) = self.0.take() else { return };
-        let mut gate = group.gate();
-        gate.connecting -= 1;
+        let Some(group) = self.group.take() else { return };
+        let mut gate = self.end(&group);
         let alone = gate.connecting == 0 && gate.rows.iter().all(|row| row.retired);
         let queue = if alone { std::mem::take(&mut gate.queue) } else { VecDeque::new() };
         drop(gate);
@@ -319,9 +341,8 @@ impl Connecting {
 impl Drop for Connecting {
     /// Whoever made it has left, or needs it no longer.
     fn drop(&mut self) {
-        let Some(group) = self.0.take() else { return };
-        let mut gate = group.gate();
-        gate.connecting -= 1;
+        let Some(group) = self.group.take() else { return };
+        let gate = self.end(&group);
         group.nominate(gate);
     }
 }

@@ -151,10 +151,11 @@ impl Inner {
     async fn connect_shared(
         self: &Arc<Self>,
         target: &Target,
-        connecting: Connecting,
+        mut connecting: Connecting,
         permit: Permit<Idle>,
         deadline: Option<Instant>,
     ) -> Result<Lease> {
+        connecting.begin();
         let limit = self.connect_deadline(Instant::now(), deadline);
         let connected = async {
             let (io, seat) = self.connect(target, permit, Some(limit)).await?;
