@@ -145,8 +145,10 @@ fn everything_of_the_first_build_is_served() {
                     "timeouts": { "connect": "1s", "response": "30s", "idle": "250ms" },
                     "pool": {
                         "max_idle_per_backend": 1, "max_idle": 2, "max_open_per_backend": 3, "max_pending": 4,
-                        "pending_timeout": "1s", "idle_timeout": "1m", "max_age": "1h", "max_requests": 1000
-                    }
+                        "pending_timeout": "1s", "idle_timeout": "1m", "max_age": "1h", "max_requests": 1000,
+                        "http2": { "max_streams": 10, "stream_window": "64KiB", "ping_interval": "5m", "ping_timeout": "5s" }
+                    },
+                    "http2": "always"
                 },
                 "c": { "discovery": { "dns": { "name": "c.internal:80", "interval": "30s", "weight": 2 } },
                        "health_check": { "tcp": {} }, "slow_start": "10s",

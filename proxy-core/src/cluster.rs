@@ -391,9 +391,15 @@ impl<S: Selector, P: Pool> Cluster<S, P> {
                     let again = chosen.is_none() && self.after_connect(&error, &mut retries, ctx);
                     (error, again.then_some(rest))
                 }
-                Tried::Failed(failure) => {
+                Tried::Failed(mut failure) => {
                     let elsewhere = chosen.is_none() && self.has_another(ctx.backend(), retries.tried());
-                    retries.after_exchange(ctx.backend(), failure, idempotent, elsewhere)
+                    let response = failure.response.take();
+                    let (error, again) = retries.after_exchange(ctx.backend(), failure, idempotent, elsewhere);
+                    if let (Some(response), None) = (response, &again) {
+                        self.answered(response.head().status(), ctx);
+                        return Ok(*response);
+                    }
+                    (error, again)
                 }
             };
             if let Some(attempt) = &mut ctx.attempt {

@@ -121,6 +121,13 @@ pub(crate) struct Clocks {
 }
 
 impl Clocks {
+    /// The whole request ends within this, too.
+    #[cfg(feature = "http2")]
+    pub(crate) fn ends_within(&mut self, timeout: Option<Duration>) {
+        let at = timeout.and_then(|timeout| self.started.checked_add(timeout));
+        self.deadline = self.deadline.into_iter().chain(at).min();
+    }
+
     fn start(now: Instant) -> Self {
         Clocks { started: now, connecting: None, connected: None, first_byte: None, deadline: None }
     }

@@ -17,6 +17,8 @@ pub(crate) mod client;
 #[cfg(feature = "http2")]
 mod failure;
 #[cfg(feature = "http2")]
+mod grpc;
+#[cfg(feature = "http2")]
 mod head;
 #[cfg(feature = "http2")]
 mod meter;

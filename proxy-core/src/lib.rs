@@ -167,7 +167,9 @@ pub use listener::{ClientCertificate, Listener, Peer, ServerHandshake, TcpListen
 pub use message::{Request, Response};
 pub use observer::{Observer, PoolEvent};
 pub use outcome::{Outcome, Timings};
-pub use pool::{Connection, Home, Lease, Pool, PoolBuilder, PoolHttp2, PoolSettings, PoolStats, Protocol, SharedPool, Target};
+pub use pool::{
+    Connection, Home, Lease, Pool, PoolBuilder, PoolHttp2, PoolSettings, PoolStats, Protocol, SharedPool, Target,
+};
 pub use proxy::{BuildError, LiveProxy, Proxy, ProxyBuilder, ResponseFuture, Route, RouteError};
 pub use proxy_protocol::{ProxyHeader, ProxyHeaderSender, ProxyProtocol};
 pub use selector::{Attempt, AttemptResult, SelectionContext, Selector, SelectorFn, selector_fn};

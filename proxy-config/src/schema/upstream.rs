@@ -7,6 +7,7 @@ use super::backend::{Backend, backends};
 use super::breaker::{CircuitBreaker, SlowStart, circuit_breaker, slow_start};
 use super::discovery::{Discovery, discovery};
 use super::health::{HealthCheck, OutlierDetection, health_check, outlier_detection};
+use super::http2::window;
 use super::selector::{Selector, selector};
 use super::sticky::{Sticky, sticky};
 use super::upstream_tls::{UpstreamTls, upstream_tls};
@@ -38,6 +39,8 @@ pub struct Upstream {
     pub discovery: Option<Discovery>,
     /// `tls`: backends are spoken to over TLS.
     pub tls: Option<UpstreamTls>,
+    /// `http2`: whether backends are spoken to in it; `never` when absent.
+    pub http2: Option<UpstreamHttp2>,
     /// `panic_percent`: with fewer healthy backends than this all are used, 0 for never; 10 when absent.
     pub panic_percent: Option<u8>,
     /// `proxy_protocol`: connections begin with a PROXY header that names the client.
@@ -73,6 +76,18 @@ pub enum SendProxyHeader {
         /// `unique_id`: with an id of the connection; only one that came in when absent.
         unique_id: Option<bool>,
     },
+}
+
+/// `upstreams.<name>.http2`: whether backends are spoken to in HTTP/2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UpstreamHttp2 {
+    /// `"auto"`: where TLS agrees on it (ALPN); HTTP/1.1 where it does not, without `tls`, and for WebSockets.
+    Auto,
+    /// `"always"`: nothing else; without `tls` unasked (prior knowledge).
+    Always,
+    /// `"never"`: HTTP/1.1.
+    Never,
 }
 
 /// `upstreams.<name>.retry`
@@ -117,6 +132,24 @@ pub struct Pool {
     pub max_age: Option<Duration>,
     /// `max_requests`: how many requests a connection carries; unlimited when absent.
     pub max_requests: Option<NonZeroU64>,
+    /// `http2`: connections that requests share.
+    pub http2: PoolHttp2,
+}
+
+/// `upstreams.<name>.pool.http2`: connections that requests share, where `http2` has backends spoken to so.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PoolHttp2 {
+    /// `max_streams`: requests of a connection at a time, if its backend takes so many, 1 to 10,000; 100 when absent.
+    pub max_streams: Option<usize>,
+    /// `stream_window`: what a backend may send of a response before its client takes it, in bytes, 16 KiB to 1 GiB;
+    /// 256 KiB when absent.
+    pub stream_window: Option<u32>,
+    /// `ping_interval`: a connection with requests that was silent for so long is asked whether it is there; none is
+    /// when absent. Servers of gRPC may close connections that ask more often than every five minutes.
+    pub ping_interval: Option<Duration>,
+    /// `ping_timeout`: how long the answer may take before the connection is closed; 10 s when absent.
+    pub ping_timeout: Option<Duration>,
 }
 
 pub(super) fn upstream(cursor: Cursor<'_>) -> Option<Upstream> {
@@ -135,6 +168,7 @@ pub(super) fn upstream(cursor: Cursor<'_>) -> Option<Upstream> {
             slow_start: fields.optional("slow_start", slow_start),
             discovery: fields.optional("discovery", discovery),
             tls: fields.optional("tls", upstream_tls),
+            http2: fields.optional("http2", http2),
             panic_percent: fields.optional("panic_percent", percent),
             proxy_protocol: fields.optional("proxy_protocol", proxy_protocol),
             retry: fields.optional("retry", retry).unwrap_or_default(),
@@ -155,6 +189,17 @@ fn subset(cursor: Cursor<'_>) -> Option<Subset> {
         });
         Some(Subset { size: size?, proxy: proxy? })
     })
+}
+
+fn http2(cursor: Cursor<'_>) -> Option<UpstreamHttp2> {
+    cursor.tagged(
+        "use of HTTP/2",
+        &[
+            ("auto", |settings| settings.none(UpstreamHttp2::Auto)),
+            ("always", |settings| settings.none(UpstreamHttp2::Always)),
+            ("never", |settings| settings.none(UpstreamHttp2::Never)),
+        ],
+    )
 }
 
 fn proxy_protocol(cursor: Cursor<'_>) -> Option<SendProxyHeader> {
@@ -222,6 +267,18 @@ fn pool(cursor: Cursor<'_>) -> Option<Pool> {
             idle_timeout: fields.optional("idle_timeout", positive_duration),
             max_age: fields.optional("max_age", positive_duration),
             max_requests: fields.optional("max_requests", |c| c.integer(NonZeroU64::MIN..=NonZeroU64::MAX)),
+            http2: fields.optional("http2", pool_http2).unwrap_or_default(),
+        })
+    })
+}
+
+fn pool_http2(cursor: Cursor<'_>) -> Option<PoolHttp2> {
+    cursor.object("an object", |fields| {
+        Some(PoolHttp2 {
+            max_streams: fields.optional("max_streams", |cursor| cursor.integer(1..=10_000)),
+            stream_window: fields.optional("stream_window", |cursor| window(cursor, 16)),
+            ping_interval: fields.optional("ping_interval", positive_duration),
+            ping_timeout: fields.optional("ping_timeout", positive_duration),
         })
     })
 }

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use proxy_core::tls::ClientTls;
 use proxy_core::{
     Address, Backend, BackendSet, BackendState, Cluster, ClusterBuilder, HealthSource, Observer, Pool as _,
-    PoolBuilder, PoolSettings, ProxyHeaderSender, RetryPolicy, Selector, SharedPool, UpstreamTimeouts, Verdict,
+    PoolBuilder, PoolSettings, ProxyHeaderSender, RetryPolicy, Selector, SharedPool, UpstreamHttp2, UpstreamTimeouts,
+    Verdict,
 };
 use proxy_lb::PanicThreshold;
 use proxy_metrics::{UpstreamMetrics, Watched};
@@ -290,6 +291,7 @@ fn cluster(config: &Config, upstream: &Upstream, guards: &Guards) -> ClusterBuil
         .retry(retry(&upstream.retry))
         .timeouts(timeouts(&upstream.timeouts));
     let builder = upstream.proxy_protocol.iter().map(sender).fold(builder, ClusterBuilder::proxy_protocol);
+    let builder = upstream.http2.map(http2).into_iter().fold(builder, ClusterBuilder::http2);
     match &guards.breaker {
         Some(breaker) => builder.breaker(breaker.clone()),
         None => builder,
@@ -320,6 +322,14 @@ fn sender(config: &SendProxyHeader) -> ProxyHeaderSender {
         SendProxyHeader::V2 { checksum, unique_id } => {
             ProxyHeaderSender::v2().checksum(checksum.unwrap_or(false)).unique_id(unique_id.unwrap_or(false))
         }
+    }
+}
+
+fn http2(config: crate::UpstreamHttp2) -> UpstreamHttp2 {
+    match config {
+        crate::UpstreamHttp2::Auto => UpstreamHttp2::Auto,
+        crate::UpstreamHttp2::Always => UpstreamHttp2::Always,
+        crate::UpstreamHttp2::Never => UpstreamHttp2::Never,
     }
 }
 
@@ -355,6 +365,10 @@ fn pool_settings(upstream: &Upstream) -> PoolSettings {
     let requests = config.max_requests.map(NonZero::get);
     set(&mut settings.max_requests, requests.map(Some));
     set(&mut settings.connect_timeout, timeouts.connect);
+    set(&mut settings.http2.max_streams, config.http2.max_streams);
+    set(&mut settings.http2.stream_window, config.http2.stream_window);
+    set(&mut settings.http2.ping_interval, config.http2.ping_interval.map(Some));
+    set(&mut settings.http2.ping_timeout, config.http2.ping_timeout);
     if let Some(breaker) = &upstream.circuit_breaker {
         set(&mut settings.max_open_per_backend, breaker.max_connections.map(Some));
         set(&mut settings.max_pending, breaker.max_pending);

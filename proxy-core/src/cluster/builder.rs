@@ -201,6 +201,7 @@ impl<S: Selector> ClusterBuilder<S> {
             limits: self.limits,
             response: self.timeouts.response,
             idle: self.timeouts.idle,
+            grpc_statuses: grpc_statuses(&self.policy),
             replay: if self.policy.attempts > 1 { self.policy.max_replay_bytes } else { 0 },
         };
         let core = Core {
@@ -232,6 +233,12 @@ impl<S: Selector> ClusterBuilder<S> {
         });
         Cluster { core, pool }
     }
+}
+
+/// One bit for each status; there are none beyond 16.
+fn grpc_statuses(policy: &RetryPolicy) -> u32 {
+    let bits = policy.grpc_statuses.iter().filter_map(|status| 1_u32.checked_shl(u32::from(*status)));
+    if policy.attempts > 1 { bits.fold(0, |all, bit| all | bit) } else { 0 }
 }
 
 impl<S: fmt::Debug> fmt::Debug for ClusterBuilder<S> {

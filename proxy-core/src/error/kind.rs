@@ -115,6 +115,7 @@ kinds! {
     UpstreamIo, "upstream_io", BAD_GATEWAY, Upstream, "reading from or writing to the backend failed";
     StreamRefused, "stream_refused", SERVICE_UNAVAILABLE, Upstream, "the backend refused the request before it looked at it";
     StreamReset, "stream_reset", BAD_GATEWAY, Upstream, "the backend reset the request's stream before its response was complete";
+    GrpcStatus, "grpc_status", SERVICE_UNAVAILABLE, Upstream, "the backend answered with a status of gRPC that is tried again";
     BadResponse, "bad_response", BAD_GATEWAY, Upstream, "the backend's response head is malformed";
     BadResponseBody, "bad_response_body", BAD_GATEWAY, Upstream, "the backend's response body is malformed";
     UnexpectedUpgrade, "unexpected_upgrade", BAD_GATEWAY, Upstream, "the backend switched protocols without being asked";

@@ -34,6 +34,8 @@ pub(crate) struct Rules {
     pub(crate) idle: Duration,
     /// Bytes of a request body kept for another attempt.
     pub(crate) replay: usize,
+    /// Statuses of gRPC after which a call is tried again, one bit each.
+    pub(crate) grpc_statuses: u32,
 }
 
 /// An exchange that failed, and what another attempt needs to know.
@@ -47,18 +49,20 @@ pub(crate) struct Failure {
     pub(crate) reused: bool,
     /// The request body as it was, where it can be sent again.
     pub(crate) body: Option<Body>,
+    /// What the client gets where it is not tried again, if that is not the error.
+    pub(crate) response: Option<Box<Response>>,
 }
 
 impl Failure {
     /// Another attempt would not help.
     pub(crate) fn of_request(error: Error) -> Self {
-        Failure { error, unanswered: false, unprocessed: false, reused: false, body: None }
+        Failure { error, unanswered: false, unprocessed: false, reused: false, body: None, response: None }
     }
 
     /// Nothing was done with the request.
     #[cfg(feature = "http2")]
     pub(crate) fn unprocessed(error: Error, body: Option<Body>) -> Self {
-        Failure { error, unanswered: true, unprocessed: true, reused: true, body }
+        Failure { error, unanswered: true, unprocessed: true, reused: true, body, response: None }
     }
 }
 
@@ -235,6 +239,7 @@ impl<'a> Exchange<'a> {
                     unprocessed: false,
                     reused: self.lease.is_reused(),
                     body: self.upload.into_body(),
+                    response: None,
                 })
             }
         }
@@ -301,7 +306,10 @@ fn write_head(head: &mut RequestHead, body: &Body, out: &mut Vec<u8>) {
     head.write_to(out);
     match length {
         None => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
-        Some(length) if !head.headers().has(Known::ContentLength) && (length > 0 || super::encode::wants_length(head.method())) => {
+        Some(length)
+            if !head.headers().has(Known::ContentLength)
+                && (length > 0 || super::encode::wants_length(head.method())) =>
+        {
             super::encode::write_length(length, out);
         }
         Some(_) => {}

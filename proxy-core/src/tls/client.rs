@@ -64,12 +64,12 @@ impl ClientTls {
         let builder = builder.with_protocol_versions(&[&rustls::version::TLS12]).unwrap().dangerous();
         let config = builder.with_custom_certificate_verifier(Arc::new(Anybody)).with_no_client_auth();
         let name = self.0.load().name.clone();
-        self.0.store(Arc::new(Settings { configs: by_protocol(config), name }));
+        self.0.store(Arc::new(Settings { configs: by_protocol(&config), name }));
     }
 }
 
 /// The same settings for each protocol, over one store of sessions.
-fn by_protocol(config: ClientConfig) -> [Arc<ClientConfig>; 3] {
+fn by_protocol(config: &ClientConfig) -> [Arc<ClientConfig>; 3] {
     let offers: [&[&[u8]]; 3] = [&[b"http/1.1"], &[b"h2"], &[b"h2", b"http/1.1"]];
     offers.map(|names| {
         let mut config = config.clone();
@@ -211,7 +211,7 @@ impl ClientTlsBuilder {
             }
             None => builder.with_no_client_auth(),
         };
-        let settings = Settings { configs: by_protocol(config), name: self.name };
+        let settings = Settings { configs: by_protocol(&config), name: self.name };
         Ok(ClientTls(Arc::new(ArcSwap::from_pointee(settings))))
     }
 }

@@ -53,8 +53,11 @@ fn answers(text: &'static str) -> MemoryOrigin {
     MemoryOrigin::http2(move |mut call| async move { call.answer(text) })
 }
 
+/// A whole request: head, body and trailers.
+type Whole = (http::request::Parts, Vec<u8>, Option<HeaderMap>);
+
 /// Has what it sees sent on, and answers with `ok`.
-fn watched() -> (MemoryOrigin, mpsc::UnboundedReceiver<(http::request::Parts, Vec<u8>, Option<HeaderMap>)>) {
+fn watched() -> (MemoryOrigin, mpsc::UnboundedReceiver<Whole>) {
     let (seen, sees) = mpsc::unbounded_channel();
     let origin = MemoryOrigin::http2(move |mut call: Call| {
         let seen = seen.clone();
@@ -296,7 +299,7 @@ fn gathers(count: usize, builder: Builder) -> MemoryOrigin {
 async fn at_once(bridge: &Bridge, count: usize) -> Vec<String> {
     let clients = (0..count).map(|_| bridge.sent(get("h")));
     let mut answers = Vec::new();
-    for client in futures_util::future::join_all(clients).await.iter_mut() {
+    for client in &mut futures_util::future::join_all(clients).await {
         answers.push(client.read_response().await.text().to_owned());
     }
     answers
@@ -579,8 +582,11 @@ async fn what_is_no_response_is_502() {
         "bad_response",
     )
     .await;
-    check(|stream| vec![Frame::headers(stream, true, &tests::fields([(":status", "200"), ("X", "1")]))], "bad_response")
-        .await;
+    check(
+        |stream| vec![Frame::headers(stream, true, &tests::fields([(":status", "200"), ("X", "1")]))],
+        "bad_response",
+    )
+    .await;
     check(
         |stream| vec![Frame::headers(stream, true, &tests::fields([(":status", "200"), ("content-length", "5")]))],
         "bad_response",
@@ -819,9 +825,8 @@ async fn a_backend_that_stalls_within_its_response_is_given_up() {
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_names_a_client_serves_one_request() {
     let origin = answers("ok");
-    let introduced = |cluster: proxy_core::ClusterBuilder<_>| {
-        cluster.proxy_protocol(proxy_core::ProxyHeaderSender::v1())
-    };
+    let introduced =
+        |cluster: proxy_core::ClusterBuilder<_>| cluster.proxy_protocol(proxy_core::ProxyHeaderSender::v1());
     let bridge = Bridge::to(origin.cluster(introduced, |pool| pool));
     at_once(&bridge, 2).await;
     assert_eq!(origin.connections(), 2);

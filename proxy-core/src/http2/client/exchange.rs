@@ -19,6 +19,7 @@ use crate::http1::client::{EXPECT_WAIT, Failure, MAX_INTERIM, Rules};
 use crate::http1::framing;
 use crate::http1::stream::Out;
 use crate::http2::failure;
+use crate::http2::grpc::{self, Grpc};
 use crate::interim::Interim;
 use crate::{Body, Context, Error, ErrorKind, RequestHead, Response, Result, forwarding, upload};
 
@@ -45,33 +46,39 @@ struct Exchange<'a> {
     interim: Option<Box<Out>>,
     interims: u32,
     progress: Option<(u64, Instant)>,
+    is_grpc: bool,
     /// What the connection had brought when the request was sent.
     received: u64,
     slot: Arc<Slot>,
 }
 
 impl<'a> Exchange<'a> {
-    fn begin(
-        slot: Slot,
-        head: &mut RequestHead,
-        body: Body,
-        secure: bool,
-        rules: &'a Rules,
-    ) -> Result<Self, Failure> {
+    fn begin(slot: Slot, head: &mut RequestHead, body: Body, secure: bool, rules: &'a Rules) -> Result<Self, Failure> {
         let length = body.exact_length();
         let request = head::request(head, length, secure).map_err(Failure::of_request)?;
         // Nothing was sent yet: whatever fails here may be tried again.
         let Some(mut sender) = slot.sender() else {
             return Err(Failure::unprocessed(ErrorKind::UpstreamGone.into(), Some(body)));
         };
-        let ended = length == Some(0);
+        let (ended, is_grpc) = (length == Some(0), Grpc::of(request.method(), request.headers()).is_some());
         match sender.send_request(request, ended) {
             Ok((response, send)) => {
                 let slot = Arc::new(slot);
                 let received = slot.received();
                 let upload = Upload::new(send, body, ended, rules.replay, Arc::clone(&slot));
                 let (interim, interims, progress) = (None, 0, None);
-                Ok(Exchange { response, upload, uploaded: ended, rules, interim, interims, progress, received, slot })
+                Ok(Exchange {
+                    response,
+                    upload,
+                    uploaded: ended,
+                    rules,
+                    interim,
+                    interims,
+                    progress,
+                    is_grpc,
+                    received,
+                    slot,
+                })
             }
             Err(error) => {
                 slot.retire();
@@ -180,14 +187,37 @@ impl<'a> Exchange<'a> {
     ) -> Result<Response, Failure> {
         ctx.received = self.upload.sent();
         match result {
+            Ok(response) if self.is_refusal(&response) => self.refused(&response, ctx),
             Ok(response) => self.finish(response, method, ctx).map_err(Failure::of_request),
             Err(error) => {
                 let unprocessed = failure::is_unprocessed(&error);
                 let unanswered = error.kind() != ErrorKind::BadResponse;
                 let reused = self.slot.is_reused();
-                Err(Failure { error, unanswered, unprocessed, reused, body: self.upload.into_body() })
+                let body = self.upload.into_body();
+                Err(Failure { error, unanswered, unprocessed, reused, body, response: None })
             }
         }
+    }
+
+    /// Whether a call of gRPC got nothing but a status, and one after which it is tried again.
+    fn is_refusal(&self, response: &http::Response<RecvStream>) -> bool {
+        let statuses = self.rules.grpc_statuses;
+        let tried_again = |code: u32| 1_u32.checked_shl(code).is_some_and(|bit| statuses & bit != 0);
+        statuses != 0
+            && self.is_grpc
+            && response.body().is_end_stream()
+            && grpc::status(response.headers()).is_some_and(tried_again)
+    }
+
+    /// It goes to the client where it cannot be tried again.
+    fn refused(self, response: &http::Response<RecvStream>, ctx: &mut Context) -> Result<Response, Failure> {
+        let mut parts = http::Response::new(()).into_parts().0;
+        (parts.status, parts.headers) = (response.status(), response.headers().clone());
+        let head = head::response(&parts, &self.rules.limits).map_err(Failure::of_request)?.0;
+        ctx.clocks.first_byte = Some(Instant::now());
+        let response = Some(Box::new(Response::new(head, Body::empty())));
+        let (error, body) = (ErrorKind::GrpcStatus.into(), self.upload.into_body());
+        Err(Failure { error, unanswered: false, unprocessed: false, reused: false, body, response })
     }
 
     fn finish(self, response: http::Response<RecvStream>, method: &Method, ctx: &mut Context) -> Result<Response> {

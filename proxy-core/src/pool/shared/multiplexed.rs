@@ -32,15 +32,15 @@ impl Multiplexed {
 
     pub(super) fn evict(&self, backend: &Backend) {
         let groups = self.groups();
-        let theirs: Vec<_> = groups.iter().filter(|(target, _)| target.backend() == backend).collect();
-        let theirs: Vec<_> = theirs.into_iter().map(|(_, group)| Arc::clone(group)).collect();
+        let theirs = groups.iter().filter(|(target, _)| target.backend() == backend);
+        let theirs: Vec<_> = theirs.map(|(_, group)| Arc::clone(group)).collect();
         drop(groups);
-        theirs.iter().for_each(|group| group.evict());
+        theirs.iter().for_each(Group::evict);
     }
 
     pub(super) fn close(&self) {
         let groups = std::mem::take(&mut *self.groups());
-        groups.values().for_each(|group| group.close());
+        groups.values().for_each(Group::close);
     }
 
     /// Forgets targets that nobody has, makes or waits for a connection to.
@@ -65,28 +65,22 @@ impl Inner {
     }
 
     /// A stream, of a connection that is made where one is missing.
-    pub(super) async fn acquire_stream(
-        self: &Arc<Self>,
-        target: &Target,
-        deadline: Option<Instant>,
-    ) -> Result<Lease> {
+    pub(super) async fn acquire_stream(self: &Arc<Self>, target: &Target, deadline: Option<Instant>) -> Result<Lease> {
         let group = self.group(target);
         let mut again = false;
         loop {
             let grant = match group.enter(again) {
                 Entry::Stream(slot) => Grant::Stream(slot),
-                Entry::Connect(connecting, turn) => {
-                    match self.stream_or_permit(turn, target, deadline).await? {
-                        Either::Grant(grant) => grant,
-                        Either::Permit(permit) => {
-                            return self.connect_shared(target, connecting, permit, deadline).await;
-                        }
-                        Either::Kept(idle) => match self.lease(idle, Instant::now()) {
-                            Some(lease) => return Ok(lease),
-                            None => Grant::Again,
-                        },
+                Entry::Connect(connecting, turn) => match self.stream_or_permit(turn, target, deadline).await? {
+                    Either::Grant(grant) => grant,
+                    Either::Permit(permit) => {
+                        return self.connect_shared(target, connecting, permit, deadline).await;
                     }
-                }
+                    Either::Kept(idle) => match self.lease(idle, Instant::now()) {
+                        Some(lease) => return Ok(lease),
+                        None => Grant::Again,
+                    },
+                },
                 Entry::Wait(turn) => self.wait_for_stream(turn, target, deadline).await?,
                 Entry::Http1 => return self.acquire_negotiated(target, &group, deadline).await,
                 Entry::Full => return Err(Error::new(ErrorKind::PoolFull)),
