@@ -98,6 +98,29 @@ pub struct Retry {
     pub attempts: Option<u8>,
     /// `budget_percent`: how many requests may be retries, in percent of all; 20 when absent.
     pub budget_percent: Option<u8>,
+    /// `grpc_statuses`: a call of gRPC over `http2` that got nothing but one of these statuses is tried again; none is
+    /// when absent. Whether it was begun there only its service knows.
+    pub grpc_statuses: Vec<GrpcStatus>,
+}
+
+/// A status of gRPC, by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GrpcStatus {
+    /// `"cancelled"`
+    Cancelled = 1,
+    /// `"unknown"`
+    Unknown = 2,
+    /// `"deadline_exceeded"`
+    DeadlineExceeded = 4,
+    /// `"resource_exhausted"`
+    ResourceExhausted = 8,
+    /// `"aborted"`
+    Aborted = 10,
+    /// `"internal"`
+    Internal = 13,
+    /// `"unavailable"`
+    Unavailable = 14,
 }
 
 /// `upstreams.<name>.timeouts`: each longer than zero.
@@ -242,8 +265,27 @@ fn retry(cursor: Cursor<'_>) -> Option<Retry> {
             // Ten tries of one request are an outage made worse.
             attempts: fields.optional("attempts", |cursor| cursor.integer(1..=10)),
             budget_percent: fields.optional("budget_percent", percent),
+            grpc_statuses: fields
+                .optional("grpc_statuses", |cursor| cursor.non_empty_list("an array of statuses", grpc_status))
+                .unwrap_or_default(),
         })
     })
+}
+
+/// Those that may be another backend's to answer; the others are about the call itself.
+fn grpc_status(cursor: Cursor<'_>) -> Option<GrpcStatus> {
+    cursor.tagged(
+        "status of gRPC",
+        &[
+            ("cancelled", |settings| settings.none(GrpcStatus::Cancelled)),
+            ("unknown", |settings| settings.none(GrpcStatus::Unknown)),
+            ("deadline_exceeded", |settings| settings.none(GrpcStatus::DeadlineExceeded)),
+            ("resource_exhausted", |settings| settings.none(GrpcStatus::ResourceExhausted)),
+            ("aborted", |settings| settings.none(GrpcStatus::Aborted)),
+            ("internal", |settings| settings.none(GrpcStatus::Internal)),
+            ("unavailable", |settings| settings.none(GrpcStatus::Unavailable)),
+        ],
+    )
 }
 
 fn timeouts(cursor: Cursor<'_>) -> Option<Timeouts> {

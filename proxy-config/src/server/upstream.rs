@@ -338,6 +338,7 @@ fn retry(config: &Retry) -> RetryPolicy {
     set(&mut policy.attempts, config.attempts.map(u32::from));
     let budget = config.budget_percent.map(u32::from);
     set(&mut policy.budget_percent, budget);
+    policy.grpc_statuses = config.grpc_statuses.iter().map(|status| *status as u8).collect();
     policy
 }
 
