@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 
+use crate::Registry;
 use crate::error::{ConfigError, ConfigErrors};
 
 /// Nobody reads more, and hostile input must not cost a suggestion per mistake.
@@ -14,11 +15,16 @@ pub(crate) struct Report {
     omitted: Cell<usize>,
     /// The names that references may use; `None` while `upstreams` itself is wrong, which is reported once, there.
     upstreams: Option<BTreeSet<String>>,
+    registry: Registry,
 }
 
 impl Report {
-    pub(crate) fn new(upstreams: Option<BTreeSet<String>>) -> Self {
-        Self { upstreams, ..Self::default() }
+    pub(crate) fn new(upstreams: Option<BTreeSet<String>>, registry: Registry) -> Self {
+        Self { upstreams, registry, ..Self::default() }
+    }
+
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
     }
 
     pub(crate) fn upstreams(&self) -> Option<&BTreeSet<String>> {

@@ -6,9 +6,9 @@ use http::{HeaderName, HeaderValue, Method};
 use proxy_core::tls::ClientTls;
 use proxy_core::{BackendSet, BackendState, UpstreamHttp2};
 use proxy_lb::{
-    BreakerSettings, CircuitBreaker, DiscoverError, Discovery, DnsName, GrpcCheck, HealthChecker, HealthSettings, HttpCheck,
-    LatencyComparison, OutlierDetector, OutlierSettings, SlowStart, StartState, SuccessRate, TcpCheck, UdpCheck,
-    WatchedFile,
+    BreakerSettings, CircuitBreaker, DiscoverError, Discovery, DnsName, GrpcCheck, HealthChecker, HealthSettings,
+    HttpCheck, LatencyComparison, OutlierDetector, OutlierSettings, SlowStart, StartState, SuccessRate, TcpCheck,
+    UdpCheck, WatchedFile,
 };
 
 use super::upstream::{backend, set};

@@ -13,6 +13,7 @@ use tests::{Answer, Frame, Frames, Http2Client, Stage, fields, listen, ok, reque
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 mod floods;
+mod grpc;
 mod smuggling;
 mod upstream;
 

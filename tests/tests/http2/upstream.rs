@@ -16,13 +16,13 @@ use tokio::time::Instant;
 use super::{S, URI};
 
 /// A proxy before an upstream, with a filter that records.
-struct Bridge {
+pub(super) struct Bridge {
     proxy: TestProxy,
-    recorder: Recorder,
+    pub(super) recorder: Recorder,
 }
 
 impl Bridge {
-    fn to(upstream: impl Upstream) -> Self {
+    pub(super) fn to(upstream: impl Upstream) -> Self {
         let recorder = Recorder::new("recorder");
         let builder = Proxy::builder().filter(recorder.clone()).upstream("origin", upstream).route(Route::to("origin"));
         Bridge { proxy: TestProxy::new(builder.build().unwrap()), recorder }
@@ -32,7 +32,7 @@ impl Bridge {
         self.proxy.connect()
     }
 
-    async fn http2(&self) -> Http2Client {
+    pub(super) async fn http2(&self) -> Http2Client {
         Http2Client::over(self.proxy.connect().into_stream().0).await
     }
 
