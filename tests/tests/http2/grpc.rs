@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use proxy_core::testing::{Script, ScriptedConnector};
-use proxy_core::{ErrorKind, Flow, RetryPolicy, filter_fn};
+use proxy_core::{Error, ErrorKind, Flow, RetryPolicy, filter_fn};
 use tests::{Answer, Call, Http2Client, MemoryOrigin, Stage};
 use tokio::time::Instant;
 
@@ -54,7 +54,7 @@ async fn answers_of_ours_are_such_as_clients_of_grpc_understand() {
     let (http, code, answer) = status(&mut client, call()).await;
     assert_eq!((http, code.as_deref()), (200, Some("14")));
     assert_eq!(answer.header("content-type"), Some("application/grpc"));
-    assert_eq!(answer.header("grpc-message"), Some(ErrorKind::ConnectRefused.text()));
+    assert_eq!(answer.header("grpc-message"), Some(&*Error::new(ErrorKind::ConnectRefused).to_string()));
     assert!(answer.body.is_empty() && answer.trailers.is_none(), "{answer:?}");
     // Others get what they always got.
     let (http, code, _) = status(&mut client, with(call(), "content-type", "application/grpc-web")).await;
