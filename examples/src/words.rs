@@ -10,7 +10,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context as Task, Poll};
-use std::time::Duration;
 
 use bytes::{Buf, BufMut};
 use http::uri::PathAndQuery;
@@ -123,10 +122,8 @@ impl Words {
         }
     }
 
-    /// Says its name and what it was told, in trailers too; later where the field `x-wait-ms` wants it.
+    /// Says its name and what it was told.
     async fn say(self, request: Request<String>) -> Result<Response<String>, Status> {
-        let wait = request.metadata().get("x-wait-ms").and_then(|wait| wait.to_str().ok()?.parse().ok());
-        tokio::time::sleep(Duration::from_millis(wait.unwrap_or(0))).await;
         let text = request.into_inner();
         match text.is_empty() {
             true => Err(Status::invalid_argument("nothing to say")),
