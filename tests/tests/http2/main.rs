@@ -12,6 +12,7 @@ use proxy_core::{
 use tests::{Answer, Frame, Frames, Http2Client, Stage, fields, listen, ok, request, status};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+mod conformance;
 mod floods;
 mod grpc;
 mod smuggling;
