@@ -13,7 +13,6 @@
 //! no more calls. While nobody has noticed yet, a call that it refuses goes to another.
 
 use std::error::Error;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use examples::{Words, WordsClient};
