@@ -17,8 +17,7 @@ fn taken(watches: bool, backends: u16, before: usize, requests: usize) -> Alloca
     let runtime = runtime.expect("a runtime");
     let metrics = Metrics::new();
     let api = metrics.upstream("api");
-    let watched;
-    let proxy = runtime.block_on(async {
+    let (proxy, watched) = runtime.block_on(async {
         let pool = SharedPool::builder().connector(Arc::new(ScriptedConnector::always(Script::ok())));
         let pool = if watches { pool.observer(Arc::new(api.clone())) } else { pool }.build();
         let turn = AtomicUsize::new(0);
@@ -29,10 +28,10 @@ fn taken(watches: bool, backends: u16, before: usize, requests: usize) -> Alloca
             .fold(cluster, |cluster, port| cluster.backend(format!("10.0.0.1:{port}").parse().expect("an address")));
         let cluster = if watches { cluster.observer(Arc::new(api.clone())) } else { cluster };
         let cluster = cluster.build_with(pool.clone());
-        watched = watches.then(|| api.watch(cluster.backends().clone(), move || pool.stats()));
+        let watched = watches.then(|| api.watch(cluster.backends().clone(), move || pool.stats()));
         let proxy = Proxy::builder().upstream("api", cluster).route(Route::to("api"));
         let proxy = if watches { proxy.observer(metrics.listener("web")) } else { proxy };
-        proxy.build().expect("the route names the upstream")
+        (proxy.build().expect("the route names the upstream"), watched)
     });
     let (client, connection) = TestProxy::new(proxy).pair();
     runtime.spawn(connection);
