@@ -14,11 +14,22 @@ pub(crate) struct Report {
     omitted: Cell<usize>,
     /// The names that references may use; `None` while `upstreams` itself is wrong, which is reported once, there.
     upstreams: Option<BTreeSet<String>>,
+    /// Those of them that are folders of files.
+    folders: BTreeSet<String>,
 }
 
 impl Report {
     pub(crate) fn new(upstreams: Option<BTreeSet<String>>) -> Self {
         Self { upstreams, ..Self::default() }
+    }
+
+    /// The same where these upstreams are folders of files.
+    pub(crate) fn with_folders(self, folders: BTreeSet<String>) -> Self {
+        Self { folders, ..self }
+    }
+
+    pub(crate) fn is_folder(&self, upstream: &str) -> bool {
+        self.folders.contains(upstream)
     }
 
     pub(crate) fn upstreams(&self) -> Option<&BTreeSet<String>> {

@@ -86,7 +86,7 @@ impl FromStr for Config {
             let syntax = ConfigError::new(ErrorKind::Syntax, error.message).at(error.position);
             ConfigErrors::new(vec![syntax], 0)
         })?;
-        let report = Report::new(upstream_names(&root));
+        let report = Report::new(upstream_names(&root)).with_folders(folders(&root));
         let config = config(Cursor::new(&root, &Path::Root, &report));
         let mut config = report.finish(config)?;
         config.unsupported = unsupported(&root);
@@ -124,6 +124,19 @@ fn upstream_names(root: &Node) -> Option<BTreeSet<String>> {
         Some(Value::Object(upstreams)) => Some(upstreams.iter().map(|member| member.key.clone()).collect()),
         Some(_) => None,
     }
+}
+
+/// The upstreams that are folders of files.
+fn folders(root: &Node) -> BTreeSet<String> {
+    let member = |node: &Node, key: &str| match &node.value {
+        Value::Object(members) => members.iter().position(|member| member.key == key),
+        _ => None,
+    };
+    let Value::Object(members) = &root.value else { return BTreeSet::new() };
+    let Some(upstreams) = member(root, "upstreams").map(|at| &members[at].node.value) else { return BTreeSet::new() };
+    let Value::Object(upstreams) = upstreams else { return BTreeSet::new() };
+    let folders = upstreams.iter().filter(|upstream| member(&upstream.node, "files").is_some());
+    folders.map(|upstream| upstream.key.clone()).collect()
 }
 
 /// What such a file may hold.

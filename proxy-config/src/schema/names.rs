@@ -7,6 +7,15 @@ pub(super) fn upstream_reference(cursor: Cursor<'_>) -> Option<String> {
     upstream_named(cursor.string("the name of an upstream")?, cursor)
 }
 
+/// The name of an upstream that has connections to give: one of backends.
+pub(super) fn cluster_reference(cursor: Cursor<'_>) -> Option<String> {
+    let name = upstream_reference(cursor)?;
+    match cursor.report().is_folder(&name) {
+        true => cursor.fail(format!("{name:?} is a folder of files, which only answers HTTP requests")),
+        false => Some(name),
+    }
+}
+
 /// The same when the name is a key; `cursor` is where to complain.
 pub(super) fn upstream_named(name: &str, cursor: Cursor<'_>) -> Option<String> {
     match cursor.report().upstreams() {

@@ -140,6 +140,7 @@ impl Diff {
             retry,
             timeouts,
             pool,
+            files,
         } = before;
         self.backends(&Path::Key(path, "backends"), before, now);
         self.compare(&Path::Key(path, "selector"), selector, &now.selector);
@@ -156,6 +157,7 @@ impl Diff {
         self.compare(&Path::Key(path, "retry"), retry, &now.retry);
         self.compare(&Path::Key(path, "timeouts"), timeouts, &now.timeouts);
         self.compare(&Path::Key(path, "pool"), pool, &now.pool);
+        self.compare(&Path::Key(path, "files"), files, &now.files);
     }
 
     /// Backends by address: their order means little.
