@@ -103,7 +103,8 @@ fn unsatisfiable(length: u64) -> Response {
 
 /// The links of a folder.
 pub(crate) fn list(path: &str, entries: &[Entry], has_parent: bool) -> Response {
-    let mut response = Response::new(ResponseHead::new(StatusCode::OK), Body::from(listing::page(path, entries, has_parent)));
+    let mut response =
+        Response::new(ResponseHead::new(StatusCode::OK), Body::from(listing::page(path, entries, has_parent)));
     set(&mut response, header::CONTENT_TYPE, "text/html; charset=utf-8");
     set(&mut response, header::CONTENT_SECURITY_POLICY, "default-src 'none'");
     set(&mut response, header::X_CONTENT_TYPE_OPTIONS, "nosniff");

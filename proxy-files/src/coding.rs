@@ -121,7 +121,9 @@ mod tests {
         check(Some("gzip, *;q=0"), "gzip", true);
         check(Some("br, identity;q=0"), "br", true);
         check(Some("gzip ; q=0.001"), "gzip", false);
-        for bad in ["gzip;q=2", "gzip;q=1.1", "gzip;q=0.0001", "gzip;q=-1", "gzip;q=", "gzip;q", "gzip;x=1", ";;", "gzip;q=.5"] {
+        for bad in
+            ["gzip;q=2", "gzip;q=1.1", "gzip;q=0.0001", "gzip;q=-1", "gzip;q=", "gzip;q", "gzip;x=1", ";;", "gzip;q=.5"]
+        {
             check(Some(bad), "", false);
         }
     }

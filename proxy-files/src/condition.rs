@@ -56,7 +56,9 @@ impl Validators {
     pub(crate) fn evaluate(&self, headers: &Headers) -> Verdict {
         let may_go_on = match self.any_of(headers, "if-match", Self::is_strongly) {
             Some(matches) => matches,
-            None => self.since(headers, "if-unmodified-since").is_none_or(|at| self.modified.is_some_and(|it| it <= at)),
+            None => {
+                self.since(headers, "if-unmodified-since").is_none_or(|at| self.modified.is_some_and(|it| it <= at))
+            }
         };
         let is_known = match self.any_of(headers, "if-none-match", Self::is_weakly) {
             Some(matches) => matches,
@@ -85,7 +87,9 @@ impl Validators {
     fn any_of(&self, headers: &Headers, name: &'static str, is: fn(&Self, Tag<'_>) -> bool) -> Option<bool> {
         let mut values = headers.get_all(name).peekable();
         values.peek()?;
-        let any = |value: &[u8]| value.trim_ascii() == b"*" || tags(value).is_some_and(|tags| tags.iter().any(|tag| is(self, *tag)));
+        let any = |value: &[u8]| {
+            value.trim_ascii() == b"*" || tags(value).is_some_and(|tags| tags.iter().any(|tag| is(self, *tag)))
+        };
         Some(values.any(any))
     }
 
@@ -166,17 +170,25 @@ mod tests {
     fn tags_say_time_length_and_coding() {
         assert_eq!(old().etag(), TAG);
         let now = modified() + Duration::from_secs(100);
-        assert_eq!(Validators::new(10, Some(modified()), Some(Coding::Brotli), now).etag(), "\"2ebc98a1.1dcd6500-a-br\"");
+        assert_eq!(
+            Validators::new(10, Some(modified()), Some(Coding::Brotli), now).etag(),
+            "\"2ebc98a1.1dcd6500-a-br\""
+        );
         let fresh = Validators::new(10, Some(modified()), None, modified() + Duration::from_secs(1));
         assert_eq!(fresh.etag(), format!("W/{TAG}"));
         let future = Validators::new(10, Some(modified()), None, modified() - Duration::from_secs(1000));
-        assert_eq!((future.is_weak, future.modified().unwrap()), (true, date::whole_seconds(modified()) - Duration::from_secs(1000)));
+        assert_eq!(
+            (future.is_weak, future.modified().unwrap()),
+            (true, date::whole_seconds(modified()) - Duration::from_secs(1000))
+        );
     }
 
     #[test]
     fn conditions_hold_in_their_order() {
         use Verdict::{Failed, NotModified, Send};
-        let check = |fields: &[(&'static str, &str)], expected| assert_eq!(old().evaluate(head(fields).headers()), expected, "{fields:?}");
+        let check = |fields: &[(&'static str, &str)], expected| {
+            assert_eq!(old().evaluate(head(fields).headers()), expected, "{fields:?}")
+        };
         check(&[], Send);
         check(&[("if-match", TAG)], Send);
         check(&[("if-match", "*")], Send);
@@ -206,7 +218,9 @@ mod tests {
 
     #[test]
     fn ranges_of_another_state_are_not_sent() {
-        let check = |fields: &[(&'static str, &str)], allowed| assert_eq!(old().allow_range(head(fields).headers()), allowed, "{fields:?}");
+        let check = |fields: &[(&'static str, &str)], allowed| {
+            assert_eq!(old().allow_range(head(fields).headers()), allowed, "{fields:?}")
+        };
         check(&[], true);
         check(&[("if-range", TAG)], true);
         check(&[("if-range", SAME)], true);

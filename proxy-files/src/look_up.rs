@@ -121,11 +121,7 @@ impl Settings {
     }
 
     /// A plain file of the same name and the suffix of this coding.
-    fn sibling(
-        root: &Opened<'_>,
-        path: &Path,
-        coding: Coding,
-    ) -> io::Result<Option<(File, u64, Option<SystemTime>)>> {
+    fn sibling(root: &Opened<'_>, path: &Path, coding: Coding) -> io::Result<Option<(File, u64, Option<SystemTime>)>> {
         let mut name = OsString::from(path);
         name.push(coding.suffix());
         let file = root.open(Path::new(&name))?;

@@ -22,7 +22,8 @@ impl Asked {
     /// the file and the lines between its parts.
     pub(crate) fn parse(field: &str, length: u64) -> Self {
         let Some(specs) = unit(field) else { return Asked::Whole };
-        let mut specs: Vec<_> = specs.split(',').map(str::trim).filter(|spec| !spec.is_empty()).take(MOST + 1).collect();
+        let mut specs: Vec<_> =
+            specs.split(',').map(str::trim).filter(|spec| !spec.is_empty()).take(MOST + 1).collect();
         if specs.is_empty() || specs.len() > MOST || length == 0 {
             return Asked::Whole;
         }
@@ -82,7 +83,9 @@ mod tests {
 
     #[test]
     fn parts_are_those_that_are_there() {
-        let check = |field: &str, parts: &[Range<u64>]| assert_eq!(Asked::parse(field, 100), Asked::Parts(parts.to_vec()), "{field}");
+        let check = |field: &str, parts: &[Range<u64>]| {
+            assert_eq!(Asked::parse(field, 100), Asked::Parts(parts.to_vec()), "{field}")
+        };
         check("bytes=0-0", &[0..1]);
         check("bytes=0-99", &[0..100]);
         check("bytes=0-", &[0..100]);
@@ -110,9 +113,26 @@ mod tests {
     fn what_is_malformed_or_greedy_is_ignored() {
         let many = format!("bytes={}", (0..17).map(|i| format!("{i}-{i}")).collect::<Vec<_>>().join(","));
         let bad = [
-            "", "bytes", "bytes=", "bytes=,", "bytes=-", "bytes=a-b", "bytes=1", "bytes=2-1", "bytes=0x1-2", "bytes=+1-2",
-            "bytes=1-2-3", "bytes=1 - 2", "bytes=0-1,x", "lines=0-1", "bytes=--1", "bytes=0-0;1-1", "bytes=0-50,50-60", "bytes=0-,0-",
-            "bytes=-1,-1", "bytes=0-1,5-4",
+            "",
+            "bytes",
+            "bytes=",
+            "bytes=,",
+            "bytes=-",
+            "bytes=a-b",
+            "bytes=1",
+            "bytes=2-1",
+            "bytes=0x1-2",
+            "bytes=+1-2",
+            "bytes=1-2-3",
+            "bytes=1 - 2",
+            "bytes=0-1,x",
+            "lines=0-1",
+            "bytes=--1",
+            "bytes=0-0;1-1",
+            "bytes=0-50,50-60",
+            "bytes=0-,0-",
+            "bytes=-1,-1",
+            "bytes=0-1,5-4",
         ];
         for field in bad.into_iter().chain([&*many]) {
             assert_eq!(Asked::parse(field, 100), Asked::Whole, "{field}");

@@ -54,7 +54,11 @@ impl Drop for Folder {
 /// The usual folder.
 fn site() -> Folder {
     let folder = Folder::new();
-    folder.write("index.html", "<h1>home</h1>").write("a.txt", "0123456789").write("docs/b.css", "b").write("empty", "");
+    folder
+        .write("index.html", "<h1>home</h1>")
+        .write("a.txt", "0123456789")
+        .write("docs/b.css", "b")
+        .write("empty", "");
     folder.write(".env", "secret").write("docs/.git/config", "secret").write("deep/er/x", "x");
     folder
 }
@@ -140,10 +144,35 @@ async fn nothing_else_can_be_reached() {
     rustix::fs::mknodat(rustix::fs::CWD, www.join("pipe"), rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
     for proxy in [folder.serve(|it| it), folder.serve(|it| it.slow_storage(true))] {
         for path in [
-            "/../outside", "/%2e%2e/outside", "/docs/../../outside", "/docs/%2e%2e/%2E%2E/outside", "/..%2foutside", "/%2e%2e%2foutside",
-            "/.%2e/outside", "/docs/..%5c..%5coutside", "/%00", "/a.txt%00", "/a.txt%00.html", "//a.txt", "/docs//b.css", "/./a.txt",
-            "/up", "/parent/outside", "/parent/www/a.txt", "/alias", "/pipe", "/.env", "/%2eenv", "/docs/.git/config", "/docs/.git/",
-            "/a.txt.", "/A.TXT", "/%c0%ae%c0%ae/outside", "/%252e%252e/outside", "/a%", "/etc/passwd",
+            "/../outside",
+            "/%2e%2e/outside",
+            "/docs/../../outside",
+            "/docs/%2e%2e/%2E%2E/outside",
+            "/..%2foutside",
+            "/%2e%2e%2foutside",
+            "/.%2e/outside",
+            "/docs/..%5c..%5coutside",
+            "/%00",
+            "/a.txt%00",
+            "/a.txt%00.html",
+            "//a.txt",
+            "/docs//b.css",
+            "/./a.txt",
+            "/up",
+            "/parent/outside",
+            "/parent/www/a.txt",
+            "/alias",
+            "/pipe",
+            "/.env",
+            "/%2eenv",
+            "/docs/.git/config",
+            "/docs/.git/",
+            "/a.txt.",
+            "/A.TXT",
+            "/%c0%ae%c0%ae/outside",
+            "/%252e%252e/outside",
+            "/a%",
+            "/etc/passwd",
         ] {
             check(&get(&proxy, path, "").await, 404, &[]);
         }
@@ -190,7 +219,9 @@ async fn several_ranges_are_parts_of_one_body() {
     check(&answer, 206, &[("content-range", None)]);
     let boundary = answer.header("content-type").unwrap().strip_prefix("multipart/byteranges; boundary=").unwrap();
     let part = |range: &str, text: &str| {
-        format!("--{boundary}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Range: bytes {range}/10\r\n\r\n{text}\r\n")
+        format!(
+            "--{boundary}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Range: bytes {range}/10\r\n\r\n{text}\r\n"
+        )
     };
     let expected = part("7-8", "78") + &part("0-1", "01") + &part("9-9", "9") + &format!("--{boundary}--\r\n");
     assert_eq!(answer.text(), expected);
@@ -259,7 +290,11 @@ async fn siblings_are_sent_to_those_who_take_them() {
         ("Accept-Encoding: deflate\r\n", "plain", None),
     ] {
         let answer = get(&proxy, "/app.js", accepts).await;
-        let fields = [("content-encoding", coding), ("vary", Some("accept-encoding")), ("content-type", Some("text/javascript; charset=utf-8"))];
+        let fields = [
+            ("content-encoding", coding),
+            ("vary", Some("accept-encoding")),
+            ("content-type", Some("text/javascript; charset=utf-8")),
+        ];
         check(&answer, 200, &fields);
         assert_eq!(answer.text(), body, "{accepts}");
     }
@@ -275,8 +310,16 @@ async fn siblings_are_sent_to_those_who_take_them() {
     assert_eq!(get(&proxy, "/docs/", "Accept-Encoding: gzip\r\n").await.text(), "index in gzip");
     // A folder is no sibling, and what is off is off.
     check(&get(&proxy, "/a.txt", "Accept-Encoding: br\r\n").await, 200, &[("content-encoding", None)]);
-    check(&get(&proxy, "/a.txt", "Accept-Encoding: gzip, identity;q=0\r\n").await, 406, &[("vary", Some("accept-encoding"))]);
-    check(&get(&folder.serve(|it| it), "/app.js", "Accept-Encoding: br\r\n").await, 200, &[("content-encoding", None), ("vary", None)]);
+    check(
+        &get(&proxy, "/a.txt", "Accept-Encoding: gzip, identity;q=0\r\n").await,
+        406,
+        &[("vary", Some("accept-encoding"))],
+    );
+    check(
+        &get(&folder.serve(|it| it), "/app.js", "Accept-Encoding: br\r\n").await,
+        200,
+        &[("content-encoding", None), ("vary", None)],
+    );
 }
 
 #[tokio::test]
@@ -286,7 +329,11 @@ async fn a_list_shows_what_can_be_asked_for() {
     symlink("../a.txt", folder.0.join("www/docs/link")).unwrap();
     let proxy = folder.serve(|it| it.listing(true));
     let answer = get(&proxy, "/docs/", "").await;
-    check(&answer, 200, &[("content-type", Some("text/html; charset=utf-8")), ("content-security-policy", Some("default-src 'none'"))]);
+    check(
+        &answer,
+        200,
+        &[("content-type", Some("text/html; charset=utf-8")), ("content-security-policy", Some("default-src 'none'"))],
+    );
     let links: Vec<_> = answer.text().split("href=\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
     assert_eq!(links, ["../", "./sub/", "./%3Cb%3E%26%22%27.txt", "./b.css"]);
     assert!(answer.text().contains("&lt;b&gt;&amp;&quot;&#39;.txt</a>"));
@@ -311,11 +358,10 @@ async fn a_prefix_is_not_part_of_the_file() {
         check(&get(&proxy, other, "").await, 404, &[]);
     }
     // A filter that changes the path leads nobody to a path that it alone knows.
-    let rewritten = filter_fn(|request, _| {
-        request.head_mut().set_target("/docs").map(|()| Flow::Continue)
-    });
+    let rewritten = filter_fn(|request, _| request.head_mut().set_target("/docs").map(|()| Flow::Continue));
     let files = folder.files().build().unwrap();
-    let rewriting = Proxy::builder().filter(rewritten).upstream("files", files).route(Route::to("files")).build().unwrap();
+    let rewriting =
+        Proxy::builder().filter(rewritten).upstream("files", files).route(Route::to("files")).build().unwrap();
     check(&get(&TestProxy::new(rewriting), "/papers", "").await, 301, &[("location", Some("/papers/"))]);
 }
 

@@ -66,7 +66,7 @@ impl Site {
             r#"{{ "listeners": {{
                     "plain": {{ "listen": ["127.0.0.1:0"], "http": {{ "upstream": "site" }} }},
                     "limited": {{ "listen": ["127.0.0.1:0"], "http": {{ "upstream": "site",
-                        "filters": [{{ "bandwidth_limit": {{ "down": 100000000 }} }}] }} }},
+                        "filters": [{{ "bandwidth_limit": {{ "down": "100MiB/s" }} }}] }} }},
                     "tls": {{ "listen": ["127.0.0.1:0"], "http": {{ "upstream": "site" }},
                         "tls": {{ "certificates": [{{ "cert": {certificate:?}, "key": {key:?} }}] }} }} }},
                 "upstreams": {{ "site": {{ "files": {{ "root": {root:?}{settings} }} }} }} }}"#
@@ -129,7 +129,12 @@ async fn parts_arrive_and_downloads_go_on() {
     let whole = pattern(5_000_000);
     let url = format!("http://{}/5000000.bin", site.address("plain"));
     let secure = format!("https://localhost:{}/5000000.bin", site.address("tls").port());
-    for (range, from, to) in [("0-0", 0, 1), ("7-40000", 7, 40_001), ("1048570-1048590", 1_048_570, 1_048_591), ("-1000000", 4_000_000, 5_000_000)] {
+    for (range, from, to) in [
+        ("0-0", 0, 1),
+        ("7-40000", 7, 40_001),
+        ("1048570-1048590", 1_048_570, 1_048_591),
+        ("-1000000", 4_000_000, 5_000_000),
+    ] {
         let output = curl(&["-r", range, &url]).await;
         assert!(output.stdout == whole[from..to], "{range}");
         let output = curl(&["-r", range, "--cacert", &site.authority, &secure]).await;
@@ -154,7 +159,8 @@ async fn curl_s_conditions_and_codings_are_understood() {
     let base = format!("http://{}/static", site.address("plain"));
     site.folder.write("www/a.txt", "plain text");
     let status = |arguments: Vec<String>| async move {
-        let arguments: Vec<_> = ["-o", "/dev/null", "-w", "%{http_code}"].into_iter().map(str::to_owned).chain(arguments).collect();
+        let arguments: Vec<_> =
+            ["-o", "/dev/null", "-w", "%{http_code}"].into_iter().map(str::to_owned).chain(arguments).collect();
         let output = curl(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).await;
         String::from_utf8(output.stdout).expect("a number")
     };

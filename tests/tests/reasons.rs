@@ -9,9 +9,9 @@ use async_trait::async_trait;
 use http::StatusCode;
 use proxy_core::testing::{Recorder, Script, ScriptedConnector, TestProxy};
 use proxy_core::{
-    Address, Backend, Body, Breaker, BreakerPermit, ClientHandshake, Cluster, Connector, Context, Error, ErrorKind, Filter,
-    Flow, Instant, Io, Limits, Proxy, ProxyBuilder, Request, Response, ResponseHead, Result, RetryPolicy, Route, ServiceUpstream,
-    SharedPool, Target, TlsInfo, Upstream, UpstreamTimeouts, filter_fn, selector_fn,
+    Address, Backend, Body, Breaker, BreakerPermit, ClientHandshake, Cluster, Connector, Context, Error, ErrorKind,
+    Filter, Flow, Instant, Io, Limits, Proxy, ProxyBuilder, Request, Response, ResponseHead, Result, RetryPolicy,
+    Route, ServiceUpstream, SharedPool, Target, TlsInfo, Upstream, UpstreamTimeouts, filter_fn, selector_fn,
 };
 use tests::{GET, Log, ok, post};
 
@@ -292,7 +292,8 @@ struct CutShort;
 #[async_trait]
 impl Upstream for CutShort {
     async fn send(&self, _: Request, _: &mut Context) -> Result<Response> {
-        let file = std::fs::File::open("/dev/null").map_err(|error| Error::new(ErrorKind::FileIo).with_source(error))?;
+        let file =
+            std::fs::File::open("/dev/null").map_err(|error| Error::new(ErrorKind::FileIo).with_source(error))?;
         Ok(Response::new(ResponseHead::new(StatusCode::OK), Body::file(file, 0..1)))
     }
 }

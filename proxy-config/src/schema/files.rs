@@ -28,10 +28,11 @@ pub struct Files {
 
 pub(super) fn files(cursor: Cursor<'_>) -> Option<Files> {
     cursor.object("an object", |fields| {
-        let root = fields.required("root", r#"a folder such as "/srv/www""#, |cursor| match cursor.string("a folder")? {
-            "" => cursor.fail("must not be empty"),
-            path => Some(PathBuf::from(path)),
-        });
+        let root =
+            fields.required("root", r#"a folder such as "/srv/www""#, |cursor| match cursor.string("a folder")? {
+                "" => cursor.fail("must not be empty"),
+                path => Some(PathBuf::from(path)),
+            });
         let strip_prefix = fields.optional("strip_prefix", prefix);
         let index = fields.optional("index", |cursor| cursor.list("an array of names", name));
         Some(Files {

@@ -17,7 +17,8 @@ const TRIES: usize = 8;
 /// Tries the calls with the folder itself.
 pub(super) fn means(folder: &OwnedFd) -> Means {
     let works = |resolve| {
-        let opened = openat2(folder, ".", OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::BENEATH | resolve);
+        let opened =
+            openat2(folder, ".", OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::BENEATH | resolve);
         matches!(opened, Ok(_) | Err(Errno::AGAIN))
     };
     match () {

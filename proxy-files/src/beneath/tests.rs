@@ -72,8 +72,18 @@ fn nothing_outside_can_be_opened() {
             check("short/deep", within.map(|()| "deep"));
             let long = "x".repeat(300);
             for outside in [
-                "up", "absolute", "parent/secret", "../secret", "a/../../secret", "magic/etc/hostname", "loop", "missing", "file/x",
-                "socket", &long, "/etc/hostname",
+                "up",
+                "absolute",
+                "parent/secret",
+                "../secret",
+                "a/../../secret",
+                "magic/etc/hostname",
+                "loop",
+                "missing",
+                "file/x",
+                "socket",
+                &long,
+                "/etc/hostname",
             ] {
                 check(outside, None);
             }
