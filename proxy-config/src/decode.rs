@@ -12,6 +12,7 @@ mod unique;
 pub(crate) use fields::Fields;
 pub(crate) use outline::{Key, Named, Object, Origin, Rule, Shape, Tagged};
 pub(crate) use report::Report;
+pub(crate) use tagged::Variant;
 pub(crate) use unique::Unique;
 
 use std::collections::{BTreeMap, HashMap};
@@ -53,7 +54,9 @@ impl<'a> Cursor<'a> {
 
     /// Reports that this value is wrong.
     pub(crate) fn fail<T>(self, message: impl Into<String>) -> Option<T> {
-        if let Subject::Value(node) = self.subject {
+        if let Subject::Value(node) = self.subject
+            && !matches!(node.value, Value::Unknown)
+        {
             let error = ConfigError::new(ErrorKind::Invalid, message.into());
             self.report.push(error.at(node.position).under(self.path.to_string()));
         }
@@ -162,7 +165,9 @@ impl<'a> Cursor<'a> {
     }
 
     fn items<T>(self, what: &str, min: usize, mut read: impl FnMut(Cursor<'_>) -> Option<T>) -> Option<Vec<T>> {
-        let Value::Array(items) = self.read(|| Shape::Array { items: Box::new(Shape::of(&mut read)), min })? else {
+        let Value::Array(items) =
+            self.read(|| Shape::Array { items: Box::new(Shape::of(self.report, &mut read)), min })?
+        else {
             return self.expected(what);
         };
         let decoded = items.iter().enumerate().map(|(index, item)| self.item(index, item, &mut read));
@@ -196,7 +201,7 @@ impl<'a> Cursor<'a> {
         mut read: impl FnMut(&str, Cursor<'_>) -> Option<T>,
     ) -> Option<BTreeMap<String, T>> {
         if let Some(outline) = self.outline() {
-            outline.say(Shape::Map { values: Box::new(Shape::of(|value| read("name", value))), min });
+            outline.say(Shape::Map { values: Box::new(Shape::of(self.report, |value| read("name", value))), min });
         }
         let members = self.members(what)?;
         let mut decoded = Vec::with_capacity(members.len());
@@ -272,7 +277,7 @@ impl<'a> Cursor<'a> {
 /// The value as a reader of the file would call it.
 fn describe(value: &Value) -> String {
     match value {
-        Value::Null => "null".to_owned(),
+        Value::Null | Value::Unknown => "null".to_owned(),
         Value::Bool(value) => value.to_string(),
         Value::Number(text) => shorten(text),
         Value::String(text) => quote(text),

@@ -6,8 +6,8 @@ mod json;
 mod json_schema;
 mod reference;
 
-use crate::Config;
 use crate::schema::config::outline;
+use crate::{Config, Registry};
 
 impl Config {
     /// The JSON Schema (draft 2020-12) of a configuration, with descriptions and defaults. Editors that are told of
@@ -21,11 +21,18 @@ impl Config {
     /// assert!(schema.starts_with("{\n  \"$schema\": \"https://json-schema.org/draft/2020-12/schema\",\n"));
     /// ```
     pub fn json_schema() -> String {
-        json_schema::document(&outline())
+        json_schema::document(&outline(&Registry::default()))
     }
 
     /// A page on all keys of a configuration, in Markdown.
     pub fn reference() -> String {
-        reference::page(&outline())
+        reference::page(&outline(&Registry::default()))
+    }
+}
+
+impl Registry {
+    /// As [`Config::json_schema`], with the filters and selectors of this registry.
+    pub fn json_schema(&self) -> String {
+        json_schema::document(&outline(self))
     }
 }

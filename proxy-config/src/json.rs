@@ -8,9 +8,11 @@ mod parser;
 mod reader;
 mod shown;
 mod string;
+mod write;
 
 pub(crate) use parser::parse;
 pub(crate) use shown::shown;
+pub(crate) use write::write_string;
 
 use crate::error::Position;
 
@@ -24,6 +26,8 @@ pub(crate) struct Node {
 /// Numbers stay text: each decoder decides which numbers it takes, and no digit is lost on the way.
 #[derive(Debug)]
 pub(crate) enum Value {
+    /// What stood here could not be found out, which has been reported.
+    Unknown,
     Null,
     Bool(bool),
     Number(String),

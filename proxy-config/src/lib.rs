@@ -23,17 +23,22 @@
 mod decode;
 mod describe;
 mod error;
+mod expand;
 mod file_watch;
 mod json;
 mod nearest;
 mod path;
+mod registry;
 mod schema;
 mod server;
 mod unsupported;
+#[cfg(unix)]
+mod upgrade;
 mod values;
 
 pub use error::{ConfigError, ConfigErrors, ErrorKind, Position};
 pub use file_watch::FileWatch;
+pub use registry::Registry;
 pub use schema::access_log::{AccessLog, AccessLogFormat, AccessLogTarget, LogConditions};
 pub use schema::backend::Backend;
 pub use schema::breaker::{CircuitBreaker, SlowStart};
@@ -56,16 +61,20 @@ pub use schema::load_limits::{
 };
 pub use schema::matcher::{Match, PathMatch};
 pub use schema::operations::Admin;
+pub use schema::plugin::Plugin;
 pub use schema::rate_limit::{
     MissingKey, RateAlgorithm, RateCost, RateHeaders, RateKey, RateLimit, RateQuota, RateRedis, RedisFailure,
 };
 pub use schema::relay::{ServerName, Tcp, TcpLimits, TcpTimeouts, Udp, UdpLimits};
 pub use schema::route::{Route, Target};
+pub use schema::secret::Secret;
 pub use schema::selector::{Hash, HashKey, Selector};
-pub use schema::sticky::{Secret, Sticky};
+pub use schema::sticky::Sticky;
 pub use schema::tls::{Certificate, ClientAuth, Tls, TlsVersion, UnknownName};
 pub use schema::upstream::{Pool, Retry, SendProxyHeader, Subset, Timeouts, Upstream};
 pub use schema::upstream_tls::UpstreamTls;
 pub use server::{Change, ChangeKind, Diff, ReloadError, Server, ServerError};
 pub use unsupported::Unsupported;
+#[cfg(unix)]
+pub use upgrade::{Inherited, UpgradeSocket};
 pub use values::{Address, Cidr, Rate};

@@ -13,6 +13,8 @@ use proxy_metrics::{Metrics, Readiness};
 use tokio::sync::watch;
 
 use crate::Config;
+#[cfg(unix)]
+use crate::Inherited;
 use crate::unsupported::Unsupported;
 
 mod access_log;
@@ -46,6 +48,7 @@ mod upstream;
 pub use diff::{Change, ChangeKind, Diff};
 pub use error::ServerError;
 pub use reload_error::ReloadError;
+pub(crate) use sockets::Socket;
 
 use kept_limits::KeptLimits;
 use listeners::{Listeners, Stage};
@@ -117,6 +120,22 @@ impl Server {
     /// # Panics
     /// Outside a tokio runtime.
     pub fn start(config: &Config) -> Result<Self, ServerError> {
+        Server::start_over(config, &[])
+    }
+
+    /// [Starts](Self::start) with sockets that are open already, where the configuration has their addresses.
+    ///
+    /// # Errors
+    /// As for [`start`](Self::start), and if an open socket shares its port otherwise than the configuration says.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    #[cfg(unix)]
+    pub fn start_with(config: &Config, inherited: &Inherited) -> Result<Self, ServerError> {
+        Server::start_over(config, inherited.sockets())
+    }
+
+    fn start_over(config: &Config, sockets: &[Arc<Socket>]) -> Result<Self, ServerError> {
         let shared = Arc::new(Shared {
             running: Mutex::new(None),
             limits: KeptLimits::default(),
@@ -125,7 +144,7 @@ impl Server {
             loops: watch::Sender::new(()),
             reloading: tokio::sync::Mutex::default(),
         });
-        let running = shared.renewed(config.clone(), None)?;
+        let running = shared.renewed(config.clone(), None, sockets)?;
         *shared.running() = Some(running);
         shared.desk.set_control(control::ServerControl::new(&shared));
         shared.desk.set_readiness(Readiness::Ready);
@@ -171,13 +190,24 @@ impl Server {
         self.shared.go_over_to_file(path.into()).await
     }
 
-    /// Serves until `shutdown` is ready, and then [drains](Self::drain).
+    /// Serves until `shutdown` is ready, and then [withdraws](Self::withdraw) and [drains](Self::drain).
     ///
     /// # Cancel safety
     /// Dropping the future drops the server.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         shutdown.await;
+        self.withdraw().await;
         self.drain().await;
+    }
+
+    /// Is no longer ready, and serves on for `shutdown.delay`: balancers before this server have that long to see it.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the wait.
+    pub async fn withdraw(&self) {
+        self.shared.desk.set_readiness(Readiness::Draining);
+        let delay = self.config().and_then(|config| config.shutdown.delay).unwrap_or_default();
+        tokio::time::sleep(delay).await;
     }
 
     /// Stops: takes no more connections, closes those that are idle, and gives the others `shutdown.drain` to end
@@ -208,6 +238,23 @@ impl Server {
         let listeners = running.iter().flat_map(|running| &running.listeners);
         let addresses = listeners.flat_map(|(name, it)| it.addresses().map(|address| (name.clone(), address)));
         addresses.collect()
+    }
+
+    /// The sockets that it listens on.
+    #[cfg(unix)]
+    pub(crate) fn sockets(&self) -> Vec<Arc<Socket>> {
+        let running = self.shared.running();
+        let of_listeners =
+            |running: &Running| running.listeners.values().flat_map(listeners::Running::sockets).collect::<Vec<_>>();
+        running.iter().flat_map(|it| of_listeners(it).into_iter().chain(it.operations.socket())).collect()
+    }
+
+    /// Another process serves the administration interface from now on: this one does not answer in its place.
+    #[cfg(unix)]
+    pub(crate) fn leave_admin(&self) {
+        if let Some(running) = self.shared.running().as_mut() {
+            running.operations.leave();
+        }
     }
 
     /// The backends of each upstream, in order of names: to look at their health, to drain them, to change
@@ -257,7 +304,8 @@ impl Shared {
     }
 
     async fn go_over_to_file(self: &Arc<Self>, path: PathBuf) -> Result<Diff, ReloadError> {
-        let loaded = tokio::task::spawn_blocking(move || Config::load(path)).await;
+        let registry = self.running().as_ref().map(|it| it.config.registry().clone()).unwrap_or_default();
+        let loaded = tokio::task::spawn_blocking(move || registry.load(path)).await;
         let config = loaded.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()));
         match config {
             Ok(config) => self.go_over(config).await.map_err(ReloadError::Server),
@@ -274,7 +322,7 @@ impl Shared {
             return Err(ServerError::start_only("workers".to_owned()));
         }
         let diff = Diff::between(&before.config, &config);
-        let next = self.renewed(config, Some(&before))?;
+        let next = self.renewed(config, Some(&before), &[])?;
         let mut running = self.running();
         // Whoever stopped it meanwhile has the last word: what is new is dropped again.
         let Some(current) = running.as_mut() else { return Err(ServerError::stopping()) };
@@ -285,17 +333,28 @@ impl Shared {
     }
 
     /// Builds what a configuration needs beside what runs already, and then puts it into force.
-    fn renewed(&self, config: Config, before: Option<&Running>) -> Result<Running, ServerError> {
+    fn renewed(
+        &self,
+        config: Config,
+        before: Option<&Running>,
+        inherited: &[Arc<Socket>],
+    ) -> Result<Running, ServerError> {
         config.unsupported().iter().for_each(warn);
         let (listeners, upstreams) = (Listeners::default(), Upstreams::default());
         let (listeners, upstreams) = before.map_or((&listeners, &upstreams), |it| (&it.listeners, &it.upstreams));
-        let operations = self.desk.plan(&config, before.map(|it| (&*it.config, &it.operations)))?;
+        let operations = self.desk.plan(&config, before.map(|it| (&*it.config, &it.operations)), inherited)?;
         let before = before.map(|it| &*it.config);
         let observation = &operations.observation;
         let upstreams = upstream::plan(&config, before, upstreams, observation)?;
         let forwards_certificates = tls::forwards_certificates(&config);
-        let parts = Parts { limits: &self.limits, observation, upstreams: &upstreams, forwards_certificates };
-        let listeners = listeners::plan(&config, &parts, before, listeners)?;
+        let parts = Parts {
+            registry: config.registry(),
+            limits: &self.limits,
+            observation,
+            upstreams: &upstreams,
+            forwards_certificates,
+        };
+        let listeners = listeners::plan(&config, &parts, before, listeners, inherited)?;
         // Nothing fails from here on.
         self.drain.send_replace(config.shutdown.drain.unwrap_or(DRAIN));
         let stage = Stage { drain: self.drain.subscribe(), loops: self.loops.subscribe() };

@@ -1,6 +1,6 @@
 //! Broken configurations and the exact words about them.
 
-use proxy_config::{Config, ErrorKind};
+use proxy_config::{Config, ErrorKind, Registry};
 
 /// Every error as `path: message`, in the order of the file.
 #[track_caller]
@@ -1060,4 +1060,95 @@ fn upstream_files() {
             )],
         );
     }
+}
+
+/// Variables are looked up here; what they are replaced by is held to the same rules.
+#[test]
+fn variables() {
+    let registry = Registry::new().variables_from(|name| match name {
+        "PORT" => Some("8080".into()),
+        "WORD" => Some("random".into()),
+        "EMPTY" => Some("".into()),
+        _ => None,
+    });
+    let check = |text: &str, expected: &[&str]| {
+        let errors = registry.parse(text).expect_err("must be refused");
+        let printed: Vec<_> = errors.iter().map(ToString::to_string).collect();
+        assert_eq!(printed, expected, "in {text}");
+    };
+    let unset = |path: &str, name: &str| {
+        format!("{path}: the variable {name} is not set; \"${{{name}:-…}}\" would give it a default")
+    };
+    check(
+        &backends(r#"["127.0.0.1:${PORT}", "${HOST}:${PORT}", "${EMPTY}:80", "${WORD}"]"#),
+        &[
+            &unset("upstreams.api.backends[1]", "HOST"),
+            r#"upstreams.api.backends[2]: expected "host:port", "[IPv6]:port" or "unix:/path", found ":80""#,
+            r#"upstreams.api.backends[3]: "random" has no port"#,
+        ],
+    );
+    check(&backends(r#""${BACKENDS}""#), &[&unset("upstreams.api.backends", "BACKENDS")]);
+    check(
+        &pooled(r#""selector": "${PORT}", "timeouts": { "connect": "${PORT}" }, "pool": { "max_idle": "${PORT}" }"#),
+        &[
+            r#"upstreams.api.selector: unknown selector "8080"; expected "consistent_hash", "ketama", "least_connections", "maglev", "peak_ewma", "power_of_two", "random", "rendezvous", "round_robin" or "source_ip_hash""#,
+            r#"upstreams.api.timeouts.connect: expected a duration such as "250ms", "5s", "1m" or "2h", found "8080""#,
+            r#"upstreams.api.pool.max_idle: expected a whole number from 0 to 1000000000, found "8080""#,
+        ],
+    );
+    check(
+        &pooled(r#""selector": "${WORD", "discovery": { "file": { "path": "${1}" } }"#),
+        &[
+            r#"upstreams.api.selector: "${WORD" has a "${" without a "}"; write "$${" where these characters are meant"#,
+            r#"upstreams.api.discovery.file.path: "1" is not the name of a variable; write "$${" where the characters "${" are meant"#,
+        ],
+    );
+    check(
+        &top(r#""${PORT}": 1"#),
+        &[
+            r#"["${PORT}"]: unknown key; expected "$schema", "workers", "local_zone", "admin", "access_log", "shutdown", "listeners" or "upstreams""#,
+        ],
+    );
+    assert!(registry.parse(&pooled(r#""selector": "${WORD}", "local": "x""#)).is_err());
+    assert!(registry.parse(&pooled(r#""selector": "${WORD}""#)).is_ok());
+    // What a line of the log has is the request's.
+    let logged =
+        |format: &str| registry.parse(&top(&format!(r#""access_log": {{ "format": {format}, "path": "a" }}"#)));
+    assert!(logged(r#"{ "template": "${header:x-a} ${status}" }"#).is_ok());
+    assert!(logged(r#""${NONE}""#).is_err());
+}
+
+#[test]
+fn secrets() {
+    let short = std::env::temp_dir().join(format!("proxy-config-secret-{}", std::process::id()));
+    std::fs::write(&short, "short\n").unwrap();
+    let sticky = |secret: &str| pooled(&format!(r#""sticky": {{ "cookie": {{ "name": "a", "secret": {secret} }} }}"#));
+    let path = "upstreams.api.sticky.cookie.secret";
+    let missing = "No such file or directory (os error 2)";
+    check(
+        &sticky("7"),
+        &[&format!(r#"{path}: expected a text of 16 characters or more, or {{"file": path}}, found 7"#)],
+    );
+    check(&sticky("{}"), &[&format!("{path}.file: is missing; expected the path of a file")]);
+    check(&sticky(r#"{ "file": "/no/such" }"#), &[&format!("{path}: /no/such: {missing}")]);
+    check(
+        &sticky(r#"{ "flie": "/no/such" }"#),
+        &[
+            &format!("{path}.file: is missing; expected the path of a file"),
+            &format!(r#"{path}.flie: unknown key; did you mean "file"?"#),
+        ],
+    );
+    check(
+        &sticky(&format!(r#"{{ "file": "{}" }}"#, short.display())),
+        &[&format!("{path}: is shorter than 16 characters")],
+    );
+    std::fs::remove_file(short).unwrap();
+    let limit = |url: &str| {
+        filter(&format!(
+            r#"{{ "rate_limit": {{ "algorithm": "gcra", "key": "client_ip", "rate": "1/s", "redis": {{ "url": {url} }} }} }}"#
+        ))
+    };
+    let path = "listeners.web.http.filters[0].rate_limit.redis.url";
+    check(&limit(r#"{ "file": "/no/such" }"#), &[&format!("{path}: /no/such: {missing}")]);
+    check(&limit(r#""redis://""#), &[&format!(r#"{path}: expected a URL such as "redis://127.0.0.1:6379""#)]);
 }

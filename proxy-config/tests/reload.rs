@@ -375,3 +375,39 @@ async fn backends_and_folders_take_each_other_s_place() {
     server.drain().await;
     std::fs::remove_dir_all(&folder).unwrap();
 }
+
+/// What a reload costs must not grow with more than the backends do: `cargo bench -p proxy-config --bench reload`
+/// has the figures of an optimised build.
+#[tokio::test]
+async fn ten_thousand_backends_are_gone_over_to() {
+    let config = |port: u16| -> Config {
+        let backends: Vec<_> = (0..10_000)
+            .map(|n| format!("\"10.0.{}.{}:{}\"", n / 250, n % 250 + 1, if n == 0 { port } else { 80 }))
+            .collect();
+        let text = format!(
+            r#"{{ "listeners": {{ "web": {{ "listen": ["127.0.0.1:0"], "http": {{ "upstream": "api" }} }} }},
+                 "upstreams": {{ "api": {{ "selector": "least_connections", "backends": [{}] }} }} }}"#,
+            backends.join(", ")
+        );
+        text.parse().unwrap()
+    };
+    let server = Server::start(&config(80)).unwrap();
+    let before = server.backends()[0].1.backends();
+    let begun = cpu_time();
+    let diff = server.reload(config(81)).await.unwrap();
+    let spent = cpu_time() - begun;
+    let after = server.backends()[0].1.backends();
+    assert_eq!(after.len(), 10_000, "{diff}");
+    let known: std::collections::HashMap<_, _> = before.iter().map(|backend| (backend.id(), backend)).collect();
+    let kept = after.iter().filter(|now| known.get(now.id()).is_some_and(|then| *then == *now)).count();
+    assert_eq!(kept, 9_999, "who stays is the same backend");
+    // Not optimised, and beside other tests: a tenth of what anything quadratic would take.
+    println!("10,000 backends: {spent:?} of CPU");
+    assert!(spent < Duration::from_secs(5), "{spent:?}");
+}
+
+/// What this process has used of the processors.
+fn cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
+}

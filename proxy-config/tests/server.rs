@@ -445,3 +445,19 @@ async fn what_cannot_be_served_says_where() {
         assert_eq!(errors, [error.to_string()]);
     }
 }
+
+/// Balancers before it send requests until they have seen that it is not ready.
+#[tokio::test]
+async fn it_serves_on_for_the_delay() {
+    let origin = origin("one").await;
+    let Running { addresses, stop, serving } = Running::start(&format!(
+        r#"{{ "shutdown": {{ "delay": "1h" }},
+              "listeners": {{ "web": {{ "listen": ["127.0.0.1:0"], "http": {{ "upstream": "api" }} }} }},
+              "upstreams": {{ "api": {{ "backends": ["{origin}"] }} }} }}"#
+    ));
+    drop(stop);
+    let server = Running { addresses, stop: oneshot::channel().0, serving };
+    assert_eq!(server.name("web", "/", "").await, "one");
+    assert!(!server.serving.is_finished());
+    server.serving.abort();
+}

@@ -174,13 +174,25 @@ impl Admin {
     /// # Panics
     /// Outside a tokio runtime.
     pub fn bind(&self, address: SocketAddr) -> Result<AdminServer, AdminError> {
-        let door = Door::to(address.ip());
-        if door == Door::Public && self.0.token().is_none() {
-            return Err(AdminError::public_without_token(address));
-        }
-        let listener = TcpListener::bind(address).map_err(AdminError::cannot_listen)?.named("admin");
+        self.door_to(address)?;
+        self.serve(TcpListener::bind(address).map_err(AdminError::cannot_listen)?.named("admin"))
+    }
+
+    /// Takes a socket that is open already.
+    ///
+    /// # Errors
+    /// If the socket has no address, or if others could reach it and there is no token.
+    pub fn serve(&self, listener: TcpListener) -> Result<AdminServer, AdminError> {
         let address = listener.local_addr().map_err(AdminError::cannot_listen)?;
+        let door = self.door_to(address)?;
         Ok(AdminServer::over_tcp(listener, address, self.behind(door)))
+    }
+
+    fn door_to(&self, address: SocketAddr) -> Result<Door, AdminError> {
+        match Door::to(address.ip()) {
+            Door::Public if self.0.token().is_none() => Err(AdminError::public_without_token(address)),
+            door => Ok(door),
+        }
     }
 
     /// Opens a Unix socket at this path, for its owner only (mode 0600). One that is there already gives way;

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::Duration;
 
@@ -29,13 +29,62 @@ impl FullLb {
     /// # Panics
     /// If it does not start.
     pub fn start(program: &str, config: impl FnOnce(SocketAddr) -> String) -> Self {
+        FullLb::start_with(program, |_| {}, config)
+    }
+
+    /// The same with more said to the process, such as variables.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn start_with(
+        program: &str,
+        say: impl FnOnce(&mut Command),
+        config: impl FnOnce(SocketAddr) -> String,
+    ) -> Self {
         let address = free_address();
-        let file = std::env::temp_dir().join(format!("full_lb-{}-{}.json", std::process::id(), address.port()));
+        let file = std::env::temp_dir().join(format!("full_lb-{}-{}.json", std::process::id(), address));
         fs::write(&file, config(address)).expect("a file of its own");
-        let process = Command::new(program).arg(&file).env("RUST_LOG", "error").spawn().expect("it starts");
+        let mut command = command(program, &file);
+        say(&mut command);
+        let process = command.spawn().expect("it starts");
         let mut lb = FullLb { process, address, file };
         lb.wait_until_it_listens();
         lb
+    }
+
+    /// Starts a process that takes over from this one, and waits until this one has ended.
+    ///
+    /// # Panics
+    /// If the new process ends, or the old one ends otherwise than well.
+    pub fn upgrade(&mut self, program: &str) {
+        let new = self.start_next(program);
+        let mut old = std::mem::replace(&mut self.process, new);
+        let started = Instant::now();
+        let status = loop {
+            let ended = self.process.try_wait().expect("it is our own process");
+            assert!(ended.is_none() && started.elapsed() < PATIENCE, "the old process goes on: {ended:?}");
+            match old.try_wait().expect("it is our own process") {
+                Some(status) => break status,
+                None => std::thread::yield_now(),
+            }
+        };
+        assert!(status.success(), "{status}");
+    }
+
+    /// Starts a process that asks this one for its sockets.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    pub fn start_next(&self, program: &str) -> Child {
+        command(program, &self.file).arg("--upgrade").spawn().expect("it starts")
+    }
+
+    /// Whether it runs.
+    ///
+    /// # Panics
+    /// If that cannot be found out.
+    pub fn runs(&mut self) -> bool {
+        self.process.try_wait().expect("it is our own process").is_none()
     }
 
     /// Where it listens.
@@ -86,10 +135,17 @@ impl FullLb {
     }
 }
 
+fn command(program: &str, file: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.arg(file).arg("--upgrade-socket").arg(file.with_extension("sock")).env("RUST_LOG", "error");
+    command
+}
+
 impl Drop for FullLb {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
         let _ = fs::remove_file(&self.file);
+        let _ = fs::remove_file(self.file.with_extension("sock"));
     }
 }

@@ -1,7 +1,9 @@
 //! Programs that are not ours.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{Command, Stdio};
+#[cfg(target_os = "linux")]
+use std::sync::atomic::{AtomicU8, Ordering};
 
 /// Whether these programs are there; `false` says on standard error that the test is skipped.
 ///
@@ -41,11 +43,27 @@ fn exists(program: &str) -> bool {
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
-/// An address nobody listens on. Another process may take it before it is used, which is unlikely.
+/// An address nobody listens on.
+///
+/// On Linux each has an address of the loopback network of its own, so that no client's port can be the same by chance.
 ///
 /// # Panics
 /// If there is no free port.
 pub fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let listener = TcpListener::bind((loopback(), 0)).expect("a free port");
     listener.local_addr().expect("a bound socket has an address")
+}
+
+#[cfg(target_os = "linux")]
+fn loopback() -> Ipv4Addr {
+    static NEXT: AtomicU8 = AtomicU8::new(0);
+    let [.., high, low] = std::process::id().to_be_bytes();
+    // From 1 to 254: neither the network nor its broadcast.
+    let last = NEXT.fetch_add(1, Ordering::Relaxed) % 254 + 1;
+    Ipv4Addr::new(127, high | 0x80, low, last)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn loopback() -> Ipv4Addr {
+    Ipv4Addr::LOCALHOST
 }

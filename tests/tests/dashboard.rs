@@ -5,8 +5,8 @@
 //! SCREENSHOTS=/tmp cargo test -p tests --test dashboard
 //! ```
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -56,16 +56,15 @@ struct Browser {
 
 impl Browser {
     async fn start() -> Self {
-        let address = free_address();
         let profile = std::env::temp_dir().join(format!("dashboard-{}", std::process::id()));
         let mut command = Command::new("chromium");
         command.args(["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"]);
         command.args(["--disable-background-networking", "--disable-component-update", "--disable-default-apps"]);
         command.arg(format!("--user-data-dir={}", profile.display()));
-        command.arg(format!("--remote-debugging-port={}", address.port())).arg("about:blank");
+        command.args(["--remote-debugging-port=0", "about:blank"]);
         let process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("chromium starts");
         let process = Chromium { process, profile };
-        let page = tokio::time::timeout(PATIENCE, Self::page(address)).await.expect("chromium listens");
+        let page = tokio::time::timeout(PATIENCE, Self::page(&process.profile)).await.expect("chromium listens");
         let mut browser = Browser { _process: process, page, calls: 0, events: Vec::new() };
         for domain in ["Page", "Runtime", "Network", "Log", "Accessibility"] {
             browser.call(&format!("{domain}.enable"), json!({})).await;
@@ -73,7 +72,15 @@ impl Browser {
         browser
     }
 
-    async fn page(address: SocketAddr) -> WebSocketStream<TcpStream> {
+    async fn page(profile: &Path) -> WebSocketStream<TcpStream> {
+        let address = loop {
+            // Where it listens; in a second line, a path.
+            let told = std::fs::read_to_string(profile.join("DevToolsActivePort")).unwrap_or_default();
+            match told.lines().next().and_then(|port| port.parse().ok()) {
+                Some(port) => break SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+                None => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        };
         loop {
             let targets: Value = serde_json::from_str(&get(address, "/json").await).unwrap_or_default();
             let page = targets.as_array().and_then(|all| all.iter().find(|target| target["type"] == "page").cloned());

@@ -16,7 +16,7 @@ struct Origin {
 impl Origin {
     fn start(name: &str, requests_per_connection: u32) -> Self {
         let address = free_address();
-        let folder = std::env::temp_dir().join(format!("proxy-peers-{}-{}", std::process::id(), address.port()));
+        let folder = std::env::temp_dir().join(format!("proxy-peers-{}-{}", std::process::id(), address));
         std::fs::create_dir_all(&folder).expect("a folder of its own");
         std::fs::write(folder.join("nginx.conf"), configuration(&folder, address, name, requests_per_connection))
             .expect("a file of its own");
@@ -129,7 +129,7 @@ fn an_origin_that_closes_often_costs_no_request() {
 /// A load balancer with metrics and an access log; where it shows them, and the log.
 fn serve_observed(origin: SocketAddr) -> (FullLb, SocketAddr, PathBuf) {
     let admin = free_address();
-    let log = std::env::temp_dir().join(format!("proxy-peers-{}-{}.log", std::process::id(), admin.port()));
+    let log = std::env::temp_dir().join(format!("proxy-peers-{}-{}.log", std::process::id(), admin));
     let server = FullLb::start(env!("CARGO_BIN_EXE_full_lb"), |address| {
         format!(
             r#"{{ "workers": 2,
@@ -150,7 +150,7 @@ fn curl(url: &str) -> String {
 /// How many requests wrk sent, those among them whose answer it did not wait for in the end. It asks its script for one
 /// more, to look at it.
 fn wrk_sent(address: SocketAddr) -> u64 {
-    let script = std::env::temp_dir().join(format!("proxy-peers-{}-{}.lua", std::process::id(), address.port()));
+    let script = std::env::temp_dir().join(format!("proxy-peers-{}-{}.lua", std::process::id(), address));
     let lua = "local all = {}
         function setup(thread) table.insert(all, thread) end
         function init() sent = 0 end
@@ -215,7 +215,7 @@ struct Prometheus {
 impl Prometheus {
     fn scraping(admin: SocketAddr) -> Self {
         let address = free_address();
-        let folder = std::env::temp_dir().join(format!("proxy-prometheus-{}-{}", std::process::id(), address.port()));
+        let folder = std::env::temp_dir().join(format!("proxy-prometheus-{}-{}", std::process::id(), address));
         std::fs::create_dir_all(&folder).expect("a folder of its own");
         let config = format!(
             "global: {{ scrape_interval: 200ms, scrape_timeout: 200ms }}\n\

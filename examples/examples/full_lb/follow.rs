@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use proxy_config::{FileWatch, Server};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::systemd;
+
 /// A file, and what tells that it may have changed.
 pub(crate) struct Followed {
     file: PathBuf,
@@ -27,10 +29,12 @@ impl Followed {
                 () = self.changes.changed() => "the file changed",
             };
             tracing::info!(reason, file = %self.file.display(), "reloading");
+            systemd::reloading();
             // What was changed, the server says itself.
             if let Err(error) = server.reload_file(&self.file).await {
                 tracing::error!(%error, "not reloaded: everything is as it was");
             }
+            systemd::ready();
         }
     }
 }

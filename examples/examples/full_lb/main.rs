@@ -7,6 +7,9 @@
 //! cargo run --release --example full_lb -- examples/lb.json           # a configuration of your own
 //! cargo run --release --example full_lb -- examples/lb.json --check   # is it valid?
 //! cargo run --release --example full_lb -- --print-schema             # for editors: JSON Schema
+//! # another program, without losing a connection: the second takes over from the first
+//! cargo run --release --example full_lb -- examples/lb.json --upgrade-socket /tmp/lb.sock
+//! cargo run --release --example full_lb -- examples/lb.json --upgrade-socket /tmp/lb.sock --upgrade
 //! RUST_LOG=debug cargo run --release --example full_lb                # says more
 //! ```
 //!
@@ -17,25 +20,29 @@
 //! with its place, certificates that are not good among them, and exits with 2. Ctrl-C (or SIGTERM)
 //! lets running requests finish; a second one ends at once. Write another configuration into the file while it
 //! runs, or send SIGHUP: the log says what changed, and no request is lost; a bad file changes nothing. SIGUSR1 opens
-//! the access log anew, once its file has been moved away.
+//! the access log anew, once its file has been moved away. SIGUSR2 starts what is installed now under the same name, with
+//! `--upgrade`. `examples/full_lb.service` is for systemd.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use proxy_config::{Config, Server, ServerError};
+use proxy_config::{Config, Inherited, Server, ServerError};
 
 mod demo;
 mod failure;
 mod follow;
 mod inspect;
 mod process;
+mod run;
+mod systemd;
+mod takeover;
 
-use demo::Demo;
 use failure::Failure;
-use follow::Followed;
 use inspect::{check, print};
+use run::{run_demo, run_file};
+use takeover::Takeover;
 
 #[cfg(feature = "mimalloc")]
 #[global_allocator]
@@ -53,6 +60,12 @@ struct Args {
     /// Only print the JSON Schema of configurations, for editors
     #[arg(long, conflicts_with = "config")]
     print_schema: bool,
+    /// Where a new process may ask this one for its sockets: a Unix socket, made by the first process
+    #[arg(long, value_name = "PATH", requires = "config")]
+    upgrade_socket: Option<PathBuf>,
+    /// Take over from the process that is at that socket; it drains and ends once this one serves
+    #[arg(long, requires = "upgrade_socket")]
+    upgrade: bool,
     /// Where the demo listens; for TLS at the port that is 363 higher
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", conflicts_with = "config")]
     listen: SocketAddr,
@@ -73,7 +86,7 @@ fn main() -> ExitCode {
     process::log_to_stderr();
     let ended = match &args.config {
         Some(file) if args.check => check(file),
-        Some(file) => run_file(file),
+        Some(file) => run_file(file, Takeover { socket: args.upgrade_socket, upgrade: args.upgrade }),
         None if args.print_schema => print(&Config::json_schema()),
         None => run_demo(args.listen, args.admin),
     };
@@ -86,63 +99,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn run_file(file: &Path) -> Result<(), Failure> {
-    let config = Config::load(file).map_err(Failure::of_config)?;
-    run(&config, Some(file), || {
-        app(&config).map_err(|error| {
-            let advice =
-                format!("choose another address there, in {}; `ss -ltnp` says who has this one", file.display());
-            Failure::of_server(&error, &advice)
-        })
-    })
-}
-
-fn run_demo(listen: SocketAddr, admin: SocketAddr) -> Result<(), Failure> {
-    let demo = Demo::bind().map_err(Failure::at_run_time)?;
-    let config = demo.config(listen, admin).map_err(Failure::of_config)?;
-    run(&config, None, || {
-        let advice = "choose other addresses: cargo run --release --example full_lb -- --listen 127.0.0.1:8081 --admin 127.0.0.1:9901";
-        let server = app(&config).map_err(|error| Failure::of_server(&error, advice))?;
-        demo.serve().map_err(Failure::at_run_time)?;
-        println!("{}", demo.tour(&server));
-        Ok(server)
-    })
-}
-
-fn app(config: &Config) -> Result<Server, ServerError> {
-    Server::start(config)
-}
-
-fn run(config: &Config, file: Option<&Path>, start: impl FnOnce() -> Result<Server, Failure>) -> Result<(), Failure> {
-    let runtime = process::runtime(config.worker_count()).map_err(Failure::at_run_time)?;
-    let ended = runtime.block_on(async {
-        let stop = process::signals(1).map_err(Failure::at_run_time)?;
-        let stop_at_once = process::signals(2).map_err(Failure::at_run_time)?;
-        let rotations = follow::rotated().map_err(Failure::at_run_time)?;
-        let followed = file.map(Followed::new).transpose().map_err(Failure::at_run_time)?;
-        let server = start()?;
-        for (listener, address) in server.addresses() {
-            tracing::info!(listener, %address, "listening");
-        }
-        if let Some(address) = server.admin_address() {
-            tracing::info!(%address, "administration");
-        }
-        let serve = async {
-            tokio::select! {
-                () = stop => {}
-                () = follow::run(followed, &server) => {}
-                () = follow::rotations(rotations, &server) => {}
-            }
-            tracing::info!("stopping; another signal ends at once");
-            server.drain().await;
-        };
-        tokio::select! {
-            () = serve => Ok(()),
-            () = stop_at_once => Err(Failure::at_run_time("stopped before all requests had finished")),
-        }
-    });
-    runtime.shutdown_background();
-    ended
+fn app(config: &Config, inherited: &Inherited) -> Result<Server, ServerError> {
+    Server::start_with(config, inherited)
 }
 
 #[cfg(test)]

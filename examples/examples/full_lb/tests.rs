@@ -5,6 +5,7 @@ use clap::CommandFactory;
 use examples::exchange;
 use tokio::sync::oneshot;
 
+use super::demo::Demo;
 use super::*;
 
 fn folder() -> PathBuf {
@@ -20,7 +21,7 @@ async fn with_listener<F: Future<Output = ()>>(name: &str, client: impl FnOnce(S
     let demo = Demo::bind().unwrap();
     let any = "127.0.0.1:0".parse().unwrap();
     let config = demo.config(any, any).unwrap();
-    let server = app(&config).unwrap();
+    let server = app(&config, &Inherited::none()).unwrap();
     demo.serve().unwrap();
     let (_, address) = server.addresses().into_iter().find(|(other, _)| other == name).unwrap();
     let (tour, admin) = (demo.tour(&server), server.admin_address().unwrap());
@@ -119,7 +120,7 @@ fn check_and_serving_refuse_a_bad_configuration_alike() {
     let text = r#"{ "listeners": { "web": { "listen": ["127.0.0.1:0"], "http": { "upstream": "apii" } } },
         "upstreams": { "api": { "backends": ["127.0.0.1:9001"], "selektor": "random" } } }"#;
     std::fs::write(&file, text).unwrap();
-    let failures = [check(&file), run_file(&file)].map(Result::unwrap_err);
+    let failures = [check(&file), run_file(&file, Takeover::none())].map(Result::unwrap_err);
     std::fs::remove_file(&file).unwrap();
     for failure in failures {
         assert_eq!(failure.exit_code, 2);
@@ -147,6 +148,8 @@ fn arguments() {
     assert!(Args::try_parse_from(["full_lb", "lb.json", "--listen", "127.0.0.1:1"]).is_err());
     assert!(Args::try_parse_from(["full_lb", "lb.json", "--admin", "127.0.0.1:1"]).is_err());
     assert!(Args::try_parse_from(["full_lb", "--check", "lb.json"]).unwrap().check);
+    assert!(Args::try_parse_from(["full_lb", "lb.json", "--upgrade"]).is_err());
+    assert!(Args::try_parse_from(["full_lb", "lb.json", "--upgrade-socket", "s", "--upgrade"]).unwrap().upgrade);
     assert!(Args::try_parse_from(["full_lb", "--print-schema"]).unwrap().print_schema);
     assert!(Args::try_parse_from(["full_lb", "--print-schema", "lb.json"]).is_err());
 }

@@ -78,7 +78,7 @@ impl<'a> Fields<'a> {
         mut read: impl FnMut(Cursor<'_>) -> Option<T>,
     ) -> Option<T> {
         if let Some(Outlined { object, .. }) = &mut self.outlined {
-            object.keys.push(Key { name: key, is_required, shape: Shape::of(read) });
+            object.keys.push(Key { name: key, is_required, shape: Shape::of(self.cursor.report, read) });
             return None;
         }
         self.known.push(key);

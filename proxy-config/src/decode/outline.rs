@@ -29,6 +29,8 @@ pub(crate) enum Shape {
     Object(Object),
     /// A name, or an object with that name as its one key.
     Tagged(Tagged),
+    /// Whatever a plugin takes.
+    Anything,
     /// Any of these.
     Either(Vec<Shape>),
 }
@@ -72,7 +74,7 @@ pub(crate) struct Tagged {
 /// One of the names.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Named {
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     /// Whether the name may stand alone.
     pub(crate) is_bare: bool,
     pub(crate) settings: Option<Shape>,
@@ -96,12 +98,11 @@ impl Origin {
 
 impl Shape {
     /// Asks `decoder`, as often as it decides by the kind of a value how to go on.
-    pub(crate) fn of<T>(mut decoder: impl FnMut(Cursor<'_>) -> Option<T>) -> Self {
-        let report = Report::default();
+    pub(crate) fn of<T>(report: &Report, mut decoder: impl FnMut(Cursor<'_>) -> Option<T>) -> Self {
         let mut shapes = Vec::new();
         loop {
             let outline = Outline { denials: shapes.len(), ..Outline::default() };
-            decoder(Cursor { subject: Subject::Outline(&outline), path: &Path::Root, report: &report });
+            decoder(Cursor { subject: Subject::Outline(&outline), path: &Path::Root, report });
             let assumed = outline.assumed.get();
             shapes.extend(outline.said.into_inner().or(assumed.map(Kind::shape)));
             if assumed.is_none() {

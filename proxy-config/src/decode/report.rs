@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 
+use crate::Registry;
 use crate::error::{ConfigError, ConfigErrors};
 
 /// Nobody reads more, and hostile input must not cost a suggestion per mistake.
@@ -16,11 +17,16 @@ pub(crate) struct Report {
     upstreams: Option<BTreeSet<String>>,
     /// Those of them that are folders of files.
     folders: BTreeSet<String>,
+    registry: Registry,
 }
 
 impl Report {
-    pub(crate) fn new(upstreams: Option<BTreeSet<String>>) -> Self {
-        Self { upstreams, ..Self::default() }
+    pub(crate) fn new(upstreams: Option<BTreeSet<String>>, registry: Registry) -> Self {
+        Self { upstreams, registry, ..Self::default() }
+    }
+
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
     }
 
     /// The same where these upstreams are folders of files.

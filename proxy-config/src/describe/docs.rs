@@ -86,7 +86,7 @@ pub(super) fn tagged(tagged: &Tagged) -> Option<(&'static str, Option<String>)> 
 pub(super) fn variant(tagged: &Tagged, named: &Named) -> Option<String> {
     let groups = beside(tagged.origin).into_iter();
     let texts = groups.filter(|(it, _)| it.is(tagged.origin)).map(|(_, group)| group.text);
-    told(named.name, &texts.collect::<Vec<_>>()).or_else(|| named.settings.as_ref().and_then(about))
+    told(&named.name, &texts.collect::<Vec<_>>()).or_else(|| named.settings.as_ref().and_then(about))
 }
 
 /// All groups of the file that a decoder stands in.

@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Write as _};
 
+use crate::json::write_string;
+
 /// A value.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Json {
@@ -64,21 +66,6 @@ fn block<T>(
 
 fn indent(f: &mut fmt::Formatter<'_>, depth: usize) -> fmt::Result {
     (0..depth).try_for_each(|_| f.write_str("  "))
-}
-
-/// RFC 8259 §7.
-fn write_string(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
-    f.write_char('"')?;
-    for character in text.chars() {
-        match character {
-            '"' => f.write_str("\\\"")?,
-            '\\' => f.write_str("\\\\")?,
-            '\n' => f.write_str("\\n")?,
-            control if control < ' ' => write!(f, "\\u{:04x}", u32::from(control))?,
-            other => f.write_char(other)?,
-        }
-    }
-    f.write_char('"')
 }
 
 impl fmt::Display for Json {

@@ -8,6 +8,9 @@ use crate::decode::{Object, Rule, Shape, Tagged};
 /// Beyond this JavaScript, and so most editors, cannot tell whole numbers apart.
 const LARGEST_EXACT: u64 = 1 << 53;
 
+/// A string that holds a variable may become anything.
+const VARIABLE: &str = r"\$\{";
+
 /// The schema of a whole file.
 pub(super) fn document(root: &Shape) -> String {
     let mut definitions = Definitions::default();
@@ -31,6 +34,7 @@ impl Definitions {
     fn of(&mut self, shape: &Shape) -> Json {
         match shape {
             Shape::Boolean => Json::object([("type", Json::string("boolean"))]),
+            Shape::Anything => Json::object([]),
             Shape::False => Json::object([("const", Json::Bool(false))]),
             Shape::Integer { min, max } => integer(min, max),
             Shape::String { pattern, .. } => string(*pattern),
@@ -78,7 +82,7 @@ impl Definitions {
         for variant in &tagged.variants {
             let about = docs::variant(tagged, variant);
             if variant.is_bare {
-                let name = Json::object([("const", Json::string(variant.name))]);
+                let name = Json::object([("const", Json::string(&variant.name))]);
                 forms.push(with_description(name, about.clone()));
             }
             let schema = match &variant.settings {
@@ -87,8 +91,9 @@ impl Definitions {
                     Json::object([("type", Json::string("object")), ("maxProperties", Json::Number("0".to_owned()))])
                 }
             };
-            settings.push((variant.name.to_owned(), with_description(schema, about)));
+            settings.push((variant.name.clone(), with_description(schema, about)));
         }
+        forms.push(Json::object([("type", Json::string("string")), ("pattern", Json::string(VARIABLE))]));
         forms.push(Json::object([
             ("type", Json::string("object")),
             ("properties", Json::Object(settings)),
@@ -125,7 +130,10 @@ fn integer(min: &str, max: &str) -> Json {
 
 fn string(pattern: Option<&str>) -> Json {
     match pattern {
-        Some(pattern) => Json::object([("type", Json::string("string")), ("pattern", Json::string(pattern))]),
+        Some(pattern) => {
+            let pattern = format!("{pattern}|{VARIABLE}");
+            Json::object([("type", Json::string("string")), ("pattern", Json::String(pattern))])
+        }
         None => Json::object([("type", Json::string("string"))]),
     }
 }

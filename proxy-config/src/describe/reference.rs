@@ -15,6 +15,9 @@ others may be left out. A default is shown where it is a single value.
 A *duration* is a number with a unit: `250ms`, `5s`, `1m`, `2h`. A *size* is a number of bytes, or one with a unit:
 `64KiB`, `1MiB`. A *rate* is a number per second, minute or hour: `100/s`, `1000/m`, `5000/h`.
 
+In a string, `${NAME}` is the value of an environment variable, and `${NAME:-default}` that of one that may be missing or
+empty; `$${` stands for `${`. Keys are taken as they are, and so is `access_log.format.template`, where `${…}` is of the request.
+
 This page is made from the program (`UPDATE_REFERENCE=1 cargo test -p proxy-config --test schema`). For an editor,
 `full_lb --print-schema > lb.schema.json` writes the same as a JSON Schema; `\"$schema\": \"lb.schema.json\"` at the
 top of a configuration makes it complete keys and show mistakes.
@@ -46,6 +49,7 @@ impl<'a> Page<'a> {
     /// What a value may be, in the words of a table cell. Parts with keys of their own get a section.
     fn refer(&mut self, shape: &'a Shape, path: &str) -> String {
         match shape {
+            Shape::Anything => "anything".to_owned(),
             Shape::Boolean => "`true` or `false`".to_owned(),
             Shape::False => "`false`".to_owned(),
             Shape::Integer { min, max } => match max.len() {

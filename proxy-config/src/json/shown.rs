@@ -11,7 +11,7 @@ pub(crate) fn shown(node: &Node) -> String {
 
 fn write(out: &mut String, value: &Value, hidden: bool) {
     match value {
-        Value::Null => out.push_str("null"),
+        Value::Null | Value::Unknown => out.push_str("null"),
         Value::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
         Value::Number(text) => out.push_str(text),
         Value::String(_) if hidden => out.push_str("\"…\""),

@@ -14,8 +14,10 @@ use super::names::named;
 use super::operations::{Admin, admin};
 use super::source::Source;
 use super::upstream::{Upstream, upstream};
+use crate::Registry;
 use crate::decode::{Cursor, Report, Shape, Unique};
 use crate::error::{ConfigError, ConfigErrors, ErrorKind};
+use crate::expand::expand;
 use crate::json::{self, Node, Value};
 use crate::path::Path;
 use crate::unsupported::{Unsupported, unsupported};
@@ -23,7 +25,10 @@ use crate::values::duration::duration;
 
 /// A valid configuration.
 ///
-/// Get one with [`str::parse`] or [`Config::load`].
+/// Get one with [`str::parse`] or [`Config::load`]; with plugins of your own, through a [`Registry`].
+///
+/// In a string, `${NAME}` is the value of an environment variable, `${NAME:-default}` one that may be missing or
+/// empty; `$${` is `${`. Not so in `access_log.format.template`, where `${…}` is of the request.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Config {
@@ -44,6 +49,7 @@ pub struct Config {
     /// `upstreams`: where requests go.
     pub upstreams: BTreeMap<String, Upstream>,
     unsupported: Vec<Unsupported>,
+    registry: Registry,
     source: Source,
 }
 
@@ -54,11 +60,12 @@ impl Config {
     ///
     /// When the file cannot be read, is not JSON, or is not a valid configuration; with all its mistakes.
     pub fn load(path: impl AsRef<FilePath>) -> Result<Self, ConfigErrors> {
-        let path = path.as_ref();
-        let config = read(path).map_err(ConfigErrors::unreadable).and_then(|text| text.parse::<Config>());
-        let mut config = config.map_err(|errors| errors.in_file(path))?;
-        config.source.file = Some(path.to_owned());
-        Ok(config)
+        Registry::default().load(path)
+    }
+
+    /// What it was read with.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
     }
 
     /// The file it was [loaded](Self::load) from.
@@ -82,23 +89,43 @@ impl FromStr for Config {
     type Err = ConfigErrors;
 
     fn from_str(text: &str) -> Result<Self, ConfigErrors> {
-        let root = json::parse(text).map_err(|error| {
-            let syntax = ConfigError::new(ErrorKind::Syntax, error.message).at(error.position);
-            ConfigErrors::new(vec![syntax], 0)
-        })?;
-        let report = Report::new(upstream_names(&root)).with_folders(folders(&root));
-        let config = config(Cursor::new(&root, &Path::Root, &report));
-        let mut config = report.finish(config)?;
-        config.unsupported = unsupported(&root);
-        config.source.shown = json::shown(&root).into();
-        Ok(config)
+        Registry::default().parse(text)
     }
+}
+
+/// A file, read with these names.
+pub(crate) fn load(path: &FilePath, registry: &Registry) -> Result<Config, ConfigErrors> {
+    let config = read(path).map_err(ConfigErrors::unreadable).and_then(|text| parse(&text, registry));
+    let mut config = config.map_err(|errors| errors.in_file(path))?;
+    config.source.file = Some(path.to_owned());
+    Ok(config)
+}
+
+/// A text, read with these names.
+pub(crate) fn parse(text: &str, registry: &Registry) -> Result<Config, ConfigErrors> {
+    let mut root = json::parse(text).map_err(|error| {
+        let syntax = ConfigError::new(ErrorKind::Syntax, error.message).at(error.position);
+        ConfigErrors::new(vec![syntax], 0)
+    })?;
+    let report = Report::new(upstream_names(&root), registry.clone()).with_folders(folders(&root));
+    // As it is written: what variables hold is not for everyone to see.
+    let shown = json::shown(&root);
+    expand(&mut root, &Path::Root, &report, registry.variables());
+    let config = config(Cursor::new(&root, &Path::Root, &report));
+    let mut config = report.finish(config)?;
+    config.unsupported = unsupported(&root);
+    config.registry = registry.clone();
+    config.source.shown = shown.into();
+    Ok(config)
 }
 
 /// `shutdown`: how to stop.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Shutdown {
+    /// `delay`: how long everything goes on once it is told to stop, so that balancers before it see in time that it
+    /// is no longer ready; 0 s when absent.
+    pub delay: Option<Duration>,
     /// `drain`: how long running requests may take to finish; 30 s when absent.
     pub drain: Option<Duration>,
 }
@@ -140,8 +167,8 @@ fn folders(root: &Node) -> BTreeSet<String> {
 }
 
 /// What such a file may hold.
-pub(crate) fn outline() -> Shape {
-    Shape::of(config)
+pub(crate) fn outline(registry: &Registry) -> Shape {
+    Shape::of(&Report::new(None, registry.clone()), config)
 }
 
 fn config(cursor: Cursor<'_>) -> Option<Config> {
@@ -170,11 +197,14 @@ fn config(cursor: Cursor<'_>) -> Option<Config> {
             listeners: listeners?,
             upstreams,
             unsupported: Vec::new(),
+            registry: Registry::default(),
             source: Source::default(),
         })
     })
 }
 
 fn shutdown(cursor: Cursor<'_>) -> Option<Shutdown> {
-    cursor.object("an object", |fields| Some(Shutdown { drain: fields.optional("drain", duration) }))
+    cursor.object("an object", |fields| {
+        Some(Shutdown { delay: fields.optional("delay", duration), drain: fields.optional("drain", duration) })
+    })
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::backend::{Backend, backends};
+use crate::Registry;
 use crate::decode::{Cursor, Report};
 use crate::error::{ConfigError, ConfigErrors, ErrorKind};
 use crate::json;
@@ -108,7 +109,7 @@ pub(crate) fn parse_backends(text: &str) -> Result<Vec<Backend>, ConfigErrors> {
         let syntax = ConfigError::new(ErrorKind::Syntax, error.message).at(error.position);
         ConfigErrors::new(vec![syntax], 0)
     })?;
-    let report = Report::new(None);
+    let report = Report::new(None, Registry::default());
     let found = backends(Cursor::new(&root, &Path::Key(&Path::Root, "backends"), &report));
     report.finish(found)
 }

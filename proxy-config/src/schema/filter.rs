@@ -5,8 +5,9 @@ use super::https::{Hsts, HttpsRedirect, hsts, https_redirect};
 use super::load_limits::{
     BandwidthLimit, ConcurrencyLimit, ConnectionLimit, bandwidth_limit, concurrency_limit, connection_limit,
 };
+use super::plugin::Plugin;
 use super::rate_limit::{RateLimit, rate_limit};
-use crate::decode::Cursor;
+use crate::decode::{Cursor, Variant};
 use crate::values::header::named_field;
 
 /// An entry of `filters`: `"name"`, or `{"name": settings}`.
@@ -29,6 +30,8 @@ pub enum Filter {
     BandwidthLimit(BandwidthLimit),
     /// `connection_limit`, among a listener's filters only.
     ConnectionLimit(ConnectionLimit),
+    /// One of a [`Registry`](crate::Registry).
+    Plugin(Plugin),
 }
 
 /// `request_id`: gives every request an identifier.
@@ -51,24 +54,30 @@ pub(super) fn route_filters(cursor: Cursor<'_>) -> Option<Vec<Filter>> {
     })
 }
 
+const BUILT_IN: [Variant<Filter>; 8] = [
+    ("bandwidth_limit", |settings| settings.required(bandwidth_limit).map(Filter::BandwidthLimit)),
+    ("concurrency_limit", |settings| {
+        settings.required(concurrency_limit).map(|limit| Filter::ConcurrencyLimit(Box::new(limit)))
+    }),
+    ("connection_limit", |settings| settings.required(connection_limit).map(Filter::ConnectionLimit)),
+    ("headers", |settings| settings.required(headers).map(Filter::Headers)),
+    ("hsts", |settings| settings.optional(Hsts::default(), hsts).map(Filter::Hsts)),
+    ("https_redirect", |settings| {
+        settings.optional(HttpsRedirect::default(), https_redirect).map(Filter::HttpsRedirect)
+    }),
+    ("rate_limit", |settings| settings.required(rate_limit).map(|limit| Filter::RateLimit(Box::new(limit)))),
+    ("request_id", |settings| settings.optional(RequestId::default(), request_id).map(Filter::RequestId)),
+];
+
+/// The names of those that are built in.
+pub(crate) fn names() -> Vec<String> {
+    BUILT_IN.iter().map(|(name, _)| (*name).to_owned()).collect()
+}
+
 fn filter(cursor: Cursor<'_>) -> Option<Filter> {
-    cursor.tagged(
-        "filter",
-        &[
-            ("bandwidth_limit", |settings| settings.required(bandwidth_limit).map(Filter::BandwidthLimit)),
-            ("concurrency_limit", |settings| {
-                settings.required(concurrency_limit).map(|limit| Filter::ConcurrencyLimit(Box::new(limit)))
-            }),
-            ("connection_limit", |settings| settings.required(connection_limit).map(Filter::ConnectionLimit)),
-            ("headers", |settings| settings.required(headers).map(Filter::Headers)),
-            ("hsts", |settings| settings.optional(Hsts::default(), hsts).map(Filter::Hsts)),
-            ("https_redirect", |settings| {
-                settings.optional(HttpsRedirect::default(), https_redirect).map(Filter::HttpsRedirect)
-            }),
-            ("rate_limit", |settings| settings.required(rate_limit).map(|limit| Filter::RateLimit(Box::new(limit)))),
-            ("request_id", |settings| settings.optional(RequestId::default(), request_id).map(Filter::RequestId)),
-        ],
-    )
+    cursor.tagged_or("filter", &BUILT_IN, &cursor.report().registry().filter_names(), |settings| {
+        settings.plugin(Plugin::new).map(Filter::Plugin)
+    })
 }
 
 fn request_id(cursor: Cursor<'_>) -> Option<RequestId> {

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::listener::{Port, claim};
-use super::sticky::{Secret, secret};
+use super::secret::Secret;
+use super::sticky::secret;
 use crate::decode::{Cursor, Fields, Unique};
 use crate::values::address::{listen_address, socket_path};
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use super::secret::secret;
 use crate::decode::{Cursor, quote};
 use crate::values::count::at_least_one;
 use crate::values::duration::positive_duration;
@@ -91,7 +92,7 @@ pub enum RateHeaders {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RateRedis {
-    /// `url`: such as `redis://127.0.0.1:6379`.
+    /// `url`: such as `redis://127.0.0.1:6379`; as it may hold a password, `{"file": path}` reads it from a file.
     pub url: String,
     /// `approximate`: decide alone, and tell Redis this often.
     pub approximate: Option<Duration>,
@@ -324,15 +325,13 @@ fn redis(cursor: Cursor<'_>) -> Option<RateRedis> {
 const REDIS_URL: &str = r#"a URL such as "redis://127.0.0.1:6379""#;
 
 fn redis_url(cursor: Cursor<'_>) -> Option<String> {
-    cursor.parsed(REDIS_URL, |text| {
-        let rest = text.strip_prefix("redis://").or_else(|| text.strip_prefix("unix://"));
-        match rest {
-            _ if text.starts_with("rediss://") => Err("Redis over TLS is not in this build".to_owned()),
-            Some(rest) if !rest.is_empty() && !rest.contains(char::is_whitespace) => Ok(text.to_owned()),
-            // The text may hold a password.
-            _ => Err(format!("expected {REDIS_URL}")),
-        }
-    })
+    let text = secret(cursor, REDIS_URL)?.into_string();
+    match text.strip_prefix("redis://").or_else(|| text.strip_prefix("unix://")) {
+        _ if text.starts_with("rediss://") => cursor.fail("Redis over TLS is not in this build"),
+        Some(rest) if !rest.is_empty() && !rest.contains(char::is_whitespace) => Some(text),
+        // The text may hold a password.
+        _ => cursor.fail(format!("expected {REDIS_URL}")),
+    }
 }
 
 fn on_failure(cursor: Cursor<'_>) -> Option<RedisFailure> {

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::decode::Cursor;
+use super::plugin::Plugin;
+use crate::decode::{Cursor, Variant};
 use crate::values::duration::positive_duration;
 use crate::values::header::{named_field, token};
 
@@ -35,6 +36,8 @@ pub enum Selector {
     Maglev(Hash),
     /// `"rendezvous"`: the same one for a key, by the highest score; moves the fewest keys.
     Rendezvous(Hash),
+    /// One of a [`Registry`](crate::Registry).
+    Plugin(Plugin),
 }
 
 /// The settings of a hash selector.
@@ -64,22 +67,28 @@ pub enum HashKey {
     Query(String),
 }
 
+const BUILT_IN: [Variant<Selector>; 10] = [
+    ("consistent_hash", |settings| settings.required(hash).map(Selector::ConsistentHash)),
+    ("ketama", |settings| settings.required(hash).map(Selector::Ketama)),
+    ("least_connections", |settings| settings.none(Selector::LeastConnections)),
+    ("maglev", |settings| settings.required(hash).map(Selector::Maglev)),
+    ("peak_ewma", |settings| settings.optional(Selector::PeakEwma { decay: None }, peak_ewma)),
+    ("power_of_two", |settings| settings.none(Selector::PowerOfTwo)),
+    ("random", |settings| settings.none(Selector::Random)),
+    ("rendezvous", |settings| settings.required(hash).map(Selector::Rendezvous)),
+    ("round_robin", |settings| settings.none(Selector::RoundRobin)),
+    ("source_ip_hash", |settings| settings.none(Selector::SourceIpHash)),
+];
+
+/// The names of those that are built in.
+pub(crate) fn names() -> Vec<String> {
+    BUILT_IN.iter().map(|(name, _)| (*name).to_owned()).collect()
+}
+
 pub(super) fn selector(cursor: Cursor<'_>) -> Option<Selector> {
-    cursor.tagged(
-        "selector",
-        &[
-            ("consistent_hash", |settings| settings.required(hash).map(Selector::ConsistentHash)),
-            ("ketama", |settings| settings.required(hash).map(Selector::Ketama)),
-            ("least_connections", |settings| settings.none(Selector::LeastConnections)),
-            ("maglev", |settings| settings.required(hash).map(Selector::Maglev)),
-            ("peak_ewma", |settings| settings.optional(Selector::PeakEwma { decay: None }, peak_ewma)),
-            ("power_of_two", |settings| settings.none(Selector::PowerOfTwo)),
-            ("random", |settings| settings.none(Selector::Random)),
-            ("rendezvous", |settings| settings.required(hash).map(Selector::Rendezvous)),
-            ("round_robin", |settings| settings.none(Selector::RoundRobin)),
-            ("source_ip_hash", |settings| settings.none(Selector::SourceIpHash)),
-        ],
-    )
+    cursor.tagged_or("selector", &BUILT_IN, &cursor.report().registry().selector_names(), |settings| {
+        settings.plugin(Plugin::new).map(Selector::Plugin)
+    })
 }
 
 fn peak_ewma(cursor: Cursor<'_>) -> Option<Selector> {

@@ -1,8 +1,8 @@
 //! Sticky sessions: a client stays with its backend.
 
-use std::fmt;
 use std::time::Duration;
 
+use super::secret::Secret;
 use crate::decode::Cursor;
 use crate::values::count::at_least_one;
 use crate::values::duration::positive_duration;
@@ -28,23 +28,6 @@ pub enum Sticky {
         /// `capacity`: how many values are remembered; 100,000 when absent.
         capacity: Option<usize>,
     },
-}
-
-/// A text that `Debug` does not show.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
-    }
 }
 
 pub(super) fn sticky(cursor: Cursor<'_>) -> Option<Sticky> {
@@ -77,8 +60,10 @@ fn cookie_name(cursor: Cursor<'_>) -> Option<String> {
 
 /// The message does not repeat it.
 pub(super) fn secret(cursor: Cursor<'_>) -> Option<Secret> {
-    match cursor.string("a text of 16 characters or more")? {
-        text if text.chars().count() < 16 => cursor.fail("is shorter than 16 characters"),
-        text => Some(Secret(text.to_owned())),
+    const WHAT: &str = "a text of 16 characters or more";
+    let secret = super::secret::secret(cursor, WHAT)?;
+    match secret.as_str().chars().count() {
+        0..16 => cursor.fail("is shorter than 16 characters"),
+        _ => Some(secret),
     }
 }

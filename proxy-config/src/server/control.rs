@@ -31,7 +31,8 @@ impl Control for ServerControl {
     }
 
     fn check(&self, config: &str) -> Result<(), String> {
-        config.parse::<Config>().map(drop).map_err(|errors| errors.to_string())
+        let registry = self.current().map(|current| current.registry().clone()).unwrap_or_default();
+        registry.parse(config).map(drop).map_err(|errors| errors.to_string())
     }
 
     async fn reload(&self) -> Result<Vec<String>, String> {

@@ -46,6 +46,9 @@ fn build(place: &str, filter: &crate::Filter, parts: &Parts<'_>) -> Result<Arc<d
         crate::Filter::BandwidthLimit(settings) => {
             limits.take_over(identity(None), || limit::bandwidth_limit(settings))
         }
+        crate::Filter::Plugin(plugin) => {
+            limits.take_over(identity(None), || parts.registry.make_filter(&plugin.name, &plugin.settings))
+        }
         crate::Filter::ConnectionLimit(settings) => {
             limits.take_over(identity(None), || limit::connection_limit(settings))
         }

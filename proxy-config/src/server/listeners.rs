@@ -91,7 +91,7 @@ impl Running {
         self.open.iter().map(|open| open.socket.local())
     }
 
-    fn sockets(&self) -> impl Iterator<Item = Arc<Socket>> {
+    pub(super) fn sockets(&self) -> impl Iterator<Item = Arc<Socket>> {
         self.open.iter().map(|open| Arc::clone(&open.socket))
     }
 
@@ -107,9 +107,10 @@ pub(super) fn plan(
     parts: &Parts<'_>,
     before: Option<&Config>,
     running: &Listeners,
+    inherited: &[Arc<Socket>],
 ) -> Result<BTreeMap<String, Planned>, ServerError> {
     let path = Path::Key(&Path::Root, "listeners");
-    let mut sockets = Sockets::new(running.values().flat_map(Running::sockets));
+    let mut sockets = Sockets::new(running.values().flat_map(Running::sockets).chain(inherited.iter().cloned()));
     let mut planned = BTreeMap::new();
     let mut taken = Vec::new();
     for (name, listener) in &config.listeners {

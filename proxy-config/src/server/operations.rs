@@ -1,6 +1,7 @@
 //! What operators look at: metrics, the access log and the administration interface.
 
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use proxy_core::ProxyBuilder;
 use proxy_metrics::{AccessLog, Admin, AdminServer, Control, Metrics, Readiness, UpstreamMetrics};
 use tokio::sync::watch;
 
+use super::sockets::{Loops, Socket};
 use super::{Diff, ServerError, access_log};
 use crate::path::Path;
 use crate::{Config, ListenerKind, Secret};
@@ -39,6 +41,8 @@ struct Open<A> {
     configured: A,
     /// Where it listens.
     local: Option<SocketAddr>,
+    /// What a new process takes over.
+    socket: Option<Arc<Socket>>,
     /// Knows its token.
     admin: Admin,
     _serving: watch::Sender<()>,
@@ -66,7 +70,14 @@ pub(super) struct Planned {
 enum Door<A> {
     None,
     Kept(Arc<Open<A>>),
-    New(A, Admin, AdminServer),
+    New(A, Opened),
+}
+
+/// A socket that is not served yet.
+struct Opened {
+    socket: Option<Arc<Socket>>,
+    admin: Admin,
+    server: AdminServer,
 }
 
 impl Desk {
@@ -92,8 +103,13 @@ impl Desk {
         self.admin.reloaded(changes.map_err(ToString::to_string));
     }
 
-    /// Plans over what runs.
-    pub(super) fn plan(&self, config: &Config, before: Option<(&Config, &Running)>) -> Result<Planned, ServerError> {
+    /// Plans over what runs, with the sockets that are open already.
+    pub(super) fn plan(
+        &self,
+        config: &Config,
+        before: Option<(&Config, &Running)>,
+        inherited: &[Arc<Socket>],
+    ) -> Result<Planned, ServerError> {
         let none = Running::default();
         let running = before.map_or(&none, |(_, running)| running);
         let metrics = config.admin.as_ref().map(|_| self.metrics.clone());
@@ -108,7 +124,7 @@ impl Desk {
         let wanted = config.admin.as_ref();
         let token = wanted.and_then(|admin| admin.token.clone());
         let admin = || self.admin.with_token(token.as_ref().map(Secret::as_str));
-        let tcp = door(running.tcp.as_ref(), wanted.and_then(|it| it.listen), |address| listen(admin(), *address))?;
+        let tcp = door(running.tcp.as_ref(), wanted.and_then(|it| it.listen), |it| listen(admin(), *it, inherited))?;
         let unix = door(running.unix.as_ref(), wanted.and_then(|it| it.unix.clone()), |path| open(admin(), path))?;
         Ok(Planned { observation: Observation { metrics, log, is_new, counts_anew }, token, tcp, unix })
     }
@@ -118,31 +134,33 @@ impl Desk {
 fn door<A: PartialEq>(
     running: Option<&Arc<Open<A>>>,
     wanted: Option<A>,
-    make: impl FnOnce(&A) -> Result<(Admin, AdminServer), ServerError>,
+    make: impl FnOnce(&A) -> Result<Opened, ServerError>,
 ) -> Result<Door<A>, ServerError> {
     let Some(wanted) = wanted else { return Ok(Door::None) };
     if let Some(open) = running.filter(|open| open.configured == wanted) {
         return Ok(Door::Kept(Arc::clone(open)));
     }
-    let (admin, server) = make(&wanted)?;
-    Ok(Door::New(wanted, admin, server))
+    let opened = make(&wanted)?;
+    Ok(Door::New(wanted, opened))
 }
 
-fn listen(admin: Admin, address: SocketAddr) -> Result<(Admin, AdminServer), ServerError> {
+fn listen(admin: Admin, address: SocketAddr, inherited: &[Arc<Socket>]) -> Result<Opened, ServerError> {
     let path = || Path::Key(&Path::Key(&Path::Root, "admin"), "listen").to_string();
-    match admin.bind(address) {
-        Ok(server) => Ok((admin, server)),
-        Err(error) => Err(match error.into_io() {
-            Ok(error) => ServerError::cannot_listen(path(), address, error),
-            Err(error) => ServerError::cannot_build(path(), error),
-        }),
-    }
+    let socket = Socket::of_admin(address, inherited);
+    let socket = socket.map_err(|error| ServerError::cannot_listen(path(), address, error))?;
+    let listener = socket.handles("admin").map(Loops::into_stream);
+    let listener = listener.map_err(|error| ServerError::cannot_listen(path(), address, error))?;
+    let server = listener.map(|listener| admin.serve(listener)).transpose();
+    let server = server.map_err(|error| ServerError::cannot_build(path(), error))?;
+    let server =
+        server.ok_or_else(|| ServerError::cannot_listen(path(), address, io::ErrorKind::NotConnected.into()))?;
+    Ok(Opened { socket: Some(socket), admin, server })
 }
 
-fn open(admin: Admin, path: &PathBuf) -> Result<(Admin, AdminServer), ServerError> {
+fn open(admin: Admin, path: &PathBuf) -> Result<Opened, ServerError> {
     let at = |error| ServerError::cannot_build(Path::Key(&Path::Key(&Path::Root, "admin"), "unix").to_string(), error);
     let server = admin.bind_unix(path).map_err(at)?;
-    Ok((admin, server))
+    Ok(Opened { socket: None, admin, server })
 }
 
 impl Planned {
@@ -162,11 +180,11 @@ impl<A> Door<A> {
                 open.admin.set_token(token);
                 Some(open)
             }
-            Door::New(configured, admin, server) => {
+            Door::New(configured, Opened { socket, admin, server }) => {
                 let (serving, mut stopped) = watch::channel(());
                 let local = server.address();
                 tokio::spawn(server.run(async move { while stopped.changed().await.is_ok() {} }));
-                Some(Arc::new(Open { configured, local, admin, _serving: serving }))
+                Some(Arc::new(Open { configured, local, socket, admin, _serving: serving }))
             }
         }
     }
@@ -176,6 +194,18 @@ impl Running {
     /// Where the interface listens.
     pub(super) fn address(&self) -> Option<SocketAddr> {
         self.tcp.as_ref().and_then(|open| open.local)
+    }
+
+    /// The socket of that address.
+    #[cfg(unix)]
+    pub(super) fn socket(&self) -> Option<Arc<Socket>> {
+        self.tcp.as_ref().and_then(|open| open.socket.clone())
+    }
+
+    /// Lets go of the interface's sockets.
+    #[cfg(unix)]
+    pub(super) fn leave(&mut self) {
+        (self.tcp, self.unix) = (None, None);
     }
 
     pub(super) fn metrics(&self) -> Option<&Metrics> {

@@ -8,10 +8,11 @@ use proxy_core::{ProxyBuilder, Upstream};
 use super::kept_limits::KeptLimits;
 use super::operations::Observation;
 use super::upstream::Planned;
-use crate::ListenerKind;
+use crate::{ListenerKind, Registry};
 
 /// What a configuration is built from, beside itself.
 pub(super) struct Parts<'a> {
+    pub(super) registry: &'a Registry,
     pub(super) limits: &'a KeptLimits,
     pub(super) observation: &'a Observation,
     pub(super) upstreams: &'a BTreeMap<String, Planned>,

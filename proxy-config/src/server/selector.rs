@@ -6,10 +6,12 @@ use proxy_lb::{
     RoundRobin, SourceIpHash, WeightedRandom,
 };
 
-use crate::Hash;
+use crate::{Hash, Registry};
 
-pub(super) fn selector(config: &crate::Selector) -> Box<dyn Selector> {
-    match config {
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+pub(super) fn selector(config: &crate::Selector, registry: &Registry) -> Result<Box<dyn Selector>, BoxError> {
+    Ok(match config {
         crate::Selector::RoundRobin => Box::new(RoundRobin::new()),
         crate::Selector::Random => Box::new(WeightedRandom::new()),
         crate::Selector::LeastConnections => Box::new(LeastConnections::new()),
@@ -23,7 +25,8 @@ pub(super) fn selector(config: &crate::Selector) -> Box<dyn Selector> {
         crate::Selector::Ketama(hash) => bounded(RingHash::ketama(key(&hash.key)), hash),
         crate::Selector::Maglev(hash) => bounded(Maglev::new(key(&hash.key)), hash),
         crate::Selector::Rendezvous(hash) => bounded(Rendezvous::new(key(&hash.key)), hash),
-    }
+        crate::Selector::Plugin(plugin) => registry.make_selector(&plugin.name, &plugin.settings)?,
+    })
 }
 
 fn bounded(selector: impl ConsistentHash, config: &Hash) -> Box<dyn Selector> {

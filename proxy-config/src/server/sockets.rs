@@ -2,6 +2,8 @@
 
 use std::io;
 use std::net::SocketAddr;
+#[cfg(unix)]
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use proxy_core::{Listener as _, TcpListener, UdpListener};
@@ -12,11 +14,12 @@ use crate::{Config, Listener, ListenerKind};
 
 /// The open sockets of one address of a listener: one, or with `reuse_port` one per worker.
 #[derive(Debug)]
-pub(super) struct Socket {
+pub(crate) struct Socket {
     listener: String,
     /// The address as the configuration writes it: its port may be 0.
     configured: SocketAddr,
-    reuse_port: bool,
+    /// `None` where it is not known: the system opened it.
+    reuse_port: Option<bool>,
     /// Where it listens.
     local: SocketAddr,
     /// Kept beside the accept loops' own handles, so that a socket can go from one listener to another without
@@ -30,13 +33,45 @@ enum Handles {
     Datagram(Vec<std::net::UdpSocket>),
 }
 
+#[cfg(unix)]
+impl Handles {
+    /// Where they listen, if there is one.
+    fn local_addr(&self) -> Option<io::Result<SocketAddr>> {
+        match self {
+            Handles::Stream(handles) => handles.first().map(std::net::TcpListener::local_addr),
+            Handles::Datagram(handles) => handles.first().map(std::net::UdpSocket::local_addr),
+        }
+    }
+}
+
 /// What loops take their clients from.
 pub(super) enum Loops {
     Stream(Vec<TcpListener>),
     Datagram(Vec<UdpListener>),
 }
 
+impl Loops {
+    /// The first that takes connections.
+    pub(super) fn into_stream(self) -> Option<TcpListener> {
+        match self {
+            Loops::Stream(listeners) => listeners.into_iter().next(),
+            Loops::Datagram(_) => None,
+        }
+    }
+}
+
 impl Socket {
+    /// The administration interface's: no listener has this name.
+    const ADMIN: &str = "";
+
+    /// The administration interface's socket: one that is open already, or a new one.
+    pub(super) fn of_admin(address: SocketAddr, inherited: &[Arc<Self>]) -> io::Result<Arc<Self>> {
+        match Sockets::new(inherited.iter().cloned()).claim(Socket::ADMIN, address, false) {
+            Some(socket) => Ok(socket),
+            None => Socket::open(Socket::ADMIN, address, false, None).map(Arc::new),
+        }
+    }
+
     pub(super) fn local(&self) -> SocketAddr {
         self.local
     }
@@ -59,6 +94,58 @@ impl Socket {
                 named.collect::<io::Result<_>>().map(Loops::Datagram)
             }
         }
+    }
+
+    /// What another process has to know of it, beside the descriptors.
+    #[cfg(unix)]
+    pub(crate) fn describe(&self) -> String {
+        let kind = if self.is_for_datagrams() { "datagrams" } else { "connections" };
+        let shared = if self.reuse_port == Some(true) { "shared" } else { "single" };
+        format!("{} {kind} {shared} {}", self.configured, self.listener)
+    }
+
+    #[cfg(unix)]
+    pub(crate) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        match &self.handles {
+            Handles::Stream(handles) => handles.iter().map(AsFd::as_fd).collect(),
+            Handles::Datagram(handles) => handles.iter().map(AsFd::as_fd).collect(),
+        }
+    }
+
+    /// The socket that another process described so.
+    #[cfg(unix)]
+    pub(crate) fn adopt(about: &str, handles: Vec<OwnedFd>) -> io::Result<Self> {
+        let invalid = || io::Error::new(io::ErrorKind::InvalidData, format!("no socket is described by {about:?}"));
+        let [configured, kind, shared, listener] = about.splitn(4, ' ').collect::<Vec<_>>()[..] else {
+            return Err(invalid());
+        };
+        let handles = match kind {
+            "connections" => Handles::Stream(handles.into_iter().map(std::net::TcpListener::from).collect()),
+            "datagrams" => Handles::Datagram(handles.into_iter().map(std::net::UdpSocket::from).collect()),
+            _ => return Err(invalid()),
+        };
+        let local = handles.local_addr().ok_or_else(invalid)??;
+        let (listener, reuse_port) = (listener.to_owned(), Some(shared == "shared"));
+        let configured = configured.parse().map_err(|_| invalid())?;
+        Ok(Socket { listener, configured, reuse_port, local, handles })
+    }
+
+    /// A socket that the system opened for the listener of its address.
+    #[cfg(unix)]
+    pub(crate) fn given(handle: std::net::TcpListener) -> io::Result<Self> {
+        Socket::of_system(Handles::Stream(vec![handle]))
+    }
+
+    /// The same for datagrams.
+    #[cfg(unix)]
+    pub(crate) fn given_datagrams(handle: std::net::UdpSocket) -> io::Result<Self> {
+        Socket::of_system(Handles::Datagram(vec![handle]))
+    }
+
+    #[cfg(unix)]
+    fn of_system(handles: Handles) -> io::Result<Self> {
+        let local = handles.local_addr().ok_or(io::ErrorKind::NotFound)??;
+        Ok(Socket { listener: String::new(), configured: local, reuse_port: None, local, handles })
     }
 
     fn is_for_datagrams(&self) -> bool {
@@ -86,7 +173,7 @@ impl Socket {
                 (local, Handles::Datagram(sockets))
             }
         };
-        let (listener, reuse_port) = (listener.to_owned(), shares.is_some());
+        let (listener, reuse_port) = (listener.to_owned(), Some(shares.is_some()));
         Ok(Socket { listener, configured, reuse_port, local, handles })
     }
 }
@@ -127,7 +214,7 @@ impl Sockets {
             let reuse_port = listener.reuse_port == Some(true);
             let datagrams = matches!(listener.kind, ListenerKind::Udp(_));
             if let Some(socket) = self.claim(name, address, datagrams) {
-                return match socket.reuse_port == reuse_port {
+                return match socket.reuse_port.is_none_or(|it| it == reuse_port) {
                     true => Ok(socket),
                     false => Err(ServerError::start_only(Path::Key(path, "reuse_port").to_string())),
                 };

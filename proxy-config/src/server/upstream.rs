@@ -229,7 +229,8 @@ fn renew(
     let known = same_tls.and_then(|(_, running)| running.built.tls.clone());
     let tls = known.or_else(|| loaded.clone().map(Arc::new));
     let guards = Guards::of(upstream);
-    let cluster = observer.into_iter().fold(cluster(config, upstream, &guards), ClusterBuilder::observer);
+    let cluster = cluster(path, config, upstream, &guards)?;
+    let cluster = observer.into_iter().fold(cluster, ClusterBuilder::observer);
     let cluster = backends.into_iter().fold(cluster, ClusterBuilder::with);
     let cluster = tls.iter().fold(cluster, |cluster, tls| cluster.shared_tls(Arc::clone(tls) as _));
     let built = Built { tls, ..build(path, cluster, upstream, pool)? };
@@ -290,8 +291,14 @@ fn build(
     Ok(Built { backends: sticky.inner().backends().clone(), upstream: Arc::new(sticky), pool, tls: None })
 }
 
-fn cluster(config: &Config, upstream: &Upstream, guards: &Guards) -> ClusterBuilder<Box<dyn Selector>> {
-    let selector = selector(&upstream.selector);
+fn cluster(
+    path: &Path<'_>,
+    config: &Config,
+    upstream: &Upstream,
+    guards: &Guards,
+) -> Result<ClusterBuilder<Box<dyn Selector>>, ServerError> {
+    let at = |error| ServerError::cannot_build(Path::Key(path, "selector").to_string(), error);
+    let selector = selector(&upstream.selector, config.registry()).map_err(at)?;
     let selector: Box<dyn Selector> = match &guards.outliers {
         Some(detector) => Box::new(detector.around(selector)),
         None => selector,
@@ -302,10 +309,10 @@ fn cluster(config: &Config, upstream: &Upstream, guards: &Guards) -> ClusterBuil
         .retry(retry(&upstream.retry))
         .timeouts(timeouts(&upstream.timeouts));
     let builder = upstream.proxy_protocol.iter().map(sender).fold(builder, ClusterBuilder::proxy_protocol);
-    match &guards.breaker {
+    Ok(match &guards.breaker {
         Some(breaker) => builder.breaker(breaker.clone()),
         None => builder,
-    }
+    })
 }
 
 /// `start` is the state it begins in, if it is not healthy.
