@@ -187,7 +187,7 @@ mod tests {
     fn conditions_hold_in_their_order() {
         use Verdict::{Failed, NotModified, Send};
         let check = |fields: &[(&'static str, &str)], expected| {
-            assert_eq!(old().evaluate(head(fields).headers()), expected, "{fields:?}")
+            assert_eq!(old().evaluate(head(fields).headers()), expected, "{fields:?}");
         };
         check(&[], Send);
         check(&[("if-match", TAG)], Send);
@@ -219,7 +219,7 @@ mod tests {
     #[test]
     fn ranges_of_another_state_are_not_sent() {
         let check = |fields: &[(&'static str, &str)], allowed| {
-            assert_eq!(old().allow_range(head(fields).headers()), allowed, "{fields:?}")
+            assert_eq!(old().allow_range(head(fields).headers()), allowed, "{fields:?}");
         };
         check(&[], true);
         check(&[("if-range", TAG)], true);

@@ -369,7 +369,7 @@ async fn a_prefix_is_not_part_of_the_file() {
 async fn what_may_not_be_read_is_forbidden() {
     let folder = site();
     let path = folder.0.join("www/a.txt");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
     // Root may read everything.
     let expected = if fs::read(&path).is_ok() { 200 } else { 403 };
     check(&get(&folder.serve(|it| it), "/a.txt", "").await, expected, &[]);

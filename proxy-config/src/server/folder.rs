@@ -2,6 +2,8 @@
 
 use std::error::Error;
 
+use proxy_files::FilesBuilder;
+
 use super::ServerError;
 use crate::path::Path;
 use crate::{Config, Files};
@@ -14,8 +16,8 @@ pub(super) fn files(path: &Path<'_>, config: &Files) -> Result<proxy_files::File
         .hidden(config.hidden.unwrap_or(false))
         .follow_links(config.follow_links.unwrap_or(false))
         .slow_storage(config.slow_storage.unwrap_or(false));
-    let builder = config.index.iter().fold(builder, |builder, names| builder.index(names));
-    let builder = config.strip_prefix.iter().fold(builder, |builder, prefix| builder.strip_prefix(prefix));
+    let builder = config.index.iter().fold(builder, FilesBuilder::index);
+    let builder = config.strip_prefix.iter().fold(builder, FilesBuilder::strip_prefix);
     builder.build().map_err(|error| {
         let why = error.source().map_or_else(String::new, |source| format!(": {source}"));
         ServerError::cannot_build(Path::Key(path, "files").to_string(), format!("{error}{why}"))

@@ -249,7 +249,7 @@ fn hostile_bytes_get_a_code_or_nothing() {
     let mut long_label = good[..12].to_vec();
     long_label.extend([200; 201]);
     let mut long_name = good[..12].to_vec();
-    long_name.extend([[63].repeat(1), vec![b'a'; 63]].concat().repeat(5));
+    long_name.extend([&[63][..], &[b'a'; 63]].concat().repeat(5));
     long_name.extend([0, 0, 1, 0, 1]);
     let mut two_opts = good.clone();
     two_opts[11] = 2;
