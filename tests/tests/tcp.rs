@@ -391,7 +391,7 @@ type Seen = (u64, Option<std::io::ErrorKind>);
 /// Sends so many bytes in pieces, and reads pieces of such a size meanwhile.
 async fn talk(stream: TcpStream, sends: usize, piece: usize, last: Last) -> Seen {
     let (mut read, mut write) = stream.into_split();
-    let mut reading = Box::pin(async move {
+    let reading = async move {
         let (mut room, mut count) = (vec![0; piece], 0);
         loop {
             match read.read(&mut room).await {
@@ -401,26 +401,28 @@ async fn talk(stream: TcpStream, sends: usize, piece: usize, last: Last) -> Seen
             }
             tokio::task::yield_now().await;
         }
-    });
-    let writing = async {
+    };
+    let writing = async move {
         for length in (0..sends).step_by(piece).map(|at| piece.min(sends - at)) {
             // The other side may be gone: that is seen where it is read from.
             let _ = write.write_all(&vec![7; length]).await;
         }
         match last {
             Last::Closes => drop(write.shutdown().await),
-            Last::Resets => drop(write.as_ref().set_zero_linger()),
+            Last::Resets => {
+                let _ = write.as_ref().set_zero_linger();
+                // Dropped, it would say that its side ends, before it resets both.
+                write.forget();
+            }
         }
     };
-    let early = tokio::select! {
-        seen = &mut reading => Some(seen),
-        () = writing => None,
-    };
-    match (early, last) {
-        (Some(seen), _) => seen,
-        // Both halves are dropped: the reset leaves.
-        (None, Last::Resets) => (0, None),
-        (None, Last::Closes) => reading.await,
+    match last {
+        Last::Closes => tokio::join!(reading, writing).0,
+        // Once both halves are dropped, the reset leaves.
+        Last::Resets => tokio::select! {
+            () = writing => (0, None),
+            never = async { (reading.await, std::future::pending().await).1 } => never,
+        },
     }
 }
 
