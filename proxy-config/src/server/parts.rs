@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use proxy_core::{ProxyBuilder, Upstream};
+use proxy_core::{Observer, Upstream};
 
 use super::kept_limits::KeptLimits;
 use super::operations::Observation;
@@ -25,9 +25,9 @@ impl Parts<'_> {
         self.upstreams.get(name).map(Planned::upstream)
     }
 
-    /// The proxy of this listener, with those who look at it.
-    pub(super) fn observed(&self, listener: &str, proxy: ProxyBuilder) -> ProxyBuilder {
-        self.observation.of_listener(listener, proxy)
+    /// Who looks at the proxy of this listener.
+    pub(super) fn observer(&self, listener: &str) -> Option<Box<dyn Observer>> {
+        self.observation.of_listener(listener)
     }
 
     /// Whether a listener that did not change has to be built anew all the same: for an upstream that was, or
