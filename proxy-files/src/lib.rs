@@ -37,8 +37,8 @@
 //! No task waits for one. A file is looked up in the task that asks only if the kernel can do that from memory
 //! (`RESOLVE_CACHED`, since Linux 5.12), else on a thread for blocking work; nothing is cached here, so nothing is
 //! stale. What of its bytes is not in memory is read by such a thread, too: see
-//! [`Body::file`](proxy_core::Body::file). On a machine with two cores a look-up took 2.9 µs in place
-//! and 15 µs on a thread (`cargo bench -p proxy-files`). A file system of the network or in user
+//! [`Body::file`](proxy_core::Body::file).
+//! `cargo bench -p proxy-files` has what a look-up costs in place and on a thread. A file system of the network or in user
 //! space may wait all the same: [`slow_storage`](FilesBuilder::slow_storage) is for those.
 
 mod answer;
