@@ -1,7 +1,7 @@
 //! Where the errors of one run gather.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use crate::Registry;
 use crate::error::{ConfigError, ConfigErrors};
@@ -14,14 +14,23 @@ pub(crate) struct Report {
     errors: RefCell<Vec<ConfigError>>,
     omitted: Cell<usize>,
     /// The names that references may use; `None` while `upstreams` itself is wrong, which is reported once, there.
-    upstreams: Option<BTreeSet<String>>,
-    /// Those of them that are folders of files.
-    folders: BTreeSet<String>,
+    upstreams: Option<BTreeMap<String, Leads>>,
     registry: Registry,
 }
 
+/// Where the backends of an upstream lead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leads {
+    /// They answer themselves.
+    Nowhere,
+    /// They are proxies.
+    Anywhere,
+    /// There are none: it is a folder of files.
+    Files,
+}
+
 impl Report {
-    pub(crate) fn new(upstreams: Option<BTreeSet<String>>, registry: Registry) -> Self {
+    pub(crate) fn new(upstreams: Option<BTreeMap<String, Leads>>, registry: Registry) -> Self {
         Self { upstreams, registry, ..Self::default() }
     }
 
@@ -29,16 +38,7 @@ impl Report {
         &self.registry
     }
 
-    /// The same where these upstreams are folders of files.
-    pub(crate) fn with_folders(self, folders: BTreeSet<String>) -> Self {
-        Self { folders, ..self }
-    }
-
-    pub(crate) fn is_folder(&self, upstream: &str) -> bool {
-        self.folders.contains(upstream)
-    }
-
-    pub(crate) fn upstreams(&self) -> Option<&BTreeSet<String>> {
+    pub(crate) fn upstreams(&self) -> Option<&BTreeMap<String, Leads>> {
         self.upstreams.as_ref()
     }
 

@@ -1,6 +1,6 @@
 //! The whole file.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path as FilePath;
@@ -15,7 +15,7 @@ use super::operations::{Admin, admin};
 use super::source::Source;
 use super::upstream::{Upstream, upstream};
 use crate::Registry;
-use crate::decode::{Cursor, Report, Shape, Unique};
+use crate::decode::{Cursor, Leads, Report, Shape, Unique};
 use crate::error::{ConfigError, ConfigErrors, ErrorKind};
 use crate::expand::expand;
 use crate::json::{self, Node, Value};
@@ -107,7 +107,7 @@ pub(crate) fn parse(text: &str, registry: &Registry) -> Result<Config, ConfigErr
         let syntax = ConfigError::new(ErrorKind::Syntax, error.message).at(error.position);
         ConfigErrors::new(vec![syntax], 0)
     })?;
-    let report = Report::new(upstream_names(&root), registry.clone()).with_folders(folders(&root));
+    let report = Report::new(upstream_names(&root), registry.clone());
     // As it is written: what variables hold is not for everyone to see.
     let shown = json::shown(&root);
     expand(&mut root, &Path::Root, &report, registry.variables());
@@ -142,28 +142,27 @@ fn read(path: &FilePath) -> io::Result<String> {
 }
 
 /// The names that references may use. Read ahead of everything, as `listeners` usually comes first.
-fn upstream_names(root: &Node) -> Option<BTreeSet<String>> {
+fn upstream_names(root: &Node) -> Option<BTreeMap<String, Leads>> {
     let Value::Object(members) = &root.value else {
         return None;
     };
     match members.iter().find(|member| member.key == "upstreams").map(|member| &member.node.value) {
-        None => Some(BTreeSet::new()),
-        Some(Value::Object(upstreams)) => Some(upstreams.iter().map(|member| member.key.clone()).collect()),
+        None => Some(BTreeMap::new()),
+        Some(Value::Object(upstreams)) => {
+            Some(upstreams.iter().map(|member| (member.key.clone(), leads(&member.node.value))).collect())
+        }
         Some(_) => None,
     }
 }
 
-/// The upstreams that are folders of files.
-fn folders(root: &Node) -> BTreeSet<String> {
-    let member = |node: &Node, key: &str| match &node.value {
-        Value::Object(members) => members.iter().position(|member| member.key == key),
-        _ => None,
-    };
-    let Value::Object(members) = &root.value else { return BTreeSet::new() };
-    let Some(upstreams) = member(root, "upstreams").map(|at| &members[at].node.value) else { return BTreeSet::new() };
-    let Value::Object(upstreams) = upstreams else { return BTreeSet::new() };
-    let folders = upstreams.iter().filter(|upstream| member(&upstream.node, "files").is_some());
-    folders.map(|upstream| upstream.key.clone()).collect()
+fn leads(upstream: &Value) -> Leads {
+    let Value::Object(members) = upstream else { return Leads::Nowhere };
+    let has = |key: &str| members.iter().any(|member| member.key == key);
+    match (has("files"), has("proxy")) {
+        (true, _) => Leads::Files,
+        (false, true) => Leads::Anywhere,
+        (false, false) => Leads::Nowhere,
+    }
 }
 
 /// What such a file may hold.

@@ -8,6 +8,7 @@ use super::breaker::{CircuitBreaker, SlowStart, circuit_breaker, slow_start};
 use super::discovery::{Discovery, discovery};
 use super::files::{Files, files};
 use super::health::{HealthCheck, OutlierDetection, health_check, outlier_detection};
+use super::parent::{ParentProxy, parent_proxy};
 use super::selector::{Selector, selector};
 use super::sticky::{Sticky, sticky};
 use super::upstream_tls::{UpstreamTls, upstream_tls};
@@ -41,6 +42,8 @@ pub struct Upstream {
     pub discovery: Option<Discovery>,
     /// `tls`: backends are spoken to over TLS.
     pub tls: Option<UpstreamTls>,
+    /// `proxy`: backends are proxies, by which the `parents` of forward proxies reach what clients ask for.
+    pub proxy: Option<ParentProxy>,
     /// `panic_percent`: with fewer healthy backends than this all are used, 0 for never; 10 when absent.
     pub panic_percent: Option<u8>,
     /// `proxy_protocol`: connections begin with a PROXY header that names the client.
@@ -141,6 +144,7 @@ pub(super) fn upstream(cursor: Cursor<'_>) -> Option<Upstream> {
             slow_start: fields.optional("slow_start", slow_start),
             discovery: fields.optional("discovery", discovery),
             tls: fields.optional("tls", upstream_tls),
+            proxy: fields.optional("proxy", parent_proxy),
             panic_percent: fields.optional("panic_percent", percent),
             proxy_protocol: fields.optional("proxy_protocol", proxy_protocol),
             retry: fields.optional("retry", retry).unwrap_or_default(),

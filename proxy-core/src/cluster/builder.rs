@@ -4,8 +4,9 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
-use super::{Cluster, Core, Quarantine, RetryBudget, RetryPolicy, UpstreamTimeouts};
+use super::{Cluster, Core, NextHop, Quarantine, RetryBudget, RetryPolicy, UpstreamTimeouts};
 use crate::http1::client::Rules;
 use crate::pool::{Pool, SharedPool};
 use crate::{
@@ -29,6 +30,7 @@ pub struct ClusterBuilder<S> {
     introduces: Option<ProxyHeaderSender>,
     eligibility: Box<dyn Eligibility>,
     tls: Option<Arc<dyn ClientHandshake>>,
+    next_hop: NextHop,
 }
 
 impl<S: Selector> ClusterBuilder<S> {
@@ -45,6 +47,7 @@ impl<S: Selector> ClusterBuilder<S> {
             introduces: None,
             eligibility: Box::new(Usable),
             tls: None,
+            next_hop: NextHop::default(),
         }
     }
 
@@ -76,6 +79,7 @@ impl<S: Selector> ClusterBuilder<S> {
             introduces: self.introduces,
             eligibility: self.eligibility,
             tls: self.tls,
+            next_hop: self.next_hop,
         }
     }
 
@@ -110,6 +114,20 @@ impl<S: Selector> ClusterBuilder<S> {
     #[must_use]
     pub fn timeouts(mut self, timeouts: UpstreamTimeouts) -> Self {
         self.timeouts = timeouts;
+        self
+    }
+
+    /// How long a connection may take, of the [timeouts](Self::timeouts).
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.timeouts.connect = timeout;
+        self
+    }
+
+    /// What the backends are, where they do not answer themselves. Default: they do.
+    #[must_use]
+    pub fn next_hop(mut self, next_hop: NextHop) -> Self {
+        self.next_hop = next_hop;
         self
     }
 
@@ -165,6 +183,7 @@ impl<S: Selector> ClusterBuilder<S> {
             limits: self.limits,
             response: self.timeouts.response,
             idle: self.timeouts.idle,
+            absolute: self.next_hop == NextHop::HttpProxy,
             replay: if self.policy.attempts > 1 { self.policy.max_replay_bytes } else { 0 },
         };
         let core = Core {
@@ -179,6 +198,7 @@ impl<S: Selector> ClusterBuilder<S> {
             introduces: self.introduces,
             rules,
             tls: self.tls,
+            next_hop: self.next_hop,
             random: AtomicU64::new(self.seed.unwrap_or_else(|| RandomState::new().hash_one(0))),
         };
         let (core, pool) = (Arc::new(core), Arc::new(pool));
