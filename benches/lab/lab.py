@@ -33,6 +33,9 @@ SCN = {
     "tcp-small":   ("wrk", "tcp", dict(c=64, path="/small")),
     "tcp-2g":      ("sink", "tcp", {}),
     "tcp-2g-splice": ("sink", "splice", {}),
+    "files-small": ("wrk", "files", dict(c=64, path="/100")),
+    "files-10k":   ("wrk", "files", dict(c=64, path="/10k")),
+    "files-1m":    ("wrk", "files", dict(c=16, path="/1m")),
     "sys-small":   ("sys", "http", dict(c=64, path="/small")),
     "idle":        ("idle", "http", dict(n=5000)),
     "idle-tls":    ("idle", "tls", dict(n=2000)),
@@ -127,7 +130,7 @@ def own_group():
 
 def prepare():
     os.makedirs(f"{LAB}/www", exist_ok=True)
-    for name, size in (("10k", 10240), ("1m", 1 << 20)):
+    for name, size in (("100", 100), ("10k", 10240), ("1m", 1 << 20)):
         if not os.path.exists(f"{LAB}/www/{name}"):
             open(f"{LAB}/www/{name}", "wb").write(os.urandom(size))
     if not os.path.exists(f"{LAB}/www/big"):
@@ -154,7 +157,7 @@ class Peer:
 
     def ports(self):
         b = self.port
-        return dict(http=b, h2c=b + 1, tls=b + 2, tcp=b + 3, splice=b + 4)
+        return dict(http=b, h2c=b + 1, tls=b + 2, tcp=b + 3, splice=b + 4, files=b + 6)
 
     def start(self):
         run = f"{LAB}/run/{self.name}"
@@ -370,7 +373,7 @@ def main():
     r = sub.add_parser("run", help="measure peers, append to a JSON-lines file, print the table")
     r.add_argument("--peers", default="nginx,haproxy", help="comma list: NAME or NAME=BINARY (see peers/)")
     r.add_argument("--add", nargs=4, action="append", default=[], metavar=("NAME", "COMMAND", "CAPS", "PORT"),
-                   help="another proxy: command (gets $HTTP $H2C $TLS $TCP $SPLICE $ORIGIN $CERT $KEY), caps, base port")
+                   help="another proxy: command (gets $HTTP $H2C $TLS $TCP $SPLICE $FILES $ORIGIN $CERT $KEY), caps, base port")
     r.add_argument("--scn", default=",".join(SCN), help="comma list of scenarios")
     r.add_argument("--rounds", type=int, default=3)
     r.add_argument("--secs", type=int, default=3)

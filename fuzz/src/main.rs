@@ -13,6 +13,7 @@ mod campaign;
 mod connection;
 mod expect;
 mod feedback;
+mod files;
 mod forwarded;
 mod frames;
 mod generate;
@@ -39,7 +40,7 @@ struct Target {
     check: Check,
 }
 
-static TARGETS: [Target; 12] = [
+static TARGETS: [Target; 13] = [
     Target { name: "request_head", generate: generate::request_head, check: heads::request },
     Target { name: "response_head", generate: generate::response_head, check: heads::response },
     Target { name: "chunked", generate: generate::chunked, check: heads::chunked },
@@ -50,6 +51,7 @@ static TARGETS: [Target; 12] = [
     Target { name: "client_hello", generate: starts::grow_client_hello, check: starts::client_hello },
     Target { name: "socks", generate: generate::socks, check: socks::handshake },
     Target { name: "destination", generate: generate::destination, check: socks::destination },
+    Target { name: "files", generate: files::grow, check: files::check },
     Target { name: "trace_context", generate: trace::grow, check: trace::check },
     Target { name: "config", generate: generate::configuration, check: config },
 ];

@@ -5,6 +5,7 @@ pub(crate) mod backend;
 pub(crate) mod breaker;
 pub(crate) mod config;
 pub(crate) mod discovery;
+pub(crate) mod files;
 pub(crate) mod filter;
 pub(crate) mod forward;
 pub(crate) mod header_edits;

@@ -25,6 +25,7 @@ mod eligibility;
 mod error;
 mod files;
 mod filter;
+mod folder;
 mod forward;
 mod health;
 mod http;
@@ -374,9 +375,11 @@ impl Shared {
 
 impl Config {
     /// Looks at the files that it names for TLS, which a server would load: all that is wrong with certificates,
-    /// keys, authorities and revocation lists. Nothing is opened to be served.
+    /// keys, authorities and revocation lists; and at folders of files that are to be served. Nothing is opened to be served.
     pub fn check_files(&self) -> Vec<ServerError> {
-        tls::check(self)
+        let mut wrong = tls::check(self);
+        wrong.extend(folder::check(self));
+        wrong
     }
 
     /// How many threads serve: `workers`, or else as many as the machine has cores.

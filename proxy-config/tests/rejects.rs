@@ -1064,6 +1064,48 @@ fn unreadable_files_are_named() {
     assert!(std::error::Error::source(&errors).is_some());
 }
 
+#[test]
+fn upstream_files() {
+    let files = |members: &str| upstream(&format!(r#"{{ "files": {{ {members} }} }}"#));
+    check(&files(""), &[r#"upstreams.api.files.root: is missing; expected a folder such as "/srv/www""#]);
+    check(&files(r#""root": """#), &["upstreams.api.files.root: must not be empty"]);
+    check(&upstream(r#"{ "files": "www" }"#), &[r#"upstreams.api.files: expected an object, found "www""#]);
+    for prefix in ["static", "", "//", "/a//b/", "/../", "/a/./b", "/a%20b/", "/a\\\\b"] {
+        check(
+            &files(&format!(r#""root": "www", "strip_prefix": "{prefix}""#)),
+            &[r#"upstreams.api.files.strip_prefix: must be a path of plain names, such as "/static/""#],
+        );
+    }
+    check(
+        &files(r#""root": "www", "index": ["index.html", "a/b", "..", ""], "listing": 1"#),
+        &[
+            "upstreams.api.files.index[1]: must be a plain name, without a path",
+            "upstreams.api.files.index[2]: must be a plain name, without a path",
+            "upstreams.api.files.index[3]: must be a plain name, without a path",
+            "upstreams.api.files.listing: expected true or false, found 1",
+        ],
+    );
+    check(
+        &upstream(r#"{ "files": { "root": "www" }, "backends": ["127.0.0.1:1"], "retry": {}, "tls": {} }"#),
+        &[
+            r#"upstreams.api.backends: has no meaning beside "files""#,
+            r#"upstreams.api.retry: has no meaning beside "files""#,
+            r#"upstreams.api.tls: has no meaning beside "files""#,
+        ],
+    );
+    for (kind, place) in [("tcp", "tcp"), ("udp", "udp")] {
+        check(
+            &format!(
+                r#"{{ "listeners": {{ "raw": {{ "listen": ["127.0.0.1:80"], "{kind}": {{ "upstream": "www" }} }} }},
+                    "upstreams": {{ "www": {{ "files": {{ "root": "www" }} }} }} }}"#
+            ),
+            &[&format!(
+                r#"listeners.raw.{place}.upstream: "www" is a folder of files, which only answers HTTP requests"#
+            )],
+        );
+    }
+}
+
 /// Variables are looked up here; what they are replaced by is held to the same rules.
 #[test]
 fn variables() {

@@ -345,6 +345,37 @@ async fn a_file_that_is_wrong_says_why_and_changes_nothing() {
     server.drain().await;
 }
 
+/// A folder takes the place of backends, and the other way round; where it is missing, nothing changes.
+#[tokio::test]
+async fn backends_and_folders_take_each_other_s_place() {
+    let folder = std::env::temp_dir().join(format!("proxy-config-reload-files-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("who.txt"), "a file").unwrap();
+    let files = |root: &std::path::Path, more: &str| {
+        one(&format!(r#""files": {{ "root": {:?}{more} }}"#, root.display().to_string()))
+    };
+    let a = Origin::start("a").await;
+    let (server, address) = start(&one(&format!(r#""backends": ["{}"]"#, a.address)));
+    let mut client = Client::connect(address).await;
+    assert_eq!(client.get("/who.txt").await, "a");
+    let changes = reload(&server, files(&folder, "")).await;
+    assert_eq!(changes, format!("removed upstreams.a.backends[\"{}\"]\nchanged upstreams.a.files", a.address));
+    assert_eq!(client.get("/who.txt").await, "a file");
+    assert_eq!(reload(&server, files(&folder, "")).await, "");
+    assert_eq!(reload(&server, files(&folder, r#", "strip_prefix": "/x""#)).await, "changed upstreams.a.files");
+    assert_eq!(Client::connect(address).await.get("/who.txt").await, "404");
+    assert_eq!(client.get("/x/who.txt").await, "a file");
+    let missing = files(&folder.join("missing"), "");
+    let error = refused(&server, missing.clone()).await.to_string();
+    assert!(error.starts_with("upstreams.a.files: the folder ") && error.contains("No such file"), "{error}");
+    assert_eq!(missing.check_files().len(), 1);
+    assert_eq!(client.get("/x/who.txt").await, "a file");
+    let _ = reload(&server, one(&format!(r#""backends": ["{}"]"#, a.address))).await;
+    assert_eq!(client.get("/who.txt").await, "a");
+    server.drain().await;
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
 /// What a reload costs must not grow with more than the backends do: `cargo bench -p proxy-config --bench reload`
 /// has the figures of an optimised build.
 #[tokio::test]

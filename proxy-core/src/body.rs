@@ -1,16 +1,20 @@
 //! Message bodies.
 
 use std::fmt;
+use std::fs::File;
 use std::future::poll_fn;
+use std::ops::Range;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context as Task, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use proxy_zerocopy::FileRange;
 
 use crate::http1::buffer::Buffer;
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 
 mod boxed;
 mod pace;
@@ -23,10 +27,10 @@ use boxed::Boxed;
 pub(crate) use pace::{Pace, Pacer};
 pub(crate) use raw::{RawBody, Source};
 
-/// The body of a request or response: empty, in memory, still the raw stream of a connection, or
-/// any [`http_body::Body`] in a box.
+/// The body of a request or response: empty, in memory, still the raw stream of a connection, a part
+/// of a file, or any [`http_body::Body`] in a box.
 ///
-/// A body nobody touched is relayed as raw bytes. Wrapping it with [`transform`](Self::transform)
+/// A body nobody touched is relayed as raw bytes, and a file sent by the kernel. Wrapping it with [`transform`](Self::transform)
 /// turns that off, for this body only; [`peek`](Self::peek) does not.
 #[derive(Default)]
 pub struct Body {
@@ -42,6 +46,7 @@ enum Kind {
     Raw(Box<RawBody>),
     /// What is left of an exchange whose connection is back in its pool already.
     Here(Buffer),
+    File(Box<FileRange>),
     Boxed(Box<Boxed>),
 }
 
@@ -54,6 +59,13 @@ impl Body {
     /// A body in memory.
     pub fn full(bytes: impl Into<Bytes>) -> Self {
         Body { prefix: bytes.into(), kind: Kind::Empty }
+    }
+
+    /// These bytes of a file. To a plain socket the kernel sends them by itself once they are many; elsewhere they
+    /// are read as they are needed. No task waits for a disk: see [`FileRange`].
+    pub fn file(file: impl Into<Arc<File>>, range: Range<u64>) -> Self {
+        let kind = if range.is_empty() { Kind::Empty } else { Kind::File(Box::new(FileRange::new(file, range))) };
+        Body { prefix: Bytes::new(), kind }
     }
 
     /// Any body; its errors end the message.
@@ -113,10 +125,10 @@ impl Body {
         Ok(&self.prefix[..len.min(count)])
     }
 
-    /// Whether this is still the raw stream of a connection, so that its bytes may be moved without
+    /// Whether this is still the raw stream of a connection, or a file, so that its bytes may be moved without
     /// being looked at.
     pub fn is_untouched(&self) -> bool {
-        matches!(self.kind, Kind::Raw(_) | Kind::Here(_)) && self.prefix.is_empty()
+        matches!(self.kind, Kind::Raw(_) | Kind::Here(_) | Kind::File(_)) && self.prefix.is_empty()
     }
 
     /// Whether there is nothing left in it, as far as is known without reading.
@@ -130,6 +142,7 @@ impl Body {
             Kind::Empty => Some(0),
             Kind::Raw(raw) => raw.exact_length(),
             Kind::Here(buffer) => Some(buffer.len() as u64),
+            Kind::File(file) => Some(file.left()),
             Kind::Boxed(boxed) => boxed.exact_length(),
         };
         rest.map(|rest| rest + self.prefix.len() as u64)
@@ -144,6 +157,10 @@ impl Body {
             Kind::Empty => Poll::Ready(Ok(None)),
             Kind::Raw(raw) => raw.poll_data(cx),
             Kind::Here(buffer) => Poll::Ready(Ok((!buffer.is_empty()).then_some(buffer.len()))),
+            Kind::File(file) => file.poll_read(cx).map(|read| match read {
+                Ok(length) => Ok((length > 0).then_some(length)),
+                Err(error) => Err(Error::new(ErrorKind::FileIo).with_source(error)),
+            }),
             Kind::Boxed(boxed) => boxed.poll_data(cx),
         }
     }
@@ -155,6 +172,7 @@ impl Body {
             Kind::Empty => &[],
             Kind::Raw(raw) => raw.data(),
             Kind::Here(buffer) => buffer.filled(),
+            Kind::File(file) => file.data(),
             Kind::Boxed(boxed) => boxed.data(),
         }
     }
@@ -166,6 +184,7 @@ impl Body {
             Kind::Empty => {}
             Kind::Raw(raw) => raw.consume(count),
             Kind::Here(buffer) => buffer.consume(count),
+            Kind::File(file) => file.consume(count),
             Kind::Boxed(boxed) => boxed.consume(count),
         }
     }
@@ -173,7 +192,7 @@ impl Body {
     /// The trailers of a body that has ended.
     pub(crate) fn trailers(&mut self) -> Option<HeaderMap> {
         match &mut self.kind {
-            Kind::Empty | Kind::Here(_) => None,
+            Kind::Empty | Kind::Here(_) | Kind::File(_) => None,
             Kind::Raw(raw) => raw.trailers(),
             Kind::Boxed(boxed) => boxed.trailers(),
         }
@@ -191,7 +210,7 @@ impl Body {
         match &self.kind {
             Kind::Raw(raw) => raw.owes_continue(),
             Kind::Boxed(boxed) => boxed.owes_continue(),
-            Kind::Empty | Kind::Here(_) => false,
+            Kind::Empty | Kind::Here(_) | Kind::File(_) => false,
         }
     }
 
@@ -200,7 +219,7 @@ impl Body {
         match &mut self.kind {
             Kind::Raw(raw) => raw.forget_continue(),
             Kind::Boxed(boxed) => boxed.forget_continue(),
-            Kind::Empty | Kind::Here(_) => {}
+            Kind::Empty | Kind::Here(_) | Kind::File(_) => {}
         }
     }
 }
@@ -209,11 +228,13 @@ impl Body {
     /// Makes room for others while nobody takes it: a little data does not hold a block.
     #[cfg(feature = "http2")]
     pub(crate) fn shrink(&mut self) {
-        if let Kind::Here(buffer) = &self.kind
-            && self.prefix.is_empty()
-            && buffer.len() <= crate::http1::buffer::BLOCK / 4
-        {
-            *self = Body::full(Bytes::copy_from_slice(buffer.filled()));
+        match &mut self.kind {
+            Kind::Here(buffer) if self.prefix.is_empty() && buffer.len() <= crate::http1::buffer::BLOCK / 4 => {
+                *self = Body::full(Bytes::copy_from_slice(buffer.filled()));
+            }
+            // Reading it again is cheap: it was in memory a moment ago.
+            Kind::File(file) => file.release(),
+            _ => {}
         }
     }
 
@@ -221,6 +242,14 @@ impl Body {
     pub(crate) fn as_raw(&mut self) -> Option<&mut RawBody> {
         match &mut self.kind {
             Kind::Raw(raw) if self.prefix.is_empty() => Some(raw),
+            _ => None,
+        }
+    }
+
+    /// The part of a file, where this is one.
+    pub(crate) fn as_file(&mut self) -> Option<&mut FileRange> {
+        match &mut self.kind {
+            Kind::File(file) if self.prefix.is_empty() => Some(file),
             _ => None,
         }
     }
@@ -309,6 +338,7 @@ impl fmt::Debug for Body {
         let kind = match &self.kind {
             Kind::Empty => "full",
             Kind::Raw(_) | Kind::Here(_) => "raw",
+            Kind::File(_) => "file",
             Kind::Boxed(_) => "boxed",
         };
         f.debug_struct("Body").field("kind", &kind).field("length", &self.exact_length()).finish()

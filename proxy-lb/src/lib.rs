@@ -66,6 +66,8 @@
 //! | [`SlowStart`] | giving a backend that returns its share little by little |
 //! | [`Discovery`] | taking backends from [`DnsName`], [`WatchedFile`], a [`Discover`] of yours; with the feature `dns` from SRV records and by the lifetime of answers (`DnsRecords`) |
 //!
+//! With the feature `responder` there is `DnsResponder`: clients find backends by DNS, and no byte of theirs comes by here.
+//!
 //! A selector of your own takes five lines: see [`Selector`](proxy_core::Selector). One that hashes can implement
 //! [`ConsistentHash`] to work within [`BoundedLoad`].
 
@@ -83,6 +85,8 @@ mod panic_threshold;
 mod peak_ewma;
 mod power_of_two;
 mod registry;
+#[cfg(feature = "responder")]
+mod responder;
 mod roster;
 mod round_robin;
 mod shares;
@@ -104,6 +108,8 @@ pub use outlier::{LatencyComparison, OutlierDetector, OutlierSettings, SuccessRa
 pub use panic_threshold::PanicThreshold;
 pub use peak_ewma::PeakEwma;
 pub use power_of_two::PowerOfTwo;
+#[cfg(feature = "responder")]
+pub use responder::{DnsNameError, DnsResponder, DnsResponderBuilder};
 pub use round_robin::RoundRobin;
 pub use slow_start::SlowStart;
 pub use sticky::{InvalidCookieName, Sticky, StickySelector, StickyUpstream};

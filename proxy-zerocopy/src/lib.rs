@@ -1,4 +1,4 @@
-//! Relaying bytes without touching them: splice, pooled pipes and buffers, and a portable fallback.
+//! Relaying bytes without touching them: splice, sendfile, pooled pipes and buffers, and a portable fallback.
 //!
 //! ```
 //! use proxy_zerocopy::{Options, copy_bidirectional};
@@ -22,9 +22,10 @@
 //! | two byte streams of any kind | [`copy_bidirectional`], or [`Relay`] to poll it yourself |
 //! | two TCP sockets | [`copy_tcp_bidirectional`], or [`TcpRelay`] to poll it yourself |
 //! | one direction between TCP sockets, such as a body of known length | [`splice::copy_exact`], or [`splice::Pump`] |
+//! | a file, or a part of one, for a TCP socket or for any stream | [`send_file`], or [`FileRange`] |
 //!
 //! Everything runs inside the task that polls it: no spawned tasks, no channels and no blocking
-//! threads. A poll does a bounded amount of work and then lets other tasks run. An idle stream
+//! threads, but for what of a file has to come from its disk. A poll does a bounded amount of work and then lets other tasks run. An idle stream
 //! holds neither a buffer nor a pipe; both are lent from a per-thread pool while bytes are in
 //! flight.
 //!
@@ -46,12 +47,16 @@
 mod buffer;
 mod deadlines;
 mod error;
+#[cfg(unix)]
+mod file;
 mod options;
 mod relay;
 pub mod splice;
 mod transferred;
 
 pub use error::{Error, ErrorKind, Side};
+#[cfg(unix)]
+pub use file::{FileRange, send_file};
 pub use options::Options;
 pub use relay::{Relay, TcpRelay, copy_bidirectional, copy_tcp_bidirectional};
 pub use transferred::Transferred;

@@ -9,9 +9,10 @@ use async_trait::async_trait;
 use http::StatusCode;
 use proxy_core::testing::{Recorder, Script, ScriptedConnector, TestProxy};
 use proxy_core::{
-    Address, Backend, Breaker, BreakerPermit, ClientHandshake, Cluster, Connector, Context, Error, ErrorKind, Filter,
-    Flow, Instant, Io, Limits, NextHop, NextHopRefusal, Proxy, ProxyBuilder, Request, Response, Result, RetryPolicy,
-    Route, ServiceUpstream, SharedPool, Target, TlsInfo, Upstream, UpstreamTimeouts, filter_fn, selector_fn,
+    Address, Backend, Body, Breaker, BreakerPermit, ClientHandshake, Cluster, Connector, Context, Error, ErrorKind,
+    Filter, Flow, Instant, Io, Limits, NextHop, NextHopRefusal, Proxy, ProxyBuilder, Request, Response, ResponseHead,
+    Result, RetryPolicy, Route, ServiceUpstream, SharedPool, Target, TlsInfo, Upstream, UpstreamTimeouts, filter_fn,
+    selector_fn,
 };
 use tests::{Call, GET, Log, MemoryOrigin, ok, post};
 use tokio::io::AsyncWriteExt;
@@ -136,6 +137,7 @@ fn cause(kind: ErrorKind) -> Cause {
         Kind::ShuttingDown => Cause::origin(read()).then(Then::Stays),
         Kind::TotalTimeout => Cause::origin(read()).with(|builder| builder.total_timeout(Duration::from_secs(1))),
         Kind::Unsupported => Cause::sent(GET).at(Connects(Box::new(Answers(StatusCode::OK)))),
+        Kind::FileIo => Cause::sent(GET).at(CutShort),
         Kind::NoBackend => Cause::sent(GET).at(Cluster::builder(selector_fn(|_, _| None)).build()),
         Kind::CircuitOpen => {
             let cluster = Cluster::builder(selector_fn(|candidates, _| candidates.at(0).cloned()));
@@ -317,6 +319,18 @@ fn untrusted() -> impl Upstream {
     let pool = SharedPool::builder().connector(Arc::new(Secure)).build();
     let cluster = Cluster::builder(selector_fn(|candidates, _| candidates.at(0).cloned()));
     cluster.backend("origin:443".parse().expect("an address")).tls(Distrust).build_with(pool)
+}
+
+/// A file that lost its one byte since its length was asked for.
+struct CutShort;
+
+#[async_trait]
+impl Upstream for CutShort {
+    async fn send(&self, _: Request, _: &mut Context) -> Result<Response> {
+        let file =
+            std::fs::File::open("/dev/null").map_err(|error| Error::new(ErrorKind::FileIo).with_source(error))?;
+        Ok(Response::new(ResponseHead::new(StatusCode::OK), Body::file(file, 0..1)))
+    }
 }
 
 async fn fails(_: http::Request<proxy_core::Body>) -> Result<http::Response<axum::body::Body>, io::Error> {

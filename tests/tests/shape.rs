@@ -19,9 +19,18 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("proxy-ratelimit", &["proxy-core"]),
     ("proxy-metrics", &["proxy-core"]),
     ("proxy-forward", &["proxy-core"]),
+    ("proxy-files", &["proxy-core"]),
     (
         "proxy-config",
-        &["proxy-zerocopy", "proxy-core", "proxy-lb", "proxy-ratelimit", "proxy-metrics", "proxy-forward"],
+        &[
+            "proxy-zerocopy",
+            "proxy-core",
+            "proxy-lb",
+            "proxy-ratelimit",
+            "proxy-metrics",
+            "proxy-forward",
+            "proxy-files",
+        ],
     ),
 ];
 

@@ -11,7 +11,7 @@ use proxy_core::{
     TcpSettings, UpstreamTimeouts, serve_tcp,
 };
 use proxy_lb::{LeastConnections, RoundRobin, SourceIpHash};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -375,5 +375,180 @@ async fn long_streams_arrive_whole() {
         }
         let outcome = front.ended().await;
         assert_eq!((outcome.bytes_received, outcome.bytes_sent), (3_000_001, 3_000_000));
+    }
+}
+
+/// What an end does once it has sent its part.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Last {
+    Closes,
+    Resets,
+}
+
+/// What an end saw: how much came, and how that ended.
+type Seen = (u64, Option<std::io::ErrorKind>);
+
+/// Sends so many bytes in pieces, and reads pieces of such a size meanwhile.
+async fn talk(stream: TcpStream, sends: usize, piece: usize, last: Last) -> Seen {
+    let (mut read, mut write) = stream.into_split();
+    let reading = async move {
+        let (mut room, mut count) = (vec![0; piece], 0);
+        loop {
+            match read.read(&mut room).await {
+                Ok(0) => return (count, None),
+                Ok(more) => count += more as u64,
+                Err(error) => return (count, Some(error.kind())),
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let writing = async move {
+        for length in (0..sends).step_by(piece).map(|at| piece.min(sends - at)) {
+            // The other side may be gone: that is seen where it is read from.
+            let _ = write.write_all(&vec![7; length]).await;
+        }
+        match last {
+            Last::Closes => drop(write.shutdown().await),
+            Last::Resets => {
+                let _ = write.as_ref().set_zero_linger();
+                // Dropped, it would say that its side ends, before it resets both.
+                write.forget();
+            }
+        }
+    };
+    match last {
+        Last::Closes => tokio::join!(reading, writing).0,
+        // Once both halves are dropped, the reset leaves.
+        Last::Resets => tokio::select! {
+            () = writing => (0, None),
+            never = async { (reading.await, std::future::pending().await).1 } => never,
+        },
+    }
+}
+
+/// Either end stops anywhere: whole streams are counted exactly, a reset is a reset on the other side, and nothing
+/// that was cut looks whole.
+#[tokio::test]
+async fn random_ends_are_told_and_counted() {
+    let mut state = 7_u64;
+    let mut random = |below: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((u128::from(state) * u128::from(below)) >> 64) as usize
+    };
+    for settings in both() {
+        for case in 0..60 {
+            let ends = [random(6), random(6)].map(|dice| if dice == 0 { Last::Resets } else { Last::Closes });
+            let sends = [random(400_000), random(400_000)];
+            let pieces = [100 + random(60_000), 100 + random(60_000)];
+            let said = format!("case {case}: {ends:?} {sends:?} {pieces:?} {settings:?}");
+            let origin = Origin::bind().await;
+            let mut front = Front::to(&origin, settings.clone());
+            let (client, server) = pair(&front, &origin).await;
+            let client = talk(client, sends[0], pieces[0], ends[0]);
+            let server = talk(server, sends[1], pieces[1], ends[1]);
+            let (client, server) = soon(async { tokio::join!(client, server) }).await;
+            let outcome = front.ended().await;
+            let moved = (outcome.bytes_received, outcome.bytes_sent);
+            let sent = (sends[0] as u64 + 1, sends[1] as u64);
+            assert!(client.0 <= moved.1 && moved.1 <= sent.1, "{said}: {client:?} of {moved:?}");
+            assert!(server.0 < moved.0 && moved.0 <= sent.0, "{said}: {server:?} of {moved:?}");
+            match ends {
+                [Last::Closes, Last::Closes] => {
+                    assert_eq!((client, server), ((sent.1, None), (sent.0 - 1, None)), "{said}");
+                    assert_eq!((outcome.error, moved), (None, sent), "{said}");
+                }
+                [Last::Resets, Last::Closes] => {
+                    assert_eq!(
+                        (server.1, outcome.error),
+                        (Some(ConnectionReset), Some(ErrorKind::ClientGone)),
+                        "{said}"
+                    );
+                }
+                [Last::Closes, Last::Resets] => {
+                    assert_eq!(
+                        (client.1, outcome.error),
+                        (Some(ConnectionReset), Some(ErrorKind::UpstreamIo)),
+                        "{said}"
+                    );
+                }
+                [Last::Resets, Last::Resets] => assert!(outcome.error.is_some(), "{said}"),
+            }
+        }
+    }
+}
+
+/// Reads to the end, and says how much there was and what the end was.
+const READER: &str = "
+import socket, sys
+if sys.argv[1] == 'listen':
+    listener = socket.create_server(('127.0.0.1', 0))
+    print(listener.getsockname()[1], flush=True)
+    stream = listener.accept()[0]
+else:
+    stream = socket.create_connection(('127.0.0.1', int(sys.argv[1])))
+    stream.sendall(b'?')
+count, end = 0, 'end'
+try:
+    while piece := stream.recv(4096):
+        if count == 0:
+            print('reads', flush=True)
+        count += len(piece)
+except ConnectionResetError:
+    end = 'reset'
+print(count, end, flush=True)
+";
+
+/// A process on either side that is stopped (SIGSTOP) with everything before it full: the other side is reset at the
+/// deadline, and the process learns of it when it goes on.
+#[tokio::test]
+async fn a_stopped_process_is_given_up_at_the_deadline() {
+    use rustix::process::{Pid, Signal, kill_process};
+    if !tests::have(&[tests::PYTHON]) {
+        return;
+    }
+    for (settings, stopped_server) in both().into_iter().flat_map(|one| [(one.clone(), true), (one, false)]) {
+        let settings = TcpSettings { idle: 300 * MS, ..settings };
+        let run = |argument: &str| {
+            let mut command = tokio::process::Command::new(tests::PYTHON);
+            command.args(["-c", READER, argument]).stdout(std::process::Stdio::piped()).kill_on_drop(true);
+            command.spawn().expect("it starts")
+        };
+        let (mut front, mut child, mut stays, mut lines);
+        if stopped_server {
+            child = run("listen");
+            lines = tokio::io::BufReader::new(child.stdout.take().expect("it is piped")).lines();
+            let port: u16 = soon(lines.next_line()).await.unwrap().expect("its port").parse().expect("a number");
+            let backend = Backend::new(SocketAddr::from(([127, 0, 0, 1], port)).into());
+            let cluster = Cluster::builder(RoundRobin::new()).with(backend);
+            front = Front::over(cluster, |builder| builder.settings(settings), None);
+            stays = front.connect().await;
+        } else {
+            let origin = Origin::bind().await;
+            front = Front::to(&origin, settings);
+            child = run(&front.address.port().to_string());
+            lines = tokio::io::BufReader::new(child.stdout.take().expect("it is piped")).lines();
+            stays = origin.accept().await;
+            assert_eq!(soon(stays.read_u8()).await.unwrap(), b'?');
+        }
+        stays.write_all(&[7; 1000]).await.unwrap();
+        assert_eq!(soon(lines.next_line()).await.unwrap().as_deref(), Some("reads"));
+        let id = child.id().and_then(|id| Pid::from_raw(id as i32)).expect("it runs");
+        kill_process(id, Signal::STOP).expect("a process of ours");
+        let mut taken = 1000_u64;
+        soon(async {
+            while let Ok(count) = stays.write(&[7; 65_536]).await {
+                taken += count as u64;
+            }
+        })
+        .await;
+        let outcome = front.ended().await;
+        assert_eq!(outcome.error, Some(ErrorKind::TunnelIdle));
+        kill_process(id, Signal::CONT).expect("a process of ours");
+        let last = soon(lines.next_line()).await.unwrap().expect("what it saw");
+        let (count, end) = last.split_once(' ').expect("two words");
+        let moved = if stopped_server { outcome.bytes_received } else { outcome.bytes_sent };
+        let count: u64 = count.parse().expect("a number");
+        assert!(end == "reset" && count <= moved && moved <= taken, "{last}, {moved} moved, {taken} taken");
+        soon(child.wait()).await.unwrap();
     }
 }

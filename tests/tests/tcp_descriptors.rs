@@ -10,7 +10,8 @@ use proxy_lb::RoundRobin;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// A hundredth of what a day of a busy server has.
+/// How many, unless `PROXY_CONNECTIONS` says another number: `PROXY_CONNECTIONS=100000 cargo test -p tests --test
+/// tcp_descriptors -- --nocapture`.
 const CONNECTIONS: usize = 2000;
 const AT_ONCE: usize = 50;
 
@@ -56,6 +57,8 @@ async fn visit(address: SocketAddr, number: usize) {
 
 #[tokio::test]
 async fn raw_connections_leak_no_descriptors() {
+    let connections = std::env::var("PROXY_CONNECTIONS").ok();
+    let connections = connections.map_or(CONNECTIONS, |number| number.parse().expect("a number"));
     for splice in [true, false] {
         let cluster = Cluster::builder(RoundRobin::new()).with(Backend::new(echo().await.into())).build();
         let settings = TcpSettings { idle: Duration::from_millis(50), splice, ..TcpSettings::default() };
@@ -70,7 +73,7 @@ async fn raw_connections_leak_no_descriptors() {
         // The pool's and the thread's own are there from the first on.
         visit(address, 0).await;
         let before = open_descriptors();
-        for batch in 0..CONNECTIONS / AT_ONCE {
+        for batch in 0..connections / AT_ONCE {
             let clients: Vec<_> = (0..AT_ONCE).map(|number| tokio::spawn(visit(address, batch + number))).collect();
             for client in clients {
                 client.await.expect("a client does not panic");
@@ -80,6 +83,7 @@ async fn raw_connections_leak_no_descriptors() {
         server.await.expect("the server ends when its connections have");
         // Pipes are kept, two descriptors each, and never more than 32 of them.
         let after = open_descriptors();
+        println!("{connections} connections, splice {splice}: {before} descriptors before, {after} after");
         assert!(after <= before + 64, "{before} descriptors before, {after} after, splice: {splice}");
     }
 }

@@ -7,7 +7,7 @@ use proxy_core::{
     Backend, BackendSet, BackendState, Cluster, ClusterBuilder, Context, ErrorKind, Filter, LiveUdpProxy, Observer,
     Outcome, Peer, Selector, UdpListener, UdpProxy, UdpSettings, serve_udp,
 };
-use proxy_lb::{LeastConnections, RoundRobin, SourceIpHash};
+use proxy_lb::{DnsResponder, LeastConnections, RoundRobin, SameZone, SourceIpHash};
 use tests::have;
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
@@ -280,6 +280,78 @@ async fn dig_asks_nsd() {
     assert!(long.len() > 1500, "{long}");
     drop(servers);
     std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// The name server of our own, asked by a client that is not: over both transports, for a client's network, and for
+/// more than a datagram holds.
+#[tokio::test]
+async fn dig_asks_the_responder() {
+    if !have(&["dig"]) {
+        return;
+    }
+    let backend =
+        |address: String, zone: &str| Backend::builder(address.parse().unwrap()).label(SameZone::LABEL, zone).build();
+    let set = BackendSet::new([
+        backend("192.0.2.1:80".into(), "a"),
+        backend("192.0.2.2:80".into(), "b"),
+        backend("[2001:db8::1]:80".into(), "a"),
+    ]);
+    let many = BackendSet::new((0..200).map(|at| backend(format!("198.51.100.{at}:80"), "a")));
+    let responder = DnsResponder::builder("lb.example").unwrap().name("app.lb.example", set.clone()).unwrap();
+    let responder = responder.name("many.lb.example", many).unwrap().answers(200);
+    let responder =
+        responder.network("10.1.0.0/16".parse().unwrap(), "a").network("10.2.0.0/16".parse().unwrap(), "b").build();
+    let (udp, tcp) = both_sockets().await;
+    let server = udp.local_addr().unwrap();
+    let serving = tokio::spawn(responder.serve(udp, tcp));
+    let ask = |line: &'static str| async move {
+        let output = tokio::process::Command::new("dig")
+            .args([&format!("@{}", server.ip()), "-p", &server.port().to_string()])
+            .args(line.split(' '))
+            .output();
+        String::from_utf8(output.await.unwrap().stdout).unwrap()
+    };
+    let sorted = |answer: String| {
+        let mut lines: Vec<_> = answer.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    for transport in ["app.lb.example +short +notcp", "app.lb.example +short +tcp", "app.lb.example +short +noedns"] {
+        assert_eq!(sorted(ask(transport).await), ["192.0.2.1", "192.0.2.2"], "{transport}");
+    }
+    assert_eq!(ask("app.lb.example AAAA +short").await, "2001:db8::1\n");
+    assert_eq!(ask("app.lb.example +short +subnet=10.1.2.0/24").await, "192.0.2.1\n");
+    let near = ask("app.lb.example +subnet=10.2.3.0/24").await;
+    assert!(near.contains("192.0.2.2") && near.contains("CLIENT-SUBNET: 10.2.3.0/24/16"), "{near}");
+    assert_eq!(sorted(ask("many.lb.example +short").await).len(), 200, "asked again over TCP");
+    assert!(ask("many.lb.example +ignore").await.contains(" tc "));
+    for (question, status) in [
+        ("nobody.lb.example", "NXDOMAIN"),
+        ("example.org", "REFUSED"),
+        ("app.lb.example TXT", "NOERROR"),
+        ("lb.example AXFR +tcp", "Transfer failed"),
+    ] {
+        assert!(ask(question).await.contains(status), "{question}");
+    }
+    assert!(ask("lb.example SOA +short").await.starts_with("ns.lb.example. hostmaster.lb.example. "));
+    set.set_state("192.0.2.1:80", BackendState::Unhealthy);
+    assert_eq!(ask("app.lb.example +short").await, "192.0.2.2\n");
+    for id in ["192.0.2.2:80", "[2001:db8::1]:80"] {
+        set.set_state(id, BackendState::Unhealthy);
+    }
+    assert!(ask("app.lb.example +tries=1").await.contains("SERVFAIL"));
+    serving.abort();
+}
+
+/// One port for both transports; another program may have either.
+async fn both_sockets() -> (UdpSocket, tokio::net::TcpListener) {
+    for _ in 0..20 {
+        let udp = socket().await;
+        if let Ok(tcp) = tokio::net::TcpListener::bind(udp.local_addr().unwrap()).await {
+            return (udp, tcp);
+        }
+    }
+    panic!("no port is free for UDP and TCP");
 }
 
 async fn dig(server: SocketAddr, name: &str, options: &[&str]) -> String {

@@ -1,7 +1,6 @@
 #!/bin/bash
-# caps: http h2c tls
+# caps: http h2c tls tcp splice files
 # The project's full_lb, doing the peers' work plus what it always does (metrics and admin on).
-# caps names what full_lb can do today (of h2c, tls, tcp, splice): it warns about the other listeners and skips them.
 # BIN: the built example; FILTERS: a JSON list, for the cost of filters; ACCESS_LOG: that key, with a comma.
 BIN=${BIN:?--peers ours=/path/to/full_lb}
 cat > "$RUN/ours.json" <<C
@@ -13,7 +12,8 @@ cat > "$RUN/ours.json" <<C
     "tls":    { "listen": ["127.0.0.1:$TLS"],  "http": { "filters": ${FILTERS:-[]}, "upstream": "o" },
                 "tls": { "certificates": [{ "cert": "$CERT", "key": "$KEY" }], "alpn": ["h2", "http/1.1"] } },
     "tcp":    { "listen": ["127.0.0.1:$TCP"],    "tcp": { "upstream": "o", "splice": false } },
-    "splice": { "listen": ["127.0.0.1:$SPLICE"], "tcp": { "upstream": "o", "splice": true } } },
-  "upstreams": { "o": { "backends": ["$ORIGIN"] } } }
+    "splice": { "listen": ["127.0.0.1:$SPLICE"], "tcp": { "upstream": "o", "splice": true } },
+    "files":  { "listen": ["127.0.0.1:$FILES"], "http": { "filters": ${FILTERS:-[]}, "upstream": "www" } } },
+  "upstreams": { "o": { "backends": ["$ORIGIN"] }, "www": { "files": { "root": "$(dirname "$CERT")/www" } } } }
 C
 exec "$BIN" "$RUN/ours.json"

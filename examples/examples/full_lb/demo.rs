@@ -23,6 +23,8 @@ pub(crate) struct Demo {
     files: (PathBuf, PathBuf),
     sockets: [TcpListener; 3],
     addresses: [SocketAddr; 3],
+    /// Files to be served; the authority's folder goes with it, and so does this one in there.
+    folder: PathBuf,
     /// The access log; it goes when the demo does.
     log: PathBuf,
 }
@@ -37,7 +39,10 @@ impl Demo {
         let log = std::env::temp_dir().join(format!("full_lb-{}-{}.log", std::process::id(), addresses[0].port()));
         let authority = Authority::new("full_lb-demo")?;
         let files = authority.issue("demo", &["localhost", "127.0.0.1"])?;
-        Ok(Demo { authority, files, sockets, addresses, log })
+        let folder = files.0.with_file_name("files");
+        std::fs::create_dir(&folder)?;
+        std::fs::write(folder.join("hello.txt"), "a file\n")?;
+        Ok(Demo { authority, files, folder, sockets, addresses, log })
     }
 
     /// The configuration of a load balancer over the three.
@@ -47,6 +52,7 @@ impl Demo {
         // The system chooses both, or neither.
         secure.set_port(if listen.port() == 0 { 0 } else { listen.port().wrapping_add(TLS) });
         let (certificate, key) = &self.files;
+        let folder = &self.folder;
         let raw = SocketAddr::new(listen.ip(), 0);
         let text = format!(
             r#"{{
@@ -58,6 +64,7 @@ impl Demo {
                         "filters": ["request_id"],
                         "routes": [
                             {{ "match": {{ "headers": {{ "x-canary": "1" }} }}, "upstream": "canary" }},
+                            {{ "match": {{ "path_prefix": "/files/" }}, "upstream": "files" }},
                             {{ "match": {{ "path": "/limited" }}, "upstream": "all", "filters": [
                                 {{ "rate_limit": {{ "algorithm": "token_bucket", "key": "client_ip", "rate": "2/s", "burst": 3 }} }}
                             ] }},
@@ -77,7 +84,8 @@ impl Demo {
                         "outlier_detection": {{ "consecutive_failures": 5, "eject": "10s" }},
                         "slow_start": "5s"
                     }},
-                    "canary": {{ "backends": ["{three}"] }}
+                    "canary": {{ "backends": ["{three}"] }},
+                    "files": {{ "files": {{ "root": {folder:?}, "strip_prefix": "/files/", "listing": true }} }}
                 }}
             }}"#
         );
@@ -122,6 +130,7 @@ Try in another terminal:
   curl -s -H 'x-canary: 1' {front}/                    # a route of its own: always `three`
   for i in 1 2 3 4 5; do curl -si {front}/limited; done  # three at once, then 429 and when to come back
   for i in 1 2 3; do curl -s {raw}/ | head -1; done    # raw TCP, whatever is spoken: each connection another backend
+  curl -si {front}/files/hello.txt                     # a file, sent by the kernel; try -r 0-4, -I, -z, /files/
   curl -si --cacert {ca} {secure}/  # over TLS
   wrk -c64 -d5 {front}/                                # load
 

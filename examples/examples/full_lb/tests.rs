@@ -52,6 +52,16 @@ async fn the_demo_reaches_three_backends_in_turn() {
 }
 
 #[tokio::test]
+async fn the_demo_serves_files() {
+    with_demo(async |address| {
+        let answer = get(address, "/files/hello.txt", "Range: bytes=2-\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 206") && answer.ends_with("\r\n\r\nfile\n"), "{answer}");
+        assert!(get(address, "/files/", "").await.contains("<a href=\"./hello.txt\">hello.txt</a>"));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn the_demo_shows_what_a_backend_is_sent() {
     with_demo(async |address| {
         let answer = get(address, "/", "x-canary: 1\r\n").await.to_lowercase();

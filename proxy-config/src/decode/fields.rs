@@ -56,18 +56,18 @@ impl<'a> Fields<'a> {
         self.read(key, true, read)
     }
 
-    /// The value of `key`, whose absence is an error unless there is `other`.
+    /// The value of `key`, whose absence is an error unless there is one of `others`.
     pub(crate) fn required_unless<T>(
         &mut self,
-        other: &'static str,
+        others: &[&'static str],
         key: &'static str,
         what: &str,
         read: impl FnMut(Cursor<'_>) -> Option<T>,
     ) -> Option<T> {
-        if !self.has(key) && !self.has(other) {
+        if !self.has(key) && !others.iter().any(|other| self.has(other)) {
             self.cursor.missing(key, what);
         }
-        self.rule(Rule::Any(vec![key, other]));
+        self.rule(Rule::Any([&[key], others].concat()));
         self.read(key, false, read)
     }
 
@@ -112,6 +112,15 @@ impl<'a> Fields<'a> {
     pub(crate) fn at_most_one(&mut self, keys: &[&'static str]) {
         self.rule(Rule::NoTwo(keys.to_vec()));
         self.refuse_second(keys);
+    }
+
+    /// Reports every other key beside `key`, if that is there.
+    pub(crate) fn alone(&mut self, key: &'static str) {
+        self.rule(Rule::Alone(key));
+        let others = self.members.iter().filter(|member| self.has(key) && member.key != key);
+        for other in others {
+            self.cursor.member(other, |value| value.fail::<()>(format!("has no meaning beside {key:?}")));
+        }
     }
 
     /// Reports if none of `keys` is there; `otherwise` says what follows from that.

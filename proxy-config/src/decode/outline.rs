@@ -58,6 +58,8 @@ pub(crate) enum Rule {
     One(Vec<&'static str>),
     /// At least one of them is there.
     Any(Vec<&'static str>),
+    /// Where it is there, it is the only one.
+    Alone(&'static str),
     /// At most one of them is there.
     NoTwo(Vec<&'static str>),
 }

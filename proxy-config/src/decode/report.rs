@@ -25,6 +25,8 @@ pub(crate) enum Leads {
     Nowhere,
     /// They are proxies.
     Anywhere,
+    /// There are none: it is a folder of files.
+    Files,
 }
 
 impl Report {

@@ -182,6 +182,11 @@ fn rule(rule: &Rule) -> Vec<Json> {
     match rule {
         Rule::One(keys) => vec![Json::object([("oneOf", Json::Array(keys.iter().map(has).collect()))])],
         Rule::Any(keys) => vec![Json::object([("anyOf", Json::Array(keys.iter().map(has).collect()))])],
+        Rule::Alone(key) => {
+            let one = Json::object([("maxProperties", Json::Number("1".to_owned()))]);
+            let without = Json::object([("not", has(key))]);
+            vec![Json::object([("anyOf", Json::Array(vec![without, one]))])]
+        }
         Rule::NoTwo(keys) => {
             let pairs =
                 keys.iter().enumerate().flat_map(|(at, one)| keys[at + 1..].iter().map(move |other| [*one, *other]));

@@ -156,9 +156,12 @@ fn upstream_names(root: &Node) -> Option<BTreeMap<String, Leads>> {
 }
 
 fn leads(upstream: &Value) -> Leads {
-    match upstream {
-        Value::Object(members) if members.iter().any(|member| member.key == "proxy") => Leads::Anywhere,
-        _ => Leads::Nowhere,
+    let Value::Object(members) = upstream else { return Leads::Nowhere };
+    let has = |key: &str| members.iter().any(|member| member.key == key);
+    match (has("files"), has("proxy")) {
+        (true, _) => Leads::Files,
+        (false, true) => Leads::Anywhere,
+        (false, false) => Leads::Nowhere,
     }
 }
 

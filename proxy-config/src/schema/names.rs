@@ -7,6 +7,15 @@ pub(super) fn upstream_reference(cursor: Cursor<'_>) -> Option<String> {
     upstream_named(cursor.string("the name of an upstream")?, cursor)
 }
 
+/// The name of an upstream that has connections to give: one of backends.
+pub(super) fn cluster_reference(cursor: Cursor<'_>) -> Option<String> {
+    let name = upstream_reference(cursor)?;
+    match known(&name, cursor)? {
+        Some(Leads::Files) => cursor.fail(format!("{name:?} is a folder of files, which only answers HTTP requests")),
+        _ => Some(name),
+    }
+}
+
 /// The same when the name is a key; `cursor` is where to complain.
 pub(super) fn upstream_named(name: &str, cursor: Cursor<'_>) -> Option<String> {
     match known(name, cursor)? {
@@ -20,7 +29,9 @@ pub(super) fn upstream_named(name: &str, cursor: Cursor<'_>) -> Option<String> {
 pub(super) fn parent_reference(cursor: Cursor<'_>) -> Option<String> {
     let name = cursor.string("the name of an upstream with a \"proxy\"")?;
     match known(name, cursor)? {
-        Some(Leads::Nowhere) => cursor.fail(format!("{name:?} has no \"proxy\": its backends are no proxies")),
+        Some(Leads::Nowhere | Leads::Files) => {
+            cursor.fail(format!("{name:?} has no \"proxy\": its backends are no proxies"))
+        }
         _ => Some(name.to_owned()),
     }
 }

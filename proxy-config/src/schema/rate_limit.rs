@@ -178,7 +178,7 @@ pub(super) fn rate_limit(cursor: Cursor<'_>) -> Option<RateLimit> {
     cursor.object("an object", |fields| {
         let algorithm = fields.required("algorithm", r#"one such as "token_bucket""#, algorithm);
         let key = fields.required("key", r#"one such as "client_ip""#, key);
-        let rate = fields.required_unless("limits", "rate", r#"a rate such as "100/s""#, rate);
+        let rate = fields.required_unless(&["limits"], "rate", r#"a rate such as "100/s""#, rate);
         let burst = fields.optional("burst", burst);
         fields.at_most_one(&["rate", "limits"]);
         fields.at_most_one(&["burst", "limits"]);

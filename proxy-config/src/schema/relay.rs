@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::names::upstream_reference;
+use super::names::cluster_reference;
 use super::tls::protocol;
 use crate::decode::Cursor;
 use crate::values::count::at_least_one;
@@ -101,7 +101,7 @@ const MAX_HELLO_BYTES: usize = 60 * 1024;
 pub(super) fn tcp(cursor: Cursor<'_>) -> Option<Tcp> {
     const WHAT: &str = "an array of routes by server name";
     cursor.object("an object", |fields| {
-        let upstream = fields.required_unless("sni", "upstream", "the name of an upstream", upstream_reference);
+        let upstream = fields.required_unless(&["sni"], "upstream", "the name of an upstream", cluster_reference);
         let sni = fields.optional("sni", |cursor| cursor.non_empty_list(WHAT, server_name)).unwrap_or_default();
         Some(Tcp {
             upstream,
@@ -121,7 +121,7 @@ fn server_name(cursor: Cursor<'_>) -> Option<ServerName> {
         let protocols = fields.optional("alpn", |cursor| {
             one_or_more(cursor, r#"a protocol name such as "h2", or an array of them"#, protocol)
         });
-        let upstream = fields.required("upstream", "the name of an upstream", upstream_reference);
+        let upstream = fields.required("upstream", "the name of an upstream", cluster_reference);
         fields.at_least_one(&["name", "alpn"], r#"all other connections go to "upstream" beside "sni""#)?;
         Some(ServerName {
             names: names.unwrap_or_default(),
@@ -163,7 +163,7 @@ fn timeouts(cursor: Cursor<'_>) -> Option<TcpTimeouts> {
 
 pub(super) fn udp(cursor: Cursor<'_>) -> Option<Udp> {
     cursor.object("an object", |fields| {
-        let upstream = fields.required("upstream", "the name of an upstream", upstream_reference);
+        let upstream = fields.required("upstream", "the name of an upstream", cluster_reference);
         let idle = fields.optional("idle", positive_duration);
         let requests = fields.optional("requests", datagrams);
         let responses = fields.optional("responses", datagrams);

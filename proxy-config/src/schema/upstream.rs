@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::backend::{Backend, backends};
 use super::breaker::{CircuitBreaker, SlowStart, circuit_breaker, slow_start};
 use super::discovery::{Discovery, discovery};
+use super::files::{Files, files};
 use super::health::{HealthCheck, OutlierDetection, health_check, outlier_detection};
 use super::http2::window;
 use super::parent::{ParentProxy, parent_proxy};
@@ -26,7 +27,9 @@ pub struct Upstream {
     pub sticky: Option<Sticky>,
     /// `subset`: uses only some of the backends.
     pub subset: Option<Subset>,
-    /// `backends`. Never empty without `discovery`, no address twice, and at least one weight is not 0.
+    /// `files`: a folder that answers, instead of backends.
+    pub files: Option<Files>,
+    /// `backends`. Never empty without `discovery` or `files`, no address twice, and at least one weight is not 0.
     pub backends: Vec<Backend>,
     /// `health_check`: asks backends how they are.
     pub health_check: Option<HealthCheck>,
@@ -181,7 +184,10 @@ pub struct PoolHttp2 {
 pub(super) fn upstream(cursor: Cursor<'_>) -> Option<Upstream> {
     cursor.object("an object", |fields| {
         let selector = fields.optional("selector", selector).unwrap_or_default();
-        let backends = fields.required_unless("discovery", "backends", "an array of backends", backends);
+        let files = fields.optional("files", files);
+        fields.alone("files");
+        let others = &["discovery", "files"];
+        let backends = fields.required_unless(others, "backends", "an array of backends", backends);
         let circuit_breaker = fields.optional("circuit_breaker", circuit_breaker);
         let pool = fields.optional("pool", pool).unwrap_or_default();
         said_once(fields, circuit_breaker.as_ref(), &pool);
@@ -202,6 +208,7 @@ pub(super) fn upstream(cursor: Cursor<'_>) -> Option<Upstream> {
             timeouts: fields.optional("timeouts", timeouts).unwrap_or_default(),
             circuit_breaker,
             pool,
+            files,
             backends: backends.unwrap_or_default(),
         })
     })

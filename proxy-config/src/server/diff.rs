@@ -142,6 +142,7 @@ impl Diff {
             timeouts,
             pool,
             http2,
+            files,
         } = before;
         self.backends(&Path::Key(path, "backends"), before, now);
         self.compare(&Path::Key(path, "selector"), selector, &now.selector);
@@ -160,6 +161,7 @@ impl Diff {
         self.compare(&Path::Key(path, "timeouts"), timeouts, &now.timeouts);
         self.compare(&Path::Key(path, "pool"), pool, &now.pool);
         self.compare(&Path::Key(path, "http2"), http2, &now.http2);
+        self.compare(&Path::Key(path, "files"), files, &now.files);
     }
 
     /// Backends by address: their order means little.

@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 
 use super::ServerError;
 use super::eligibility::{eligibility, labelled};
+use super::folder;
 use super::health::{Guards, Task, is_checked, start_state};
 use super::operations::Observation;
 use super::selector::selector;
@@ -174,6 +175,7 @@ pub(super) fn plan(
             {
                 keep(&Path::Key(&path, name), running, settings, upstream)?
             }
+            before if upstream.files.is_some() => of_files(&Path::Key(&path, name), upstream, before.map(|it| it.2))?,
             before => {
                 let before = before.map(|(_, old, running)| (old, running));
                 let metrics = observation.of_upstream(name);
@@ -198,6 +200,16 @@ fn keep(path: &Path<'_>, running: &Running, before: &Upstream, now: &Upstream) -
     let backends = changes.then(|| now.backends.iter().map(|config| backend(config, start)).collect());
     let loaded = now.tls.as_ref().map(|config| tls::client(path, config)).transpose()?;
     Ok(Planned { built: Arc::clone(&running.built), change: Change::Kept(running.clone(), backends), loaded })
+}
+
+/// An upstream without backends, and so without their connections.
+fn of_files(path: &Path<'_>, upstream: &Upstream, before: Option<&Running>) -> Result<Planned, ServerError> {
+    let files = upstream.files.iter().map(|config| folder::files(path, config)).next();
+    let Some(files) = files.transpose()? else { unreachable!("it is one of files") };
+    let (backends, pool) = (BackendSet::new([]), SharedPool::builder().build());
+    let built = Built { upstream: Arc::new(files), parent: None, backends, pool, tls: None };
+    let renewal = Renewal { before: before.cloned(), ..Renewal::default() };
+    Ok(Planned { built: Arc::new(built), change: Change::Built(renewal), loaded: None })
 }
 
 fn renew(

@@ -102,6 +102,7 @@ kinds! {
     ShuttingDown, "shutting_down", SERVICE_UNAVAILABLE, Proxy, "the server stopped before the request was complete";
     TotalTimeout, "total_timeout", GATEWAY_TIMEOUT, Proxy, "the request took longer than its total deadline";
     Unsupported, "unsupported", NOT_IMPLEMENTED, Proxy, "the upstream cannot do what was asked";
+    FileIo, "file_io", INTERNAL_SERVER_ERROR, Proxy, "a file could not be opened or read, or became shorter while it was sent";
     // The upstream.
     NoBackend, "no_backend", SERVICE_UNAVAILABLE, Upstream, "no backend is available";
     CircuitOpen, "circuit_open", SERVICE_UNAVAILABLE, Upstream, "every backend that could be tried has as many requests as its breaker lets through";

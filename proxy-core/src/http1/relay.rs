@@ -30,6 +30,10 @@ pub(crate) struct Relay {
 /// drain is more than the two copies it saves.
 const SPLICE: u64 = 128 * 1024;
 
+/// What must be left of a file for the kernel to send it by itself: below it, one read and a write together with
+/// the head cost less than what it takes to ask whether the bytes are in memory and to send them apart.
+const SEND_FILE: u64 = 32 * 1024;
+
 /// Which side a relay waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WaitsFor {
@@ -54,6 +58,10 @@ impl Relay {
             }
             if self.pump.is_some() || self.can_splice(to) {
                 ready!(self.poll_splice(cx, to, waits))?;
+                continue;
+            }
+            if self.can_send_file(to) {
+                ready!(self.poll_send_file(cx, to, waits))?;
                 continue;
             }
             match self.body.poll_data(cx) {
@@ -126,6 +134,35 @@ impl Relay {
         }
     }
 
+    /// A long part of a file that nobody touched, for a socket. What has begun goes on.
+    fn can_send_file(&mut self, to: &Stream) -> bool {
+        matches!(self.framing, Framing::Exact(_))
+            && self.body.as_file().is_some_and(|file| {
+                file.data().is_empty() && file.left() > 0 && (file.moved() > 0 || file.left() >= SEND_FILE)
+            })
+            && to.is_tcp()
+    }
+
+    /// Sends the rest of the file, from the kernel's memory.
+    fn poll_send_file(&mut self, cx: &mut Task<'_>, to: &Stream, waits: &mut WaitsFor) -> Poll<Result<()>> {
+        while !self.out.is_empty() {
+            let count = ready!(to.poll_write_more(cx, self.out.pending())).map_err(gone)?;
+            self.sent += count as u64;
+            self.out.advance(count);
+        }
+        let Some(file) = self.body.as_file() else { return Poll::Ready(Ok(())) };
+        let before = file.moved();
+        let polled = to.with_tcp(|to| file.poll_send(cx, to));
+        self.sent += file.moved() - before;
+        match polled.unwrap_or(Poll::Ready(Ok(()))) {
+            Poll::Pending => {
+                *waits = if file.is_waiting_for_disk() { WaitsFor::Body } else { WaitsFor::Client };
+                Poll::Pending
+            }
+            Poll::Ready(result) => Poll::Ready(result.map_err(unsent)),
+        }
+    }
+
     fn end(&mut self) {
         self.ended = true;
         if self.framing == Framing::Chunked {
@@ -158,6 +195,14 @@ impl Relay {
     pub(crate) fn into_head(self) -> Vec<u8> {
         self.out.bytes
     }
+}
+
+fn unsent(error: proxy_zerocopy::Error) -> Error {
+    let kind = match error.side() {
+        Some(proxy_zerocopy::Side::B) => ErrorKind::ClientGone,
+        _ => ErrorKind::FileIo,
+    };
+    Error::new(kind).with_source(error)
 }
 
 fn gone(error: io::Error) -> Error {

@@ -40,6 +40,17 @@ pub(super) fn poll_write(socket: &TcpStream, cx: &mut Task<'_>, bytes: &[u8]) ->
     poll_send(socket, cx, bytes.len(), || Ok(rustix::net::send(socket, bytes, SendFlags::NOSIGNAL)?))
 }
 
+/// The same before more that follows at once: the kernel keeps a last segment that is not full for up to 200 ms.
+pub(super) fn poll_write_more(socket: &TcpStream, cx: &mut Task<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    let flags = SendFlags::NOSIGNAL.union(MORE);
+    poll_send(socket, cx, bytes.len(), || Ok(rustix::net::send(socket, bytes, flags)?))
+}
+
+#[cfg(target_os = "linux")]
+const MORE: SendFlags = SendFlags::MORE;
+#[cfg(not(target_os = "linux"))]
+const MORE: SendFlags = SendFlags::empty();
+
 pub(super) fn poll_write_vectored(
     socket: &TcpStream,
     cx: &mut Task<'_>,

@@ -103,6 +103,14 @@ impl Stream {
         })
     }
 
+    /// The same before more that follows at once: a socket may wait for it, and send both together.
+    pub(crate) fn poll_write_more(&self, cx: &mut Task<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match &self.0.channel {
+            Channel::Tcp(socket) => nonzero(socket::poll_write_more(socket, cx, bytes)),
+            Channel::Other { .. } => self.poll_write(cx, bytes),
+        }
+    }
+
     /// Writes `first`, then `second`, in one call.
     pub(crate) fn poll_write_two(&self, cx: &mut Task<'_>, first: &[u8], second: &[u8]) -> Poll<io::Result<usize>> {
         if first.is_empty() {

@@ -128,7 +128,9 @@ impl Relay {
         B: AsyncRead + AsyncWrite + Unpin + ?Sized,
     {
         let up = self.up.poll_move(cx, a, b);
-        let down = self.down.poll_move(cx, b, a);
+        // A socket tells of its failure once, and looks as if it had ended from then on: the other way must not
+        // take that for an end, and pass it on.
+        let down = if matches!(up, Poll::Ready(Err(_))) { Poll::Pending } else { self.down.poll_move(cx, b, a) };
         let progress = self.up.progress() + self.down.progress();
         settle(cx, (up, down), self.transferred(), &mut self.deadlines, progress)
     }

@@ -45,3 +45,27 @@ async fn a_reset_ends_a_buffered_relay_and_names_its_side() {
     let (result, ()) = tokio::join!(relay, send_and_reset(client, &mut server));
     check(&result.unwrap_err(), Side::A, 5, 0);
 }
+
+/// A reset that a write comes upon first: reading from that socket then finds an end, which must not be passed on. The
+/// client would take a stream that was cut for a whole one.
+#[tokio::test]
+async fn a_reset_found_by_writing_is_not_taken_for_an_end() {
+    for spliced in [true, false] {
+        let (mut client, mut front) = pair().await;
+        let (mut back, server) = pair().await;
+        server.set_zero_linger().unwrap();
+        drop(server);
+        client.write_all(b"hello").await.unwrap();
+        front.readable().await.unwrap();
+        back.writable().await.unwrap();
+        let options = Options::new();
+        let error = match spliced {
+            true => copy_tcp_bidirectional(&front, &back, &options).await.unwrap_err(),
+            false => copy_bidirectional(&mut front, &mut back, &options).await.unwrap_err(),
+        };
+        assert_eq!(error.side(), Some(Side::B));
+        front.set_zero_linger().unwrap();
+        drop(front);
+        assert_eq!(client.read_u8().await.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+    }
+}
