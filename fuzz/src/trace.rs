@@ -26,14 +26,15 @@ pub(crate) fn check(bytes: &[u8]) -> Result<(), String> {
 }
 
 fn naive_parent(field: &[u8]) -> Option<(Vec<u8>, Vec<u8>, u8)> {
-    let text = std::str::from_utf8(field).ok()?;
-    let parts: Vec<_> = text.splitn(5, '-').collect();
-    let [version, trace, span, flags] = *parts.get(..4)? else { return None };
+    // What later versions say behind the four parts may be anything.
+    let parts: Vec<_> = field.splitn(5, |byte| *byte == b'-').map(String::from_utf8_lossy).collect();
+    let [version, trace, span, flags] = parts.get(..4)? else { return None };
     let digits = |text: &str, count| text.len() == count && text.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f'));
     let is_id = |text: &str, count| digits(text, count) && text.contains(|c| c != '0');
     let fits = digits(version, 2) && version != "ff" && (version != "00" || parts.len() == 4);
     let good = fits && is_id(trace, 32) && is_id(span, 16) && digits(flags, 2);
-    good.then(|| (trace.into(), span.into(), u8::from_str_radix(flags, 16).unwrap_or_default() & 3))
+    let flags = u8::from_str_radix(flags, 16).unwrap_or_default() & 3;
+    good.then(|| (trace.as_bytes().to_vec(), span.as_bytes().to_vec(), flags))
 }
 
 fn naive_state(fields: &[&[u8]]) -> bool {

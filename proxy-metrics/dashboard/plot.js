@@ -1,7 +1,7 @@
 // Lines over the last five minutes, on a canvas.
 
 const LONGEST = 300, SHORTEST = 60; // seconds
-const LEFT = 46, BOTTOM = 20, TOP = 8, RIGHT = 6;
+const LEFT = 54, BOTTOM = 20, TOP = 8, RIGHT = 6;
 
 /** A number with a unit that keeps it short. */
 export function short(value) {
