@@ -206,7 +206,7 @@ fn of_files(path: &Path<'_>, upstream: &Upstream, before: Option<&Running>) -> R
     let files = upstream.files.iter().map(|config| folder::files(path, config)).next();
     let Some(files) = files.transpose()? else { unreachable!("it is one of files") };
     let (backends, pool) = (BackendSet::new([]), SharedPool::builder().build());
-    let built = Built { upstream: Arc::new(files), backends, pool, tls: None };
+    let built = Built { upstream: Arc::new(files), backends, pool, tls: None, parent: None };
     let renewal = Renewal { before: before.cloned(), ..Renewal::default() };
     Ok(Planned { built: Arc::new(built), change: Change::Built(renewal), loaded: None })
 }
