@@ -137,6 +137,7 @@ pub mod tls;
 mod udp;
 mod upgrade;
 mod upstream;
+mod user;
 
 pub use backend::{
     Address, Backend, BackendBuilder, BackendSet, BackendState, Candidates, Eligibility, HealthSource,
@@ -176,3 +177,4 @@ pub use serve::{Serve, serve};
 pub use tcp::{LiveTcpProxy, TcpProxy, TcpProxyBuilder, TcpRoute, TcpSettings, serve_tcp};
 pub use udp::{LiveUdpProxy, UdpListener, UdpProxy, UdpSettings, serve_udp};
 pub use upstream::{ServiceUpstream, Upstream};
+pub use user::User;

@@ -32,4 +32,4 @@ mod times;
 
 pub use access_log::{AccessLog, AccessLogBuilder, LogFormat, LogTarget, TemplateError, Writer};
 pub use admin::{Admin, AdminError, AdminServer, Control, Readiness};
-pub use metrics::{Failure, ListenerMetrics, Metrics, Publisher, UpstreamMetrics, Watched};
+pub use metrics::{Failure, ListenerMetrics, Metrics, Publisher, UpstreamMetrics, UsageMetrics, Watched};

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use proxy_core::ProxyBuilder;
-use proxy_metrics::{AccessLog, Admin, AdminServer, Control, Metrics, Readiness, UpstreamMetrics};
+use proxy_metrics::{AccessLog, Admin, AdminServer, Control, Metrics, Readiness, UpstreamMetrics, UsageMetrics};
 use tokio::sync::watch;
 
 use super::sockets::{Loops, Socket};
@@ -243,6 +243,10 @@ impl Observation {
 
     pub(super) fn of_upstream(&self, name: &str) -> Option<UpstreamMetrics> {
         self.metrics.as_ref().map(|metrics| metrics.upstream(name))
+    }
+
+    pub(super) fn of_usage(&self, listener: &str, users: usize, hosts: usize) -> Option<UsageMetrics> {
+        self.metrics.as_ref().map(|metrics| metrics.usage(listener, users, hosts))
     }
 
     pub(super) fn of_listener(&self, name: &str, proxy: ProxyBuilder) -> ProxyBuilder {

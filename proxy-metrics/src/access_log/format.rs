@@ -47,11 +47,12 @@ pub enum TemplateError {
 }
 
 /// What an object of the JSON format says, in this order.
-const JSON: [Field; 23] = [
+const JSON: [Field; 24] = [
     Field::Time,
     Field::Id,
     Field::Listener,
     Field::Client,
+    Field::User,
     Field::Method,
     Field::Target,
     Field::Protocol,
@@ -73,8 +74,8 @@ const JSON: [Field; 23] = [
     Field::UserAgent,
 ];
 
-const COMMON: &str = "$client - - [$time_common] \"$request\" $status $sent";
-const COMBINED: &str = "$client - - [$time_common] \"$request\" $status $sent \"$referer\" \"$user_agent\"";
+const COMMON: &str = "$client - $user [$time_common] \"$request\" $status $sent";
+const COMBINED: &str = "$client - $user [$time_common] \"$request\" $status $sent \"$referer\" \"$user_agent\"";
 
 impl LogFormat {
     /// An object a line.
