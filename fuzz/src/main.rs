@@ -24,6 +24,7 @@ mod peer;
 mod socks;
 mod starts;
 mod strict;
+mod trace;
 
 use generate::Generate;
 use options::Options;
@@ -38,7 +39,7 @@ struct Target {
     check: Check,
 }
 
-static TARGETS: [Target; 11] = [
+static TARGETS: [Target; 12] = [
     Target { name: "request_head", generate: generate::request_head, check: heads::request },
     Target { name: "response_head", generate: generate::response_head, check: heads::response },
     Target { name: "chunked", generate: generate::chunked, check: heads::chunked },
@@ -49,6 +50,7 @@ static TARGETS: [Target; 11] = [
     Target { name: "client_hello", generate: starts::grow_client_hello, check: starts::client_hello },
     Target { name: "socks", generate: generate::socks, check: socks::handshake },
     Target { name: "destination", generate: generate::destination, check: socks::destination },
+    Target { name: "trace_context", generate: trace::grow, check: trace::check },
     Target { name: "config", generate: generate::configuration, check: config },
 ];
 

@@ -44,7 +44,7 @@ pub use schema::backend::Backend;
 pub use schema::breaker::{CircuitBreaker, SlowStart};
 pub use schema::config::{Config, Shutdown};
 pub use schema::discovery::Discovery;
-pub use schema::filter::{Filter, RequestId};
+pub use schema::filter::{Filter, RequestId, TraceContext};
 pub use schema::forward::{
     AllowPrivate, Anonymity, Forward, ForwardAction, ForwardRule, Pac, ServerNames, Socks, Usage,
 };

@@ -9,7 +9,7 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use proxy_core::BackendSet;
-use proxy_metrics::{Metrics, Readiness};
+use proxy_metrics::{Logging, Metrics, Readiness};
 use tokio::sync::watch;
 
 use crate::Config;
@@ -135,10 +135,11 @@ impl Server {
     }
 
     fn start_over(config: &Config, sockets: &[Arc<Socket>]) -> Result<Self, ServerError> {
+        let desk = Desk::new();
         let shared = Arc::new(Shared {
             running: Mutex::new(None),
-            limits: KeptLimits::default(),
-            desk: Desk::new(),
+            limits: KeptLimits::new(desk.metrics().clone()),
+            desk,
             drain: watch::Sender::new(DRAIN),
             loops: watch::Sender::new(()),
             reloading: tokio::sync::Mutex::default(),
@@ -273,6 +274,12 @@ impl Server {
     /// What is counted; `None` without the key `admin`, and once the server stops.
     pub fn metrics(&self) -> Option<Metrics> {
         self.shared.running().as_ref().and_then(|running| running.operations.metrics().cloned())
+    }
+
+    /// Lets the administration interface show and change what the program logs, which is the program's own: its
+    /// subscriber.
+    pub fn set_logging(&self, logging: impl Logging) {
+        self.shared.desk.set_logging(logging);
     }
 
     /// Opens the file of the access log anew, for those who have moved it away: on SIGUSR1.

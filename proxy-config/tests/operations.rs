@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proxy_config::{Config, Server};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::net::{TcpListener, TcpStream, UdpSocket, UnixStream};
 use tokio::sync::Notify;
 
 /// An origin that answers everything with 200; `/slow` when it is told to.
@@ -347,5 +347,118 @@ async fn the_interface_shows_checks_and_reloads_the_configuration() {
     assert!(status == "409" && problem.contains("lb.json:1:2: "), "{problem}");
     let (_, history) = ask("GET", "/history", "").await;
     assert!(history.contains("changed local_zone") && history.contains("lb.json:1:2: "), "{history}");
+    server.drain().await;
+}
+
+/// A server of TCP that sends everything back, and one of UDP.
+async fn echoes() -> (SocketAddr, SocketAddr) {
+    let (streams, datagrams) =
+        (TcpListener::bind("127.0.0.1:0").await.unwrap(), UdpSocket::bind("127.0.0.1:0").await.unwrap());
+    let addresses = (streams.local_addr().unwrap(), datagrams.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = streams.accept().await {
+            tokio::spawn(async move {
+                let (mut read, mut write) = stream.split();
+                tokio::io::copy(&mut read, &mut write).await
+            });
+        }
+    });
+    tokio::spawn(async move {
+        let mut room = [0; 64];
+        while let Ok((count, client)) = datagrams.recv_from(&mut room).await {
+            datagrams.send_to(&room[..count], client).await.unwrap();
+        }
+    });
+    addresses
+}
+
+#[tokio::test]
+async fn raw_connections_and_datagrams_are_counted_and_logged() {
+    let ((stream, datagram), folder) = (echoes().await, Folder::new());
+    let log = folder.file("access.log");
+    let server = Server::start(&config(&format!(
+        r#"{{ {ADMIN} "access_log": {{ "path": {log:?} }},
+             "listeners": {{
+                 "db": {{ "listen": ["127.0.0.1:0"], "tcp": {{ "upstream": "db" }} }},
+                 "dns": {{ "listen": ["127.0.0.1:0"], "udp": {{ "upstream": "dns", "requests": 1, "responses": 1 }} }} }},
+             "upstreams": {{ "db": {{ "backends": ["{stream}"] }}, "dns": {{ "backends": ["{datagram}"] }} }} }}"#
+    )))
+    .unwrap();
+    let address = |name: &str| server.addresses().into_iter().find(|(listener, _)| listener == name).unwrap().1;
+    let mut client = TcpStream::connect(address("db")).await.unwrap();
+    client.write_all(b"hello").await.unwrap();
+    client.shutdown().await.unwrap();
+    client.read_to_string(&mut String::new()).await.unwrap();
+    let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    client.send_to(b"question", address("dns")).await.unwrap();
+    client.recv(&mut [0; 64]).await.unwrap();
+
+    let admin = server.admin_address().unwrap();
+    let metrics = loop {
+        let metrics = get(admin, "/metrics").await.1;
+        let ended = |labels: &str| value(&metrics, &format!("proxy_sessions_total{{{labels}}}")) == 1.0;
+        if ended(r#"listener="db",upstream="db""#) && ended(r#"listener="dns",upstream="dns""#) {
+            break metrics;
+        }
+        tokio::task::yield_now().await;
+    };
+    for (series, expected) in [
+        (r#"proxy_session_received_bytes_total{listener="db",upstream="db"}"#, 5.0),
+        (r#"proxy_session_sent_bytes_total{listener="db",upstream="db"}"#, 5.0),
+        (r#"proxy_session_duration_seconds_count{listener="db",upstream="db"}"#, 1.0),
+        (r#"proxy_session_connect_seconds_count{listener="db",upstream="db"}"#, 1.0),
+        (r#"proxy_session_received_bytes_total{listener="dns",upstream="dns"}"#, 8.0),
+        (r#"proxy_session_sent_bytes_total{listener="dns",upstream="dns"}"#, 8.0),
+        (r#"proxy_connections_total{listener="db"}"#, 1.0),
+        (r#"proxy_connections_total{listener="dns"}"#, 1.0),
+    ] {
+        assert_eq!(value(&metrics, series), expected, "{series} in {metrics}");
+    }
+    server.drain().await;
+    let text = std::fs::read_to_string(&log).unwrap();
+    for (listener, bytes) in [("db", 5), ("dns", 8)] {
+        let mine = |line: &&str| line.contains(&format!(r#""listener":"{listener}""#));
+        let line = text.lines().find(mine).unwrap_or_else(|| panic!("{listener} in {text}"));
+        let said = format!(r#""received":{bytes},"sent":{bytes},"#);
+        assert!(line.contains(&said) && line.contains(r#""reason":"ok","code":null"#), "{line}");
+        assert!(line.contains(&format!(r#""upstream":"{listener}""#)) && line.contains(r#""method":null"#), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn limits_say_what_they_refused_as_long_as_they_are_there() {
+    let origin = Origin::start().await;
+    let limited = |filters: &str| {
+        config(&format!(
+            r#"{{ {ADMIN} "listeners": {{ "web": {{ "listen": ["127.0.0.1:0"], "http": {{ "upstream": "api", "filters": [{filters}] }} }} }},
+                 "upstreams": {{ "api": {{ "backends": ["{}"] }} }} }}"#,
+            origin.address
+        ))
+    };
+    let limits = r#"{ "rate_limit": { "algorithm": "gcra", "rate": "1/h", "burst": 1, "key": "client_ip" } },
+                    { "concurrency_limit": { "max": 5 } }"#;
+    let server = Server::start(&limited(limits)).unwrap();
+    let (web, admin) = (web(&server), server.admin_address().unwrap());
+    assert_eq!([get(web, "/").await.0, get(web, "/").await.0, get(web, "/").await.0], [200, 429, 429]);
+    let shown = async || get(admin, "/api/v1/limits").await.1;
+    let text = shown().await;
+    for part in [
+        r#""name":"listeners.web.http.filters[0]""#,
+        r#""kind":"rate_limit""#,
+        r#""refused":2"#,
+        r#""keys":1"#,
+        r#""kind":"concurrency_limit""#,
+        r#""most":5"#,
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    // The same limits, counters and all, and then none.
+    server.reload(limited(&format!(r#"{limits}, "request_id""#))).await.unwrap();
+    assert!(shown().await.contains(r#""refused":2"#));
+    server.reload(limited("")).await.unwrap();
+    // The connection that was answered last may still hold what it had.
+    while shown().await.trim() != "[]" {
+        tokio::task::yield_now().await;
+    }
     server.drain().await;
 }

@@ -568,7 +568,7 @@ fn filters() {
     check(
         &filter("\"waf\""),
         &[
-            r#"listeners.web.http.filters[0]: unknown filter "waf"; expected "bandwidth_limit", "concurrency_limit", "connection_limit", "headers", "hsts", "https_redirect", "rate_limit" or "request_id""#,
+            r#"listeners.web.http.filters[0]: unknown filter "waf"; expected "bandwidth_limit", "concurrency_limit", "connection_limit", "headers", "hsts", "https_redirect", "rate_limit", "request_id" or "trace_context""#,
         ],
     );
     check(
@@ -617,6 +617,14 @@ fn filters() {
         &[
             r#"listeners.web.http.filters[0].headers.response.set: "upgrade" is written by the proxy itself and cannot be edited"#,
             r#"listeners.web.http.filters[0].headers.response.remove[0]: "trailer" is written by the proxy itself and cannot be edited"#,
+        ],
+    );
+    check(
+        &filter(r#"{ "trace_context": { "trust_incoming": 1, "sampling": "1", "trust": true } }"#),
+        &[
+            "listeners.web.http.filters[0].trace_context.trust_incoming: expected true or false, found 1",
+            r#"listeners.web.http.filters[0].trace_context.sampling: expected a share such as "1%" or "0.1%", found "1""#,
+            r#"listeners.web.http.filters[0].trace_context.trust: unknown key; expected "trust_incoming" or "sampling""#,
         ],
     );
     check(

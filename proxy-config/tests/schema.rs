@@ -154,6 +154,11 @@ fn a_wrong_file_does_not_fit() {
     check(&http(r#""limits": { "max_headers": 129 }"#), false);
     check(&http(r#""filters": ["request_id"]"#), true);
     check(&http(r#""filters": [{ "request_id": {} }]"#), true);
+    check(
+        &http(r#""filters": ["trace_context", { "trace_context": { "sampling": "0.5%", "trust_incoming": false } }]"#),
+        true,
+    );
+    check(&http(r#""filters": [{ "trace_context": { "sampling": 1 } }]"#), false);
     check(&http(r#""filters": ["rate_limit"]"#), false);
     check(&http(r#""filters": [{ "request_id": {}, "headers": {} }]"#), false);
     check(&limit(r#""algorithm": "gcra", "key": ["client_ip", { "header": "x" }], "rate": "5/s""#), true);

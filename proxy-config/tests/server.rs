@@ -254,6 +254,7 @@ async fn filters_and_forwarding_fields_are_as_configured() {
                 "edited": {{ "listen": ["127.0.0.1:0"], "http": {{
                     "filters": [
                         {{ "request_id": {{ "header": "X-Trace" }} }},
+                        {{ "trace_context": {{ "sampling": "0%" }} }},
                         {{ "headers": {{
                             "request": {{ "set": {{ "Host": "inner" }}, "add": {{ "x-a": "1" }}, "remove": ["x-b"] }},
                             "response": {{ "remove": ["Server"] }}
@@ -277,7 +278,13 @@ async fn filters_and_forwarding_fields_are_as_configured() {
         assert!(edited.contains(line), "{line:?} in {edited}");
     }
     assert_eq!(edited.matches("x-trace: ").count(), 2, "to the origin and to the client: {edited}");
-    assert!(!plain.contains("x-forwarded-host:"), "{plain}");
+    let parent = |text: &str| text.lines().find_map(|line| line.strip_prefix("traceparent: ").map(str::to_owned));
+    assert!(parent(&edited).is_some_and(|parent| parent.len() == 55 && parent.ends_with("-02")), "{edited}");
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-";
+    let continued = server.get("edited", "/", &format!("traceparent: {trace}00f067aa0ba902b7-01\r\n")).await;
+    let told = parent(&continued).expect("it is continued");
+    assert!(told.starts_with(trace) && told.ends_with("-01") && !told.contains("00f067aa0ba902b7"), "{continued}");
+    assert!(!plain.contains("x-forwarded-host:") && parent(&plain).is_none(), "{plain}");
     for part in ["x-b:", "via:", "x-forwarded-for:", "server:"] {
         assert!(!edited.contains(part), "{part:?} in {edited}");
     }

@@ -43,7 +43,7 @@ fn everything_of_the_first_build_is_served() {
                     "http": {
                         "trusted_proxies": ["10.0.0.0/8", "::1"],
                         "filters": [
-                            "request_id",
+                            "request_id", "trace_context",
                             { "request_id": { "header": "X-Trace" } },
                             { "connection_limit": { "rate_per_client": "10/s", "rate": "1000/s", "open_per_client": 10, "open": 1000 } },
                             { "rate_limit": { "algorithm": "token_bucket", "key": "client_ip", "rate": "100/s", "burst": 200 } },

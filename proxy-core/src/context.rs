@@ -6,6 +6,8 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tracing::Span;
+
 use crate::attempt::AttemptGuard;
 use crate::clock::Instant;
 use crate::http1::stream::Stream;
@@ -55,6 +57,8 @@ pub struct Context {
     responder: Option<Arc<dyn Responder>>,
     /// Bytes of the request body that were taken from the client.
     pub(crate) received: u64,
+    /// Of the request, or of a connection without any. Disabled where nobody wants it.
+    pub(crate) span: Span,
 }
 
 /// What the requests of one connection have in common.
@@ -158,6 +162,7 @@ impl Context {
             phase: Phase::Head,
             responder: None,
             received: 0,
+            span: Span::none(),
         }
     }
 
@@ -184,6 +189,7 @@ impl Context {
         self.values.clear();
         self.set_upload(None);
         self.timer = Timer::default();
+        self.span = Span::none();
     }
 
     /// The client's side of the connection.

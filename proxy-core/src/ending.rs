@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use crate::clock::Instant;
 use crate::guard::guarded;
-use crate::{Backend, Context, Error, ErrorKind, Filter, Outcome, Timings};
+use crate::{Backend, Context, Error, ErrorKind, Filter, Observer, Outcome, Timings, span};
 
 /// `what` did not end well: one event says why.
 pub(crate) fn note(what: &str, error: &Error, ctx: &Context) {
+    let _entered = ctx.span.enter();
     tracing::debug!(
         code = error.code(),
         fault = error.fault().as_str(),
@@ -35,11 +36,23 @@ pub(crate) fn outcome(error: Option<ErrorKind>, ctx: &Context, now: Instant, [re
     }
 }
 
-/// Tells every filter.
-pub(crate) fn tell(filters: &[Arc<dyn Filter>], outcome: &Outcome, ctx: &Context) {
+/// Tells every filter, and the observer at last.
+pub(crate) fn tell(
+    filters: &[Arc<dyn Filter>],
+    observer: Option<&Arc<dyn Observer>>,
+    outcome: &Outcome,
+    ctx: &Context,
+) {
+    span::ended(&ctx.span, outcome, ctx);
     for filter in filters {
         let _ = guarded(|| {
             filter.on_done(outcome, ctx);
+            Ok(())
+        });
+    }
+    if let Some(observer) = observer {
+        let _ = guarded(|| {
+            observer.on_relayed(outcome, ctx);
             Ok(())
         });
     }

@@ -17,7 +17,9 @@ mod edit_headers;
 mod function;
 mod hsts;
 mod https_redirect;
+mod ids;
 mod request_id;
+mod trace_context;
 
 pub use client_access::ClientAccess;
 #[cfg(feature = "tls")]
@@ -27,8 +29,11 @@ pub use function::{FilterFn, filter_fn};
 pub use hsts::Hsts;
 pub use https_redirect::HttpsRedirect;
 pub use request_id::{RequestId, RequestIdValue};
+pub use trace_context::{Trace, TraceContext};
 
 pub(crate) use request_id::unique;
+#[cfg(feature = "fuzzing")]
+pub(crate) use trace_context::{is_state, read_parent};
 
 /// What happens next with a request.
 #[derive(Debug)]

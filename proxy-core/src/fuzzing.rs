@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 
+use crate::filter::{is_state, read_parent};
 use crate::http1::chunked::{Decoder, Event};
 use crate::http1::framing::{self, Length};
 use crate::http1::parse;
@@ -176,6 +177,17 @@ pub fn client_hello(bytes: &[u8]) -> Hello {
             protocols: hello.protocols.into_iter().map(Into::into).collect(),
         },
     }
+}
+
+/// What a field `traceparent` says: the ids of trace and span, and the flags.
+pub fn traceparent(field: &[u8]) -> Option<(Vec<u8>, Vec<u8>, u8)> {
+    let parent = read_parent(field)?;
+    Some((parent.trace_id.into(), parent.span_id.into(), parent.flags))
+}
+
+/// Whether fields `tracestate` are passed on.
+pub fn is_tracestate<'a>(fields: impl Iterator<Item = &'a [u8]>) -> bool {
+    is_state(fields)
 }
 
 /// Parses a request head with the default limits and nothing around it: for benches.

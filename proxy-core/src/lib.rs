@@ -24,6 +24,7 @@
 //! | to mount the proxy in an axum `Router`, under tower layers | [`Proxy`] is a `tower_service::Service` |
 //! | to stop without losing a request | [`Serve::with_graceful_shutdown`] |
 //! | logs and metrics | [`Filter::on_done`] with its [`Outcome`], [`Observer`] |
+//! | traces over several services (W3C Trace Context) | [`TraceContext`] |
 //! | tests without sockets, in paused time | the module `testing`, a feature |
 //!
 //! # The five traits
@@ -84,6 +85,10 @@
 //! | info | draining, a backend answers again |
 //! | debug | one for each request that does not go well, with its code; refused connections |
 //!
+//! Every connection and every request has a span at the level debug, of the target `proxy_core::span`; a request's says
+//! at its end what its [`Outcome`] says, and which trace it belongs to, where [`TraceContext`] knows. Where nobody
+//! listens at that level a request pays a comparison for them. The example `otel` sends them to a collector.
+//!
 //! # Features
 //!
 //! | feature | adds |
@@ -129,6 +134,7 @@ mod relay;
 mod scratch;
 mod selector;
 mod serve;
+mod span;
 mod tcp;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -155,7 +161,7 @@ pub use error::{Error, ErrorKind, Fault, Phase, Result};
 pub use filter::ClientCertificateFields;
 pub use filter::{
     Admission, ClientAccess, EditHeaders, Filter, FilterFn, Flow, HeaderEditError, HeaderEdits, Hsts, HttpsRedirect,
-    RequestId, RequestIdValue, filter_fn,
+    RequestId, RequestIdValue, Trace, TraceContext, filter_fn,
 };
 pub use forwarding::Forwarding;
 pub use head::{Headers, RequestHead, ResponseHead};

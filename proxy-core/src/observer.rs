@@ -75,6 +75,18 @@ pub trait Observer: Send + Sync + 'static {
         let _ = (peer, kind);
     }
 
+    /// A TLS handshake with a client ended, after this time; it failed where [`Peer::tls`] has nothing.
+    fn on_handshake(&self, peer: &Peer, time: Duration) {
+        let _ = (peer, time);
+    }
+
+    /// A raw connection or a session of datagrams ended, after the last
+    /// [`Filter::on_done`](crate::Filter::on_done): exactly once. It has no request, and its outcome no status. Where no
+    /// backend could be had for a session it was never opened, and ends all the same.
+    fn on_relayed(&self, outcome: &Outcome, context: &Context) {
+        let _ = (outcome, context);
+    }
+
     /// A request began. [`on_request_ended`](Self::on_request_ended) follows for each, whatever happens.
     fn on_request_started(&self, peer: &Peer) {
         let _ = peer;
@@ -137,6 +149,16 @@ impl<A: Observer, B: Observer> Observer for (A, B) {
         self.1.on_connection_failed(peer, kind);
     }
 
+    fn on_handshake(&self, peer: &Peer, time: Duration) {
+        self.0.on_handshake(peer, time);
+        self.1.on_handshake(peer, time);
+    }
+
+    fn on_relayed(&self, outcome: &Outcome, context: &Context) {
+        self.0.on_relayed(outcome, context);
+        self.1.on_relayed(outcome, context);
+    }
+
     fn on_request_started(&self, peer: &Peer) {
         self.0.on_request_started(peer);
         self.1.on_request_started(peer);
@@ -176,6 +198,14 @@ macro_rules! forward {
 
             fn on_connection_failed(&self, peer: &Peer, kind: ErrorKind) {
                 (**self).on_connection_failed(peer, kind);
+            }
+
+            fn on_handshake(&self, peer: &Peer, time: Duration) {
+                (**self).on_handshake(peer, time);
+            }
+
+            fn on_relayed(&self, outcome: &Outcome, context: &Context) {
+                (**self).on_relayed(outcome, context);
             }
 
             fn on_request_started(&self, peer: &Peer) {

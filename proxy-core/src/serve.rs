@@ -3,7 +3,6 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::future::{IntoFuture, poll_fn};
-use std::io;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -13,11 +12,14 @@ use std::time::Duration;
 
 use tokio::sync::futures::OwnedNotified;
 
+use crate::clock::Instant;
 use crate::context::Link;
 use crate::guard::guarded;
 use crate::live::{self, Live};
 use crate::proxy::Shared;
-use crate::{Admission, ErrorKind, Filter, Io, Listener, LiveProxy, LiveTcpProxy, Observer, Peer, ServerHandshake};
+use crate::{
+    Admission, ErrorKind, Filter, Io, Listener, LiveProxy, LiveTcpProxy, Observer, Peer, ServerHandshake, span,
+};
 
 mod service;
 
@@ -226,22 +228,22 @@ impl<S: Service> Server<S> {
         let Some(held) = hold(service.filters(), &peer) else { return };
         let draining = Draining(Arc::clone(&self.drain));
         let kept = (client, held, guard);
-        // In a box: a task moves its future half a dozen times from here to its end, and this one is large.
+        let span = span::connection(&peer);
         match &self.tls {
             None => {
                 // Out of the task: what lies in it by value, an idle connection pays for.
                 let link = S::link((service, generation), io, peer);
-                tokio::spawn(Box::pin(async move {
+                span::spawn(span, async move {
                     serve_connection(link, draining).await;
                     drop(kept);
-                }));
+                });
             }
             Some(tls) => {
                 let tls = Arc::clone(tls);
-                tokio::spawn(Box::pin(async move {
+                span::spawn(span, async move {
                     serve_secured(tls, io, peer, draining).await;
                     drop(kept);
-                }));
+                });
             }
         }
     }
@@ -280,15 +282,22 @@ async fn serve_secured<S: Service>(
     mut peer: Peer,
     draining: Draining<S>,
 ) {
+    let began = Instant::now();
     let shaken = {
         let mut handshake = tls.perform(io, &mut peer);
         let mut notice = pin!(Notice::new(Arc::clone(&draining.0)));
         poll_fn(|cx| match notice.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
-            Poll::Pending => handshake.as_mut().poll(cx),
+            // Nobody's failure.
+            Poll::Ready(()) => Poll::Ready(None),
+            Poll::Pending => handshake.as_mut().poll(cx).map(Some),
         })
         .await
     };
+    let Some(shaken) = shaken else { return };
+    let (service, _) = draining.0.live.current();
+    if let Some(observer) = service.observer() {
+        observer.on_handshake(&peer, began.elapsed());
+    }
     match shaken {
         Ok(io) => serve_connection(S::link(draining.0.live.current(), io, peer), draining).await,
         Err(error) => tracing::debug!(client = ?peer.address, %error, "TLS handshake failed"),

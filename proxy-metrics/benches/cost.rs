@@ -1,20 +1,19 @@
 //! What watching requests costs: a proxy in memory, on one thread, with and without it.
 //!
-//! Run: `cargo bench -p proxy-metrics --bench cost`
-//!
-//! It prints the nanoseconds of a request for each way of watching, the best of interleaved rounds, and what
-//! each adds to `nothing`. Instructions are counted by
-//!
 //! ```sh
-//! cargo bench -p proxy-metrics --bench cost --no-run        # prints where the program is
-//! valgrind --tool=callgrind --callgrind-out-file=/dev/null PROGRAM only nothing 10000
-//! valgrind --tool=callgrind --callgrind-out-file=/dev/null PROGRAM only metrics 10000
+//! cargo bench -p proxy-metrics --bench cost                          # nanoseconds of a request, and what is added
+//! cargo bench -p proxy-metrics --bench cost -- --instructions        # instructions of one, as valgrind counts them
+//! cargo bench -p proxy-metrics --bench cost -- --memory 1000000      # of so many requests to 1,000 backends
 //! ```
 //!
-//! the difference of the two divided by 10,000.
+//! Times are the best of interleaved rounds. Client, proxy and origin are in memory and on one thread, so times and
+//! instructions of `nothing` are of all three; `benches/lab/instructions.py` counts those of `full_lb` alone, over
+//! sockets.
 
 use std::io;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -40,15 +39,67 @@ fn main() {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["only", way, requests] => {
-            let mut bench = Bench::new(way);
+            let mut bench = Bench::new(way, 1);
             bench.run(requests.parse().expect("a number of requests"));
         }
-        _ => compare(),
+        ["--memory", requests, ..] => memory(requests.parse().expect("a number of requests")),
+        ["--instructions", ..] => instructions(),
+        // `cargo test --all-targets` runs this too, and wants no figures.
+        [.., "--bench"] => compare(),
+        _ => {}
     }
 }
 
+/// This program again, under valgrind: twice each, so that the start falls out.
+fn instructions() {
+    const FEW: u32 = 1_000;
+    const MANY: u32 = 5_000;
+    let counted = |way: &str| (total(way, MANY) - total(way, FEW)) / f64::from(MANY - FEW);
+    println!("{:<12} {:>20} {:>10}", "watched by", "instructions/request", "added");
+    let nothing = counted(WAYS[0]);
+    for way in WAYS {
+        let count = if way == WAYS[0] { nothing } else { counted(way) };
+        println!("{way:<12} {count:>20.0} {:>10.0}", count - nothing);
+    }
+}
+
+fn total(way: &str, requests: u32) -> f64 {
+    let file = std::env::temp_dir().join(format!("cost-{}.callgrind", std::process::id()));
+    let status = Command::new("valgrind")
+        .arg("--tool=callgrind")
+        .arg(format!("--callgrind-out-file={}", file.display()))
+        .arg(std::env::current_exe().expect("a program has a path"))
+        .args(["only", way, &requests.to_string()])
+        .stderr(Stdio::null())
+        .status();
+    assert!(status.is_ok_and(|status| status.success()), "valgrind is not installed, or failed");
+    let profile = std::fs::read_to_string(&file).expect("valgrind wrote its profile");
+    let _ = std::fs::remove_file(&file);
+    let count = profile.lines().find_map(|line| line.strip_prefix("totals: ")?.trim().parse::<f64>().ok());
+    count.expect("a profile has totals")
+}
+
+/// What is resident after each tenth of the requests, which go to a thousand backends in turn, and are scraped.
+fn memory(requests: usize) {
+    let mut bench = Bench::new("metrics", 1_000);
+    println!("{:>12} {:>14}", "requests", "resident KiB");
+    for tenth in 0..=10 {
+        println!("{:>12} {:>14}", tenth * (requests / 10), resident());
+        if tenth < 10 {
+            bench.run(requests / 10);
+            assert!(bench.metrics.render().contains("proxy_backend_up"));
+        }
+    }
+}
+
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux tells");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a process has memory");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
 fn compare() {
-    let mut benches = WAYS.map(|way| (way, Bench::new(way), Duration::MAX));
+    let mut benches = WAYS.map(|way| (way, Bench::new(way, 1), Duration::MAX));
     for _ in 0..ROUNDS {
         for (_, bench, best) in &mut benches {
             *best = bench.run(REQUESTS).min(*best);
@@ -66,15 +117,17 @@ fn compare() {
 struct Bench {
     runtime: Runtime,
     client: DuplexStream,
+    metrics: Metrics,
     _watched: Vec<Watched>,
 }
 
 impl Bench {
-    fn new(way: &str) -> Self {
+    fn new(way: &str, backends: u16) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-        let (client, watched) = runtime.block_on(async { connect(way) });
-        let mut bench = Bench { runtime, client, _watched: watched };
-        bench.run(1_000); // caches, pools and tables are warm
+        let metrics = Metrics::new();
+        let (client, watched) = runtime.block_on(async { connect(way, backends, &metrics) });
+        let mut bench = Bench { runtime, client, metrics, _watched: watched };
+        bench.run(2_000); // caches, pools and tables are warm
         bench
     }
 
@@ -92,13 +145,17 @@ impl Bench {
     }
 }
 
-fn connect(way: &str) -> (DuplexStream, Vec<Watched>) {
-    let metrics = Metrics::new();
+fn connect(way: &str, backends: u16, metrics: &Metrics) -> (DuplexStream, Vec<Watched>) {
     let (api, watches) = (metrics.upstream("api"), way == "metrics");
     let pool = SharedPool::builder().connector(Arc::new(Origin));
     let pool = if watches { pool.observer(Arc::new(api.clone())) } else { pool }.build();
-    let cluster = Cluster::builder(selector_fn(|candidates, _| candidates.at(0).cloned()))
-        .with(Backend::new("127.0.0.1:9".parse().expect("an address")));
+    let turn = AtomicUsize::new(0);
+    let in_turn = selector_fn(move |candidates, _| {
+        candidates.at(turn.fetch_add(1, Ordering::Relaxed) % candidates.len()).cloned()
+    });
+    let cluster = (1..=backends).fold(Cluster::builder(in_turn), |cluster, port| {
+        cluster.with(Backend::new(format!("127.0.0.1:{port}").parse().expect("an address")))
+    });
     let cluster = if watches { cluster.observer(Arc::new(api.clone())) } else { cluster }.build_with(pool.clone());
     let watched = api.watch(cluster.backends().clone(), move || pool.stats());
     let proxy = Proxy::builder().forwarding(Forwarding::none()).upstream("api", cluster).route(Route::to("api"));

@@ -93,6 +93,15 @@ function showListeners() {
   }));
 }
 
+function showLimits() {
+  $("limits-panel").hidden = !latest.limits.length;
+  cells($("limits").tBodies[0], latest.limits.map((it) => {
+    const rate = history.limit(it), count = (value) => (value === null ? "–" : short(value));
+    return [[it.name, "id"], [it.kind.replace("_", " ")], [short(rate), rate > 0 ? "n warn" : "n"], [short(it.refused), "n"], [short(it.delayed), "n"],
+      [short(it.would_refuse), "n"], [count(it.keys), "n"], [it.most === null ? "–" : `${short(it.requests_in_flight)} of ${short(it.most)}`, "n"]];
+  }));
+}
+
 function showFailures() {
   $("no-failures").hidden = latest.failures.length > 0;
   $("failures").hidden = !latest.failures.length;
@@ -132,6 +141,7 @@ function show(event) {
   }
   showUpstreams();
   showListeners();
+  showLimits();
   showFailures();
   showReloads();
 }

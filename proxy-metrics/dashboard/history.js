@@ -69,6 +69,14 @@ export class History {
     return { rate: one ? 0 : grown(first.attempts, last.attempts) / seconds, errors: one ? 0 : grown(first.errors, last.errors) / seconds, sparks };
   }
 
+  /** What a limit refused a second. */
+  limit(limit) {
+    const [first, last] = [this.events[0], this.events.at(-1)];
+    const before = first.limits.find((it) => it.name === limit.name && it.kind === limit.kind);
+    const seconds = last.status.time - first.status.time;
+    return seconds > 0 && before ? grown(before.refused, limit.refused) / seconds : 0;
+  }
+
   /** The growth of a listener's count a second. */
   listener(name, of) {
     const [first, last] = [this.events[0], this.events.at(-1)];

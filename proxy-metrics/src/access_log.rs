@@ -274,6 +274,11 @@ impl Observer for AccessLog {
     fn on_request_ended(&self, outcome: &Outcome, context: &Context) {
         self.log(outcome, context);
     }
+
+    /// A raw connection, and a session of datagrams, has a line too: what it has no field for is empty.
+    fn on_relayed(&self, outcome: &Outcome, context: &Context) {
+        self.log(outcome, context);
+    }
 }
 
 impl Filter for AccessLog {

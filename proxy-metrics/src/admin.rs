@@ -18,10 +18,12 @@ use crate::metrics::{Metrics, lock};
 mod answer;
 mod change;
 mod config;
+mod connections;
 mod control;
 mod error;
 mod events;
 mod guard;
+mod logging;
 mod pages;
 mod read;
 mod reloads;
@@ -31,6 +33,7 @@ mod unix;
 
 pub use control::Control;
 pub use error::AdminError;
+pub use logging::Logging;
 pub use server::AdminServer;
 
 use guard::Door;
@@ -51,7 +54,7 @@ const LONGEST_BODY: usize = 4 << 20;
 /// | `/metrics` | Prometheus' text format |
 /// | `/healthz` | 200 while the process runs |
 /// | `/readyz` | 200 while it takes requests, 503 before and once it [drains](Readiness::Draining) |
-/// | `/api/v1/` | listeners, routes, upstreams, backends, pools, failures and the configuration; changes of backends, reloads |
+/// | `/api/v1/` | listeners, routes, connections, upstreams, backends, pools, limits, failures, the configuration, the log level; changes of backends and of the log level, reloads |
 /// | `/api/v1/openapi.json` | the API's description |
 ///
 /// ```
@@ -89,6 +92,7 @@ struct State {
     streams: Arc<Semaphore>,
     reloads: Arc<Reloads>,
     control: Arc<Mutex<Option<Arc<dyn Control>>>>,
+    logging: Arc<Mutex<Option<Arc<dyn Logging>>>>,
     door: Door,
 }
 
@@ -126,6 +130,7 @@ impl Admin {
             streams: Arc::new(Semaphore::new(STREAMS)),
             reloads: Arc::default(),
             control: Arc::default(),
+            logging: Arc::default(),
             door: Door::Loopback,
         }))
     }
@@ -152,6 +157,11 @@ impl Admin {
     /// Shows this server's configuration, and reloads it when asked to.
     pub fn set_control(&self, control: impl Control) {
         *lock(&self.0.control) = Some(Arc::new(control));
+    }
+
+    /// Shows what this log is told to keep, and changes that when asked to.
+    pub fn set_logging(&self, logging: impl Logging) {
+        *lock(&self.0.logging) = Some(Arc::new(logging));
     }
 
     /// A configuration was loaded while running: a line for each change, or why nothing changed. The metrics
@@ -211,6 +221,7 @@ impl Admin {
     fn behind(&self, door: Door) -> Router {
         let state = Arc::new(State { door, ..(*self.0).clone() });
         let api = read::routes().merge(change::routes()).merge(config::routes()).merge(events::routes());
+        let api = api.merge(logging::routes());
         let guarded = Router::new()
             .route("/metrics", get(read::metrics))
             .nest("/api/v1", api)
@@ -231,6 +242,10 @@ impl Admin {
 impl State {
     fn control(&self) -> Option<Arc<dyn Control>> {
         lock(&self.control).clone()
+    }
+
+    fn logging(&self) -> Option<Arc<dyn Logging>> {
+        lock(&self.logging).clone()
     }
 
     fn token(&self) -> Option<Arc<[u8]>> {

@@ -86,6 +86,23 @@ catalogue! {
         "Client connections that are open.";
     CONNECTION_FAILURES = Counter "proxy_connection_failures_total" ["listener" "code"]
         "Client connections that several requests share (HTTP/2) and that were ended for what the client did: the reason code.";
+    HANDSHAKES = Counter "proxy_tls_handshakes_total" ["listener" "result"]
+        "TLS handshakes with clients: full, resumed (an earlier session goes on), or failed.";
+    HANDSHAKE = Histogram "proxy_tls_handshake_seconds" ["listener"]
+        "How long handshakes took that did not fail, the wait for their turn included.";
+    // Raw connections and datagrams.
+    SESSIONS = Counter "proxy_sessions_total" ["listener" "upstream"]
+        "Raw connections and sessions of datagrams that ended.";
+    SESSION_FAILURES = Counter "proxy_session_failures_total" ["listener" "upstream" "fault" "phase" "code"]
+        "Those that did not go well: whose fault it was, in which phase, and the reason code.";
+    SESSION_DURATION = Histogram "proxy_session_duration_seconds" ["listener" "upstream"]
+        "From their beginning to their end.";
+    SESSION_CONNECT = Histogram "proxy_session_connect_seconds" ["listener" "upstream"]
+        "The part until the backend was connected.";
+    SESSION_RECEIVED = Counter "proxy_session_received_bytes_total" ["listener" "upstream"]
+        "Bytes from clients, counted at the end.";
+    SESSION_SENT = Counter "proxy_session_sent_bytes_total" ["listener" "upstream"]
+        "Bytes to clients, counted at the end.";
     // Requests.
     REQUESTS = Counter "proxy_requests_total" ["listener" "route" "upstream" "status"]
         "Requests that ended, by the class of the status the client got; none where it got none.";
@@ -160,6 +177,17 @@ catalogue! {
         "From the start of an attempt to the first byte of the response.";
     BACKEND_CHANGES = Counter "proxy_backend_state_changes_total" ["upstream" "backend" "state" "source"]
         "Changes into a state, by who asked for it: check, outlier (an ejection), breaker, operator, discovery, …";
+    // Limits.
+    LIMIT_DECISIONS = Counter "proxy_limit_decisions_total" ["limit" "kind" "decision"]
+        "What a limit did not just let pass: refused, delayed, would_refuse (in a dry run), undecided (nobody could be asked who counts).";
+    LIMIT_KEYS = Gauge "proxy_limit_keys" ["limit" "kind"]
+        "Keys that a limit remembers.";
+    LIMIT_FORGOTTEN = Counter "proxy_limit_keys_forgotten_total" ["limit" "kind"]
+        "Keys that a limit forgot for want of room.";
+    LIMIT_RUNNING = Gauge "proxy_limit_requests_in_flight" ["limit" "kind"]
+        "Requests that run under a limit on those.";
+    LIMIT_MOST = Gauge "proxy_limit_requests_max" ["limit" "kind"]
+        "How many may run under it; an adaptive one moves.";
     // The process.
     RELOADS = Counter "proxy_config_reloads_total" ["result"]
         "Configurations that were loaded while running: applied, or refused.";

@@ -1,43 +1,80 @@
-//! Prometheus' text format.
+//! Prometheus' text format, and OpenMetrics.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use crate::catalogue::{ALL, Metric};
+use crate::metrics::Exemplar;
 use crate::sample::{Sample, Value};
-use crate::times::{BOUNDS, Distribution, seconds};
+use crate::times::{BOUNDS, Distribution, seconds, unix};
 
 /// The text of these samples, version 0.0.4: metrics in the order of the catalogue.
 pub(crate) fn render(samples: &[Sample]) -> String {
+    each(samples, Format::Text)
+}
+
+/// The same in the format OpenMetrics, version 1.0.0, with exemplars.
+pub(crate) fn render_open_metrics(samples: &[Sample]) -> String {
+    each(samples, Format::OpenMetrics) + "# EOF\n"
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Text,
+    OpenMetrics,
+}
+
+fn each(samples: &[Sample], format: Format) -> String {
     let mut text = String::with_capacity(samples.len() * 96);
     for metric in ALL {
         let mut of_metric = samples.iter().filter(|sample| std::ptr::eq(sample.metric, *metric)).peekable();
         if of_metric.peek().is_some() {
-            let (name, kind) = (metric.name(), metric.kind().as_str());
+            let (name, kind) = (family(metric, format), metric.kind().as_str());
             let _ = writeln!(text, "# HELP {name} {}\n# TYPE {name} {kind}", metric.help());
-            of_metric.for_each(|sample| write_sample(&mut text, sample));
+            of_metric.for_each(|sample| write_sample(&mut text, sample, format));
         }
     }
     text
 }
 
-fn write_sample(text: &mut String, Sample { metric, labels, value }: &Sample) {
+/// OpenMetrics names a counter without the end that its samples have.
+fn family(metric: &Metric, format: Format) -> &'static str {
+    match format {
+        Format::Text => metric.name(),
+        Format::OpenMetrics => metric.name().strip_suffix("_total").unwrap_or(metric.name()),
+    }
+}
+
+fn write_sample(text: &mut String, Sample { metric, labels, value, exemplars }: &Sample, format: Format) {
     match value {
         Value::Count(count) => line(text, metric, "", labels, None, &count.to_string()),
         Value::Number(number) => line(text, metric, "", labels, None, &number.to_string()),
         Value::Sum { count, seconds } => sum_and_count(text, metric, labels, *seconds, *count),
-        Value::Times(times) => histogram(text, metric, labels, times),
+        Value::Times(times) => {
+            let exemplars = exemplars.as_deref().filter(|_| format == Format::OpenMetrics);
+            histogram(text, metric, labels, times, exemplars.map_or(&[], |all| &all[..]));
+        }
     }
 }
 
-fn histogram(text: &mut String, metric: &Metric, labels: &[Arc<str>], times: &Distribution) {
+fn histogram(
+    text: &mut String,
+    metric: &Metric,
+    labels: &[Arc<str>],
+    times: &Distribution,
+    exemplars: &[Option<Exemplar>],
+) {
     let mut count = 0;
-    for (bucket, bound) in times.buckets.iter().zip(BOUNDS) {
+    let bounds = BOUNDS.into_iter().map(|bound| seconds(bound).to_string()).chain(["+Inf".to_owned()]);
+    for (index, (bucket, bound)) in times.buckets.iter().zip(bounds).enumerate() {
         count += bucket;
-        let bound = seconds(bound).to_string();
-        line(text, metric, "_bucket", labels, Some(&bound), &count.to_string());
+        let mut value = count.to_string();
+        if let Some(Some(exemplar)) = exemplars.get(index) {
+            let (time, at) = (exemplar.time.as_secs_f64(), unix(exemplar.at));
+            let _ = write!(value, " # {{trace_id=\"{}\"}} {time} {at:.3}", exemplar.trace_id());
+        }
+        line(text, metric, "_bucket", labels, Some(&bound), &value);
     }
-    line(text, metric, "_bucket", labels, Some("+Inf"), &times.count().to_string());
     sum_and_count(text, metric, labels, times.seconds(), times.count());
 }
 
@@ -85,7 +122,8 @@ mod tests {
 
     #[test]
     fn labels_are_escaped() {
-        let sample = Sample { metric: &BUILD, labels: vec!["a\\b\"c\nd".into()], value: Value::Number(1.0) };
+        let sample =
+            Sample { metric: &BUILD, labels: vec!["a\\b\"c\nd".into()], value: Value::Number(1.0), exemplars: None };
         let text = render(&[sample]);
         assert!(text.ends_with("proxy_build_info{version=\"a\\\\b\\\"c\\nd\"} 1\n"), "{text}");
     }
@@ -94,7 +132,8 @@ mod tests {
     fn buckets_are_cumulated() {
         let mut times = Distribution { nanos: 1_500_000_000, ..Distribution::default() };
         (times.buckets[0], times.buckets[13], times.buckets[18]) = (1, 2, 3);
-        let sample = Sample { metric: &POOL_CONNECT, labels: vec!["api".into()], value: Value::Times(times) };
+        let sample =
+            Sample { metric: &POOL_CONNECT, labels: vec!["api".into()], value: Value::Times(times), exemplars: None };
         let text = render(&[sample]);
         let bucket = |le: &str| {
             let start = format!("proxy_pool_connect_seconds_bucket{{upstream=\"api\",le=\"{le}\"}} ");

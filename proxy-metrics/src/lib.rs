@@ -31,5 +31,5 @@ mod sharded;
 mod times;
 
 pub use access_log::{AccessLog, AccessLogBuilder, LogFormat, LogTarget, TemplateError, Writer};
-pub use admin::{Admin, AdminError, AdminServer, Control, Readiness};
-pub use metrics::{Failure, ListenerMetrics, Metrics, Publisher, UpstreamMetrics, UsageMetrics, Watched};
+pub use admin::{Admin, AdminError, AdminServer, Control, Logging, Readiness};
+pub use metrics::{Failure, LimitState, ListenerMetrics, Metrics, Publisher, UpstreamMetrics, UsageMetrics, Watched};

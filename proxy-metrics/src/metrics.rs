@@ -10,8 +10,11 @@ use crate::catalogue::{self, Metric};
 use crate::exposition;
 use crate::sample::{Sample, Samples, Value};
 
+mod exemplars;
 mod failures;
+mod limits;
 mod listener;
+mod open;
 mod process;
 mod publish;
 mod series;
@@ -19,12 +22,15 @@ mod upstream;
 mod usage;
 
 pub use failures::Failure;
+pub use limits::LimitState;
 pub use listener::ListenerMetrics;
 pub use publish::Publisher;
 pub use upstream::{UpstreamMetrics, Watched};
 pub use usage::UsageMetrics;
 
+pub(crate) use exemplars::Exemplar;
 pub(crate) use failures::Failures;
+pub(crate) use limits::{Limit, Limits};
 pub(crate) use listener::Listener;
 pub(crate) use series::Series;
 pub(crate) use upstream::{BackendCounts, Upstream};
@@ -77,6 +83,7 @@ pub(crate) struct Registry {
     /// What logs that are gone have counted.
     former_logs: (AtomicU64, AtomicU64),
     failures: Arc<Failures>,
+    limits: Limits,
     reloads: Reloads,
 }
 
@@ -125,6 +132,31 @@ impl Metrics {
         UsageMetrics::new(Arc::clone(entry), users, hosts)
     }
 
+    /// Shows a limit, of whichever crate, under this name and kind (`rate_limit`, say) for as long as `read` knows it:
+    /// a weak reference to it is what to read from.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    ///
+    /// use proxy_metrics::{LimitState, Metrics};
+    ///
+    /// let (metrics, refused) = (Metrics::new(), Arc::new(AtomicU64::new(3)));
+    /// let weak = Arc::downgrade(&refused);
+    /// metrics.limit("per client", "rate_limit", move || {
+    ///     let mut state = LimitState::default();
+    ///     state.refused = weak.upgrade()?.load(Ordering::Relaxed);
+    ///     Some(state)
+    /// });
+    /// let line = "proxy_limit_decisions_total{limit=\"per client\",kind=\"rate_limit\",decision=\"refused\"} 3\n";
+    /// assert!(metrics.render().contains(line));
+    /// drop(refused);
+    /// assert!(!metrics.render().contains("proxy_limit_decisions_total"));
+    /// ```
+    pub fn limit(&self, name: &str, kind: &'static str, read: impl Fn() -> Option<LimitState> + Send + Sync + 'static) {
+        self.0.limits.add(name, kind, read);
+    }
+
     /// A configuration was loaded while running: applied, or refused.
     pub fn reloaded(&self, applied: bool) {
         let reloads = &self.0.reloads;
@@ -142,6 +174,13 @@ impl Metrics {
         exposition::render(&self.samples())
     }
 
+    /// The same in the format OpenMetrics, version 1.0.0, which has room for exemplars: of each bucket of
+    /// `proxy_request_duration_seconds` the trace of a request that lies in it, where
+    /// [`TraceContext`](proxy_core::TraceContext) knows one that is sampled.
+    pub fn render_open_metrics(&self) -> String {
+        exposition::render_open_metrics(&self.samples())
+    }
+
     /// The requests that failed last, the youngest first; a hundred at most.
     pub fn failures(&self) -> Vec<Failure> {
         self.0.failures.list()
@@ -150,6 +189,10 @@ impl Metrics {
     /// Every metric there is, also those without a series so far.
     pub fn catalogue() -> &'static [&'static Metric] {
         catalogue::ALL
+    }
+
+    pub(crate) fn limits(&self) -> Vec<Limit> {
+        self.0.limits.all()
     }
 
     pub(crate) fn count_log(&self) -> Arc<LogCounts> {
@@ -220,6 +263,7 @@ impl Metrics {
         self.listeners().iter().for_each(|listener| listener.sample(&mut samples));
         self.usages().iter().for_each(|usage| usage.sample(&mut samples));
         self.upstreams().iter().for_each(|upstream| upstream.sample(&mut samples));
+        self.0.limits.sample(&mut samples);
         self.sample_process(&mut samples);
         samples.0
     }

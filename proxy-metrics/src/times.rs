@@ -1,7 +1,7 @@
 //! Durations in buckets.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::sharded::Sharded;
 
@@ -28,7 +28,7 @@ pub(crate) const BOUNDS: [u64; 18] = [
     60_000_000_000,
 ];
 
-const BUCKETS: usize = BOUNDS.len() + 1;
+pub(crate) const BUCKETS: usize = BOUNDS.len() + 1;
 
 /// Durations that one group of threads has seen.
 #[derive(Default)]
@@ -39,11 +39,23 @@ pub(crate) struct Times {
 
 impl Times {
     pub(crate) fn observe(&self, time: Duration) {
-        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        let bucket = BOUNDS.partition_point(|bound| *bound < nanos);
-        self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
+        let nanos = nanos(time);
+        self.buckets[place(nanos)].fetch_add(1, Ordering::Relaxed);
         self.nanos.fetch_add(nanos, Ordering::Relaxed);
     }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn place(nanos: u64) -> usize {
+    BOUNDS.partition_point(|bound| *bound < nanos)
+}
+
+/// The bucket that a duration belongs to.
+pub(crate) fn bucket(time: Duration) -> usize {
+    place(nanos(time))
 }
 
 /// The durations of all threads at one time.
@@ -80,6 +92,11 @@ impl Distribution {
         }
         self.nanos = self.nanos.wrapping_add(other.nanos);
     }
+}
+
+/// Seconds since 1970.
+pub(crate) fn unix(time: SystemTime) -> f64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
 /// Nanoseconds as seconds.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use proxy_core::testing::{Script, ScriptedConnector, TestProxy};
-use proxy_core::{Proxy, RequestId, Route, filter_fn};
+use proxy_core::{Proxy, RequestId, Route, TraceContext, filter_fn};
 use proxy_metrics::{AccessLog, AccessLogBuilder, LogFormat, LogTarget, Metrics};
 use serde_json::{Value, json};
 
@@ -40,7 +40,8 @@ fn logged_by(log: &AccessLog) -> TestProxy {
 }
 
 fn logged_at(log: &AccessLog, origins: &ScriptedConnector) -> TestProxy {
-    let proxy = Proxy::builder().observer(log.clone()).filter(RequestId::new().with_seed(1));
+    let proxy =
+        Proxy::builder().observer(log.clone()).filter(RequestId::new().with_seed(1)).filter(TraceContext::new());
     let proxy = proxy.upstream("api", origins.cluster()).route(Route::to("api").named("all"));
     TestProxy::new(proxy.build().expect("the route names the upstream"))
 }
@@ -66,14 +67,14 @@ async fn lines(format: LogFormat, requests: &[&str]) -> Vec<String> {
 
 #[tokio::test(start_paused = true)]
 async fn json_says_it_all() {
-    let request = "POST /a%20b?c=\"d\" HTTP/1.1\r\nHost: Api.example\r\nUser-Agent: a\tb\\\r\nReferer: \u{e9}\r\nContent-Length: 2\r\n\r\nhi";
+    let request = "POST /a%20b?c=\"d\" HTTP/1.1\r\nHost: Api.example\r\nTraceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\nUser-Agent: a\tb\\\r\nReferer: \u{e9}\r\nContent-Length: 2\r\n\r\nhi";
     let lines = lines(LogFormat::json(), &[request]).await;
     let line: Value = serde_json::from_str(&lines[0]).expect("it is JSON");
     let expected = json!({
         "client": "192.0.2.1", "method": "POST", "target": "/a%20b?c=\"d\"", "protocol": "HTTP/1.1", "status": 200,
         "route": "all", "upstream": "api", "attempts": 1, "received": 2, "reason": "ok", "code": null,
         "user_agent": "a\tb\\", "referer": "\u{e9}", "listener": null, "queue": 0.0, "connect": 0.0, "first_byte": 0.0,
-        "total": 0.0,
+        "total": 0.0, "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
     });
     for (name, value) in expected.as_object().expect("an object") {
         assert_eq!(&line[name], value, "{name} in {line}");

@@ -1,12 +1,14 @@
 //! The administration interface: what it answers, and whom.
 
+use std::sync::{Arc, Mutex};
+
 use async_trait::async_trait;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use http::{Method, Request, StatusCode};
 use proxy_core::testing::{Script, ScriptedConnector, TestProxy};
-use proxy_core::{BackendState, Proxy, Route, SharedPool};
-use proxy_metrics::{Admin, Control, Metrics, Readiness, Watched};
+use proxy_core::{BackendState, Observer, Peer, Proxy, Route, SharedPool};
+use proxy_metrics::{Admin, Control, LimitState, Logging, Metrics, Readiness, Watched};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -52,6 +54,7 @@ impl Stage {
         assert_eq!(client.read_response().await.status(), 200);
         let admin = Admin::new(metrics);
         admin.set_control(File);
+        admin.set_logging(Log(Mutex::new("info".into())));
         Stage { admin, backends, _proxy: proxy, _watched: watched }
     }
 
@@ -133,6 +136,9 @@ fn conforms(described: &Value, schema: &Value, value: &Value, place: &str) {
         let name = name.rsplit('/').next().expect("a name");
         return conforms(described, &described["components"]["schemas"][name], value, place);
     }
+    if let Some(parts) = schema["allOf"].as_array() {
+        return conforms(described, &merged(described, parts), value, place);
+    }
     if let (Some(properties), Some(members)) = (schema["properties"].as_object(), value.as_object()) {
         for name in members.keys() {
             assert!(properties.contains_key(name), "{place}: {name} is not described");
@@ -150,6 +156,135 @@ fn conforms(described: &Value, schema: &Value, value: &Value, place: &str) {
     for item in value.as_array().into_iter().flatten() {
         conforms(described, &schema["items"], item, place);
     }
+}
+
+/// A schema with the properties of all of them.
+fn merged(described: &Value, parts: &[Value]) -> Value {
+    let mut properties = serde_json::Map::new();
+    for part in parts {
+        let name = part["$ref"].as_str().and_then(|name| name.rsplit('/').next());
+        let part = name.map_or(part, |name| &described["components"]["schemas"][name]);
+        properties.extend(part["properties"].as_object().cloned().unwrap_or_default());
+    }
+    json!({ "properties": properties })
+}
+
+/// Every route of the sources is described, with all that may be done there.
+#[test]
+fn every_route_is_described() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/admin");
+    let described: Value = serde_json::from_str(include_str!("../openapi.json")).expect("it is JSON");
+    let mut routes = 0;
+    for file in std::fs::read_dir(folder).expect("the sources are there") {
+        let text = std::fs::read_to_string(file.expect("a file").path()).expect("it is text");
+        for route in text.split(".route(\"").skip(1) {
+            let (path, rest) = route.split_once('"').expect("a path");
+            let handlers = rest.split(".route(").next().unwrap_or_default().lines().next().unwrap_or_default();
+            let documented = &described["paths"][format!("/api/v1{path}")];
+            for method in ["get", "post", "put", "patch", "delete"] {
+                let has = handlers.contains(&format!("{method}("));
+                assert_eq!(has, documented.get(method).is_some(), "{method} {path}");
+            }
+            routes += 1;
+        }
+    }
+    let api = described["paths"].as_object().expect("paths").keys().filter(|path| path.starts_with("/api/"));
+    assert_eq!(routes, api.count(), "those that are described, and those that there are");
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_are_shown_while_they_live() {
+    let metrics = Metrics::new();
+    let admin = Admin::new(metrics.clone());
+    let router = admin.router();
+    let limits = [Arc::new(2_u64), Arc::new(3)];
+    for limit in &limits {
+        let weak = Arc::downgrade(limit);
+        metrics.limit("per client", "rate_limit", move || {
+            let mut state = LimitState::default();
+            (state.refused, state.keys) = (*weak.upgrade()?, Some(7));
+            Some(state)
+        });
+    }
+    // A limit and the one that replaces it.
+    let (_, shown) = get(&router, "/api/v1/limits").await;
+    assert_eq!(
+        (shown.as_array().map(Vec::len), &shown[0]["refused"], &shown[0]["keys"]),
+        (Some(1), &json!(5), &json!(14))
+    );
+    let [one, other] = limits;
+    drop(one);
+    assert_eq!(get(&router, "/api/v1/limits").await.1[0]["refused"], 3);
+    drop(other);
+    assert_eq!(get(&router, "/api/v1/limits").await.1, json!([]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn clients_with_the_most_connections_come_first() {
+    let metrics = Metrics::new();
+    let router = Admin::new(metrics.clone()).router();
+    let listener = metrics.listener("web");
+    let peer = |client: &str| Peer::new(client.parse().expect("an address"));
+    let open = ["10.0.0.1:1", "10.0.0.2:1", "10.0.0.2:2", "[::ffff:10.0.0.2]:3", "10.0.0.3:1"].map(peer);
+    open.iter().for_each(|peer| listener.on_connection_opened(peer));
+    // Two that seem to have the same ends.
+    listener.on_connection_opened(&open[0]);
+    let (_, all) = get(&router, "/api/v1/connections").await;
+    assert_eq!((&all["open"], all["oldest"].as_array().map(Vec::len)), (&json!(6), Some(5)), "{all}");
+    let clients = |value: &Value| {
+        let clients = value["clients"].as_array().cloned().unwrap_or_default();
+        clients
+            .iter()
+            .map(|it| format!("{} {}", it["client"].as_str().expect("text"), it["connections"]))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(clients(&all), ["10.0.0.2 3", "10.0.0.1 2", "10.0.0.3 1"]);
+    let (_, top) = get(&router, "/api/v1/connections?top=1").await;
+    assert_eq!((clients(&top), top["oldest"].as_array().map(Vec::len)), (vec!["10.0.0.2 3".to_owned()], Some(1)));
+    for peer in &open {
+        listener.on_connection_closed(peer, 1);
+    }
+    assert_eq!(clients(&get(&router, "/api/v1/connections").await.1), ["10.0.0.1 1"]);
+    for bad in ["top=0", "top=1001", "top=x", "top=", "tpo=1"] {
+        assert_eq!(get(&router, &format!("/api/v1/connections?{bad}")).await.0, StatusCode::BAD_REQUEST, "{bad}");
+    }
+}
+
+/// A log that knows two levels.
+struct Log(Mutex<String>);
+
+impl Logging for Log {
+    fn level(&self) -> String {
+        self.0.lock().expect("nobody panicked").clone()
+    }
+
+    fn set_level(&self, level: &str) -> Result<(), String> {
+        match level {
+            "info" | "debug" => *self.0.lock().expect("nobody panicked") = level.to_owned(),
+            other => return Err(format!("no level: {other}")),
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_log_level_is_changed() {
+    const PATH: &str = "/api/v1/log-level";
+    let admin = Admin::new(Metrics::new());
+    let router = admin.router();
+    assert_eq!(get(&router, PATH).await.0, StatusCode::NOT_FOUND);
+    admin.set_logging(Log(Mutex::new("info".into())));
+    let put = async |body: &str| ask(&router, request(Method::PUT, PATH, &[JSON], body)).await;
+    assert_eq!(get(&router, PATH).await, (StatusCode::OK, json!({ "level": "info" })));
+    assert_eq!(put(r#"{"level":"debug"}"#).await, (StatusCode::OK, json!({ "level": "debug" })));
+    assert_eq!(
+        put(r#"{"level":"loud"}"#).await,
+        (StatusCode::UNPROCESSABLE_ENTITY, json!({ "error": "no level: loud" }))
+    );
+    assert_eq!(put("loud").await.0, StatusCode::UNPROCESSABLE_ENTITY);
+    let foreign = ask(&router, request(Method::PUT, PATH, &[], r#"{"level":"info"}"#)).await;
+    assert_eq!(foreign.0, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    assert_eq!(get(&router, PATH).await.1, json!({ "level": "debug" }));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,7 +1,9 @@
 //! Watching a request takes no memory.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use allocation_counter::AllocationInfo;
 use proxy_core::testing::{Script, ScriptedConnector, TestProxy};
 use proxy_core::{Cluster, Proxy, Route, SharedPool, selector_fn};
 use proxy_metrics::Metrics;
@@ -9,8 +11,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n";
 
-/// The allocations of a hundred requests, in a proxy that `build` had its hands on.
-fn allocations(watches: bool) -> u64 {
+/// What so many requests take, to so many backends in turn, and a scrape: once some were done before.
+fn taken(watches: bool, backends: u16, before: usize, requests: usize) -> AllocationInfo {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.expect("a runtime");
     let metrics = Metrics::new();
@@ -18,8 +20,12 @@ fn allocations(watches: bool) -> u64 {
     let proxy = runtime.block_on(async {
         let pool = SharedPool::builder().connector(Arc::new(ScriptedConnector::always(Script::ok())));
         let pool = if watches { pool.observer(Arc::new(api.clone())) } else { pool }.build();
-        let cluster = Cluster::builder(selector_fn(|candidates, _| candidates.at(0).cloned()))
-            .backend("a:1".parse().expect("an address"));
+        let turn = AtomicUsize::new(0);
+        let cluster = Cluster::builder(selector_fn(move |candidates, _| {
+            candidates.at(turn.fetch_add(1, Ordering::Relaxed) % candidates.len()).cloned()
+        }));
+        let cluster = (1..=backends)
+            .fold(cluster, |cluster, port| cluster.backend(format!("10.0.0.1:{port}").parse().expect("an address")));
         let cluster = if watches { cluster.observer(Arc::new(api.clone())) } else { cluster };
         let proxy = Proxy::builder().upstream("api", cluster.build_with(pool)).route(Route::to("api"));
         let proxy = if watches { proxy.observer(metrics.listener("web")) } else { proxy };
@@ -37,12 +43,24 @@ fn allocations(watches: bool) -> u64 {
             }
         });
     };
-    exchange(10);
-    allocation_counter::measure(|| exchange(100)).count_total
+    exchange(before);
+    metrics.render();
+    allocation_counter::measure(|| {
+        exchange(requests);
+        metrics.render();
+    })
 }
 
 #[test]
 fn watching_a_request_takes_no_memory() {
     // The origin of the test takes some itself, the same for each request.
-    assert_eq!(allocations(true), allocations(false));
+    let rendered = |watches| taken(watches, 1, 10, 0).count_total;
+    let requests = |watches| taken(watches, 1, 10, 100).count_total - rendered(watches);
+    assert_eq!(requests(true), requests(false));
+}
+
+/// A million: `cargo bench -p proxy-metrics --bench cost -- --memory 1000000`.
+#[test]
+fn requests_to_a_thousand_backends_leave_nothing_behind() {
+    assert_eq!(taken(true, 1000, 3000, 10_000).bytes_current, 0);
 }

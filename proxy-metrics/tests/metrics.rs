@@ -8,8 +8,8 @@ use http::StatusCode;
 use proxy_core::testing::{Script, ScriptedConnector, TestClient, TestProxy};
 use proxy_core::{BackendSet, Flow};
 use proxy_core::{
-    BackendState, Cluster, Filter, HealthSource, Observer, Peer, Proxy, Response, Route, SharedPool, Verdict,
-    filter_fn, selector_fn,
+    BackendState, Cluster, Filter, HealthSource, Observer, Peer, Proxy, Response, Route, SharedPool, TlsInfo,
+    TraceContext, Verdict, filter_fn, selector_fn,
 };
 use proxy_metrics::{Metrics, Publisher, Watched};
 
@@ -122,6 +122,31 @@ async fn time_lies_in_its_bucket_and_in_flight_is_live() {
         (r#"proxy_request_duration_seconds_sum{listener="web",route="all",upstream="api"}"#, "3"),
         (r#"proxy_requests_in_flight{listener="web"}"#, "0"),
     ]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sampled_trace_stands_for_its_bucket_in_open_metrics() {
+    let lab = Lab::with(ScriptedConnector::always(Script::ok()), &["a:1"], TraceContext::new());
+    let mut client = lab.client();
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    for flags in ["00", "01"] {
+        let field = format!("traceparent: 00-{trace}-00f067aa0ba902b7-{flags}\r\n");
+        assert!(!lab.metrics.render_open_metrics().contains("trace_id"));
+        client.send(GET.replace("\r\n\r\n", &format!("\r\n{field}\r\n"))).await;
+        assert_eq!(client.read_response().await.status(), 200);
+    }
+    let text = lab.metrics.render_open_metrics();
+    let of = |start: &str| text.lines().filter(|line| line.starts_with(start)).collect::<Vec<_>>();
+    let buckets = of("proxy_request_duration_seconds_bucket");
+    let start = format!(
+        r#"proxy_request_duration_seconds_bucket{{listener="web",route="all",upstream="api",le="0.0001"}} 2 # {{trace_id="{trace}"}} 0 "#
+    );
+    assert!(buckets[0].starts_with(&start) && buckets[1..].iter().all(|line| !line.contains('#')), "{buckets:?}");
+    let counters =
+        ["# TYPE proxy_requests counter", "# TYPE process_cpu_seconds counter", "# TYPE proxy_backend_up gauge"];
+    assert!(counters.iter().all(|line| of(line).len() == 1), "{text}");
+    assert_eq!(of("proxy_requests_total{").len(), 1);
+    assert!(text.ends_with("\n# EOF\n") && !lab.metrics.render().contains(trace), "{text}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -300,4 +325,31 @@ fn sorted(series: &str) -> Vec<String> {
     let mut parts: Vec<_> = series.split(['{', '}', ',', ' ']).map(str::to_owned).filter(|it| !it.is_empty()).collect();
     parts.sort();
     parts
+}
+
+#[test]
+fn handshakes_are_told_apart() {
+    let metrics = Metrics::new();
+    let listener = metrics.listener("web");
+    assert!(!metrics.render().contains("proxy_tls_handshakes_total"), "where nobody shakes hands there is nothing");
+    let mut peer = Peer::default();
+    for (resumed, times) in [(Some(false), 1), (Some(true), 2), (None, 3)] {
+        peer.tls = resumed.map(|resumed| {
+            let mut tls = TlsInfo::default();
+            tls.resumed = resumed;
+            Arc::new(tls)
+        });
+        for _ in 0..times {
+            listener.on_handshake(&peer, Duration::from_millis(2));
+        }
+    }
+    let text = metrics.render();
+    for line in [
+        r#"proxy_tls_handshakes_total{listener="web",result="full"} 1"#,
+        r#"proxy_tls_handshakes_total{listener="web",result="resumed"} 2"#,
+        r#"proxy_tls_handshakes_total{listener="web",result="failed"} 3"#,
+        r#"proxy_tls_handshake_seconds_count{listener="web"} 3"#,
+    ] {
+        assert!(text.lines().any(|it| it == line), "{line} in {text}");
+    }
 }

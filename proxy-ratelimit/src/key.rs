@@ -232,6 +232,7 @@ impl fmt::Debug for Part {
             Part::Route => f.write_str("route"),
             Part::Method => f.write_str("method"),
             Part::TlsClient => f.write_str("tls_client"),
+            Part::User => f.write_str("user"),
             Part::Closure(_) => f.write_str("closure"),
         }
     }

@@ -99,6 +99,8 @@ pub(crate) trait AnyLimiter: Send + Sync + fmt::Debug {
     fn check_hash(&self, hash: u64, now: Time, cost: u64) -> Decision;
     /// In the order of [`Decision::limit`].
     fn quotas(&self) -> Vec<Quota>;
+    /// Keys that are remembered, and keys that were forgotten.
+    fn remembered(&self) -> (usize, u64);
 }
 
 impl<A: Algorithm> AnyLimiter for Limiter<A> {
@@ -114,6 +116,10 @@ impl<A: Algorithm> AnyLimiter for Limiter<A> {
         let mut quotas = self.algorithm.quotas();
         quotas.extend(self.global.as_ref().map(AtomicGcra::quota));
         quotas
+    }
+
+    fn remembered(&self) -> (usize, u64) {
+        (self.keys(), self.evicted())
     }
 }
 

@@ -156,6 +156,14 @@ impl RateLimit {
         self.0.counters.read()
     }
 
+    /// The keys that it remembers, and how many it forgot for want of room; `None` where they are counted elsewhere.
+    pub fn keys(&self) -> Option<(usize, u64)> {
+        match &self.0.engine {
+            Engine::Local(limiter) => Some(limiter.remembered()),
+            Engine::Remote(_) => None,
+        }
+    }
+
     /// The same limit as a tower layer.
     pub fn layer(&self) -> RateLimitLayer {
         RateLimitLayer::new(self.clone())

@@ -2,9 +2,14 @@
 
 use std::time::Duration;
 
-use proxy_core::Outcome;
-use proxy_core::testing::Script;
+use proxy_core::testing::{Script, ScriptedConnector};
+use proxy_core::{
+    Backend, Cluster, Listener, Outcome, Proxy, Route, TcpListener, TcpProxy, TraceContext, serve, serve_tcp,
+};
 use tests::{GET, Log, LogEvent, Stage, post};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 
 /// What this request logs, before an origin like that. Behind a `|` it goes on half a second later; after
 /// a second the client leaves.
@@ -65,4 +70,93 @@ async fn an_event_names_what_lies_beneath() {
 #[tokio::test(start_paused = true)]
 async fn a_request_that_goes_well_is_none() {
     assert!(logged(GET, Script::ok()).await.is_empty());
+}
+
+/// The spans of what one client sends to a listener, which then stops; in the order of their ends.
+async fn spans<P, F>(serve: impl FnOnce(TcpListener, oneshot::Receiver<()>) -> F, sends: &str) -> Vec<LogEvent>
+where
+    F: Future<Output = P> + Send + 'static,
+    P: Send + 'static,
+{
+    let log = Log::start();
+    let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap().named("web");
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel();
+    let server = tokio::spawn(serve(listener, stopped));
+    let mut client = TcpStream::connect(address).await.unwrap();
+    client.write_all(sends.as_bytes()).await.unwrap();
+    client.shutdown().await.unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.unwrap();
+    drop(stop);
+    // It waits for its connections.
+    server.await.unwrap();
+    log.spans()
+}
+
+#[track_caller]
+fn check(span: &LogEvent, expected: &[(&str, &str)]) {
+    for (name, value) in expected {
+        assert_eq!(span.get(*name).map(String::as_str), Some(*value), "{name} in {span:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_is_a_span_within_that_of_its_connection() {
+    let origin = ScriptedConnector::always(Script::ok());
+    let proxy = Proxy::builder().half_close(true).filter(TraceContext::new()).upstream("origin", origin.cluster());
+    let proxy = proxy.route(Route::to("origin").named("all")).build().unwrap();
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let sent = format!(
+        "GET /a?secret HTTP/1.1\r\nHost: h\r\nConnection: close\r\nTraceparent: 00-{trace}-00f067aa0ba902b7-01\r\n\r\n"
+    );
+    let serve = |listener, stopped: oneshot::Receiver<()>| {
+        serve(listener, proxy).with_graceful_shutdown(async { stopped.await.unwrap_or(()) }).into_future()
+    };
+    let spans = spans(serve, &sent).await;
+    let [request, connection] = &spans[..] else { panic!("{spans:?}") };
+    let expected = [
+        ("name", "request"),
+        ("within", "connection"),
+        ("method", "GET"),
+        ("path", "/a"),
+        ("host", "h"),
+        ("client", "127.0.0.1"),
+        ("listener", "web"),
+        ("trace_id", trace),
+        ("parent_span_id", "00f067aa0ba902b7"),
+        ("sampled", "true"),
+        ("route", "all"),
+        ("upstream", "origin"),
+        ("backend", "origin:80"),
+        ("attempts", "1"),
+        ("status", "200"),
+        ("received", "0"),
+        ("reason", "ok"),
+    ];
+    check(request, &expected);
+    assert!(request["span_id"].len() == 16 && request.contains_key("total") && !request.contains_key("code"));
+    assert!(!format!("{spans:?}").contains("secret"), "{spans:?}");
+    check(connection, &[("name", "connection"), ("client", "127.0.0.1"), ("listener", "web")]);
+}
+
+#[tokio::test]
+async fn a_raw_connection_says_at_its_end_what_was_moved() {
+    let origin = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = origin.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut stream, _) = origin.accept().await.unwrap();
+        stream.read_to_end(&mut Vec::new()).await.unwrap();
+        stream.write_all(b"answer").await.unwrap();
+    });
+    let proxy = TcpProxy::over(Cluster::single(Backend::new(address.into())));
+    let serve = |listener, stopped: oneshot::Receiver<()>| {
+        serve_tcp(listener, proxy).with_graceful_shutdown(async { stopped.await.unwrap_or(()) }).into_future()
+    };
+    let spans = spans(serve, "hello").await;
+    let [connection] = &spans[..] else { panic!("{spans:?}") };
+    let backend = address.to_string();
+    let moved = [("received", "5"), ("sent", "6"), ("attempts", "1"), ("reason", "ok"), ("upstream", "default")];
+    check(connection, &moved);
+    check(connection, &[("name", "connection"), ("client", "127.0.0.1"), ("backend", &backend)]);
 }

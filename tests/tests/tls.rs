@@ -4,17 +4,18 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use proxy_core::tls::{Certificate, Certificates, ClientAuth, ClientTls, ServerTls, TlsVersion};
 use proxy_core::{
-    Cluster, Context, ErrorKind, Listener, Proxy, Request, Response, Result, Route, TcpListener, Upstream, selector_fn,
-    serve,
+    Cluster, Context, ErrorKind, Listener, Observer, Peer, Proxy, Request, Response, Result, Route, TcpListener,
+    Upstream, selector_fn, serve,
 };
 use proxy_ratelimit::{Gcra, Key, Limiter, Missing, RateLimit};
 use rcgen::{SerialNumber, date_time_ymd};
 use tests::{Authority, FullLb, free_address, have};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 /// Says how it was asked.
 struct Echo;
@@ -27,6 +28,15 @@ impl Upstream for Echo {
         let proto = request.head().headers().get_str("x-forwarded-proto").unwrap_or("none").to_owned();
         let text = format!("{} {} {} {}", context.scheme(), proto, tls.version, client.unwrap_or_default());
         Ok(Response::text(http::StatusCode::OK, text))
+    }
+}
+
+/// Tells of each handshake whether it resumed a session; `None` where it failed.
+struct Shaken(mpsc::UnboundedSender<Option<bool>>);
+
+impl Observer for Shaken {
+    fn on_handshake(&self, peer: &Peer, _: Duration) {
+        let _ = self.0.send(peer.tls.as_ref().map(|tls| tls.resumed));
     }
 }
 
@@ -149,15 +159,19 @@ async fn openssl_gets_the_versions_and_resumes_in_both() {
     }
     let (authority, folder) = (Authority::new("authority"), Folder::new());
     let names = certificates(&authority, &[&["a.test"]]);
-    let both = Server::start(ServerTls::builder(names.clone()).build().unwrap(), Echo);
+    let (shaken, mut told) = mpsc::unbounded_channel();
+    let proxy = Proxy::builder().observer(Shaken(shaken)).upstream("echo", Echo).route(Route::to("echo")).build();
+    let both = Server::of(ServerTls::builder(names.clone()).build().unwrap(), proxy.unwrap());
     let new = Server::start(ServerTls::builder(names).oldest(TlsVersion::Tls13).build().unwrap(), Echo);
     for (version, name) in [("-tls1_2", "TLSv1.2"), ("-tls1_3", "TLSv1.3")] {
         let first = both.openssl(&[version, "-servername", "a.test", "-alpn", "http/1.1"]).await;
         assert!(first.contains(&format!("New, {name}")) && first.contains("ALPN protocol: http/1.1"), "{first}");
+        assert_eq!(told.recv().await, Some(Some(false)));
     }
     for version in ["-tls1", "-tls1_1"] {
         let refused = both.openssl(&[version, "-servername", "a.test"]).await;
         assert!(refused.contains("Cipher is (NONE)"), "{refused}");
+        assert_eq!(told.recv().await, Some(None));
     }
     assert!(new.openssl(&["-tls1_2"]).await.contains("Cipher is (NONE)"));
 
@@ -166,6 +180,7 @@ async fn openssl_gets_the_versions_and_resumes_in_both() {
     assert!(kept.contains("New, TLSv1.2"), "{kept}");
     let again = both.openssl(&["-tls1_2", "-sess_in", &session]).await;
     assert!(again.contains("Reused, TLSv1.2"), "{again}");
+    assert_eq!((told.recv().await, told.recv().await), (Some(Some(false)), Some(Some(true))));
 }
 
 #[tokio::test]

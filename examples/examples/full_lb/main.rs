@@ -100,7 +100,9 @@ fn main() -> ExitCode {
 }
 
 fn app(config: &Config, inherited: &Inherited) -> Result<Server, ServerError> {
-    Server::start_with(config, inherited)
+    let server = Server::start_with(config, inherited)?;
+    server.set_logging(process::Level);
+    Ok(server)
 }
 
 #[cfg(test)]

@@ -117,7 +117,7 @@ fn only_true(cursor: Cursor<'_>, what: &str) -> Option<()> {
     if cursor.boolean(what)? { Some(()) } else { cursor.expected(what) }
 }
 
-fn share(cursor: Cursor<'_>) -> Option<f64> {
+pub(super) fn share(cursor: Cursor<'_>) -> Option<f64> {
     const WHAT: &str = r#"a share such as "1%" or "0.1%""#;
     cursor.like("^[0-9]+(\\.[0-9]+)?%$").parsed(WHAT, |text| {
         let plain = |text: &&str| text.bytes().all(|b| b.is_ascii_digit() || b == b'.');

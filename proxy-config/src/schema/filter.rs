@@ -1,5 +1,6 @@
 //! Filters: what happens to requests and responses on their way.
 
+use super::access_log::share;
 use super::header_edits::{Headers, headers, refuse_ours};
 use super::https::{Hsts, HttpsRedirect, hsts, https_redirect};
 use super::load_limits::{
@@ -16,6 +17,8 @@ use crate::values::header::named_field;
 pub enum Filter {
     /// `request_id`
     RequestId(RequestId),
+    /// `trace_context`
+    TraceContext(TraceContext),
     /// `headers`
     Headers(Headers),
     /// `hsts`
@@ -42,6 +45,17 @@ pub struct RequestId {
     pub header: Option<String>,
 }
 
+/// `trace_context`: continues the trace that a request belongs to, or starts one, and tells backends (W3C Trace Context).
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct TraceContext {
+    /// `trust_incoming`: whether traces of clients are continued, and sampled as they are; `true` when absent.
+    pub trust_incoming: Option<bool>,
+    /// `sampling`: the share of the traces that begin here which are sampled, such as `"1%"`, here from 0 to 1; all when
+    /// absent.
+    pub sampling: Option<f64>,
+}
+
 pub(super) fn filters(cursor: Cursor<'_>) -> Option<Vec<Filter>> {
     cursor.list("an array of filters", filter)
 }
@@ -54,7 +68,7 @@ pub(super) fn route_filters(cursor: Cursor<'_>) -> Option<Vec<Filter>> {
     })
 }
 
-const BUILT_IN: [Variant<Filter>; 8] = [
+const BUILT_IN: [Variant<Filter>; 9] = [
     ("bandwidth_limit", |settings| settings.required(bandwidth_limit).map(Filter::BandwidthLimit)),
     ("concurrency_limit", |settings| {
         settings.required(concurrency_limit).map(|limit| Filter::ConcurrencyLimit(Box::new(limit)))
@@ -67,6 +81,7 @@ const BUILT_IN: [Variant<Filter>; 8] = [
     }),
     ("rate_limit", |settings| settings.required(rate_limit).map(|limit| Filter::RateLimit(Box::new(limit)))),
     ("request_id", |settings| settings.optional(RequestId::default(), request_id).map(Filter::RequestId)),
+    ("trace_context", |settings| settings.optional(TraceContext::default(), trace_context).map(Filter::TraceContext)),
 ];
 
 /// The names of those that are built in.
@@ -82,6 +97,13 @@ fn filter(cursor: Cursor<'_>) -> Option<Filter> {
 
 fn request_id(cursor: Cursor<'_>) -> Option<RequestId> {
     cursor.object("an object", |fields| Some(RequestId { header: fields.optional("header", id_field) }))
+}
+
+fn trace_context(cursor: Cursor<'_>) -> Option<TraceContext> {
+    cursor.object("an object", |fields| {
+        let trust_incoming = fields.flag("trust_incoming");
+        Some(TraceContext { trust_incoming, sampling: fields.optional("sampling", share) })
+    })
 }
 
 /// A field that is there for one purpose cannot carry an identifier as well.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::header::InvalidHeaderName;
 use http::status::InvalidStatusCode;
 use http::{HeaderName, StatusCode};
-use proxy_core::{EditHeaders, Filter, HeaderEditError, HeaderEdits, Hsts, HttpsRedirect, RequestId};
+use proxy_core::{EditHeaders, Filter, HeaderEditError, HeaderEdits, Hsts, HttpsRedirect, RequestId, TraceContext};
 
 use super::{Parts, ServerError, limit};
 use crate::path::Path;
@@ -34,24 +34,31 @@ fn build(place: &str, filter: &crate::Filter, parts: &Parts<'_>) -> Result<Arc<d
     let identity = |name: Option<&str>| format!("{} {filter:?}", name.unwrap_or(place));
     match filter {
         crate::Filter::RequestId(settings) => Ok(Arc::new(request_id(settings)?)),
+        crate::Filter::TraceContext(settings) => Ok(Arc::new(trace_context(settings))),
         crate::Filter::Headers(settings) => Ok(Arc::new(edit_headers(settings)?)),
         crate::Filter::Hsts(settings) => Ok(Arc::new(hsts(settings))),
         crate::Filter::HttpsRedirect(settings) => Ok(Arc::new(https_redirect(settings)?)),
         crate::Filter::RateLimit(settings) => {
-            limits.take_over(identity(settings.name.as_deref()), || limit::rate_limit(place, settings))
+            let name = settings.name.as_deref();
+            limits.take_over(identity(name), || {
+                let limit = limit::rate_limit(place, settings)?;
+                Ok(limits.shown(name.unwrap_or(place), "rate_limit", limit, limit::state_of_rate))
+            })
         }
-        crate::Filter::ConcurrencyLimit(settings) => {
-            limits.take_over(identity(None), || limit::concurrency_limit(settings))
-        }
+        crate::Filter::ConcurrencyLimit(settings) => limits.take_over(identity(None), || {
+            let limit = limit::concurrency_limit(settings)?;
+            Ok(limits.shown(place, "concurrency_limit", limit, limit::state_of_concurrency))
+        }),
         crate::Filter::BandwidthLimit(settings) => {
             limits.take_over(identity(None), || limit::bandwidth_limit(settings))
         }
         crate::Filter::Plugin(plugin) => {
             limits.take_over(identity(None), || parts.registry.make_filter(&plugin.name, &plugin.settings))
         }
-        crate::Filter::ConnectionLimit(settings) => {
-            limits.take_over(identity(None), || limit::connection_limit(settings))
-        }
+        crate::Filter::ConnectionLimit(settings) => limits.take_over(identity(None), || {
+            let limit = limit::connection_limit(settings)?;
+            Ok(limits.shown(place, "connection_limit", limit, limit::state_of_connections))
+        }),
     }
 }
 
@@ -60,6 +67,11 @@ fn request_id(settings: &crate::RequestId) -> Result<RequestId, InvalidHeaderNam
         Some(name) => Ok(RequestId::new().header(HeaderName::from_bytes(name.as_bytes())?)),
         None => Ok(RequestId::new()),
     }
+}
+
+fn trace_context(settings: &crate::TraceContext) -> TraceContext {
+    let filter = TraceContext::new().trust_incoming(settings.trust_incoming.unwrap_or(true));
+    settings.sampling.into_iter().fold(filter, TraceContext::sample)
 }
 
 /// What `max_age` is when absent: a year, as browsers' lists demand it.

@@ -63,8 +63,8 @@ pub(super) fn proxy(
     let proxy = usage.into_iter().fold(proxy, ProxyBuilder::filter);
     let filters = filter::filters(path, &config.filters, parts)?.into_iter();
     let proxy = filters.fold(proxy, ProxyBuilder::shared_filter).filter(watched);
-    let proxy =
-        parts.observed(name, proxy).build().map_err(|error| ServerError::cannot_build(path.to_string(), error))?;
+    let proxy = parts.observer(name).into_iter().fold(proxy, ProxyBuilder::observer).build();
+    let proxy = proxy.map_err(|error| ServerError::cannot_build(path.to_string(), error))?;
     Ok(Built { proxy, users })
 }
 

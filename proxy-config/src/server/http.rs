@@ -38,7 +38,7 @@ pub(super) fn proxy(
         route::route(&Path::Index(&routes, index), config, parts).map(|route| proxy.route(route))
     })?;
     let at = |error| ServerError::cannot_build(path.to_string(), error);
-    parts.observed(name, proxy).build().map_err(at)
+    parts.observer(name).into_iter().fold(proxy, ProxyBuilder::observer).build().map_err(at)
 }
 
 /// Only those that its routes name: others would outlive a reload that drops them.

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use http::{HeaderName, Method, StatusCode};
 use proxy_core::Filter;
+use proxy_metrics::LimitState;
 use proxy_ratelimit::{
     Algorithm, Announce, BandwidthLimit, ConcurrencyLimit, ConnectionLimit, Cost, FixedWindow, Gcra, GradientSettings,
-    Key, LeakyBucket, Limiter, Missing, OnFailure, Priorities, Quota, QuotaError, RateLimit, RedisError, RedisLimiter,
-    RedisSettings, SharedAlgorithm, SlidingLog, SlidingWindow, TokenBucket,
+    Key, LeakyBucket, LimitStats, Limiter, Missing, OnFailure, Priorities, Quota, QuotaError, RateLimit, RedisError,
+    RedisLimiter, RedisSettings, SharedAlgorithm, SlidingLog, SlidingWindow, TokenBucket,
 };
 
 use super::upstream::set;
@@ -26,7 +27,7 @@ const UNKNOWN_BODY: u64 = 1;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The limit; `place` is its name where it has none.
-pub(super) fn rate_limit(place: &str, settings: &crate::RateLimit) -> Result<Arc<dyn Filter>, Source> {
+pub(super) fn rate_limit(place: &str, settings: &crate::RateLimit) -> Result<RateLimit, Source> {
     let name = settings.name.as_deref().unwrap_or(place);
     let limit = engine(name, settings)?.name(name);
     let limit = limit.missing_key(match settings.missing_key {
@@ -41,7 +42,7 @@ pub(super) fn rate_limit(place: &str, settings: &crate::RateLimit) -> Result<Arc
     });
     let limit = limit.legacy_fields(settings.x_headers == Some(true)).dry_run(settings.dry_run == Some(true));
     let limit = limit.status(status(settings.status, StatusCode::TOO_MANY_REQUESTS));
-    Ok(Arc::new(limit.cost(settings.cost.as_ref().map_or_else(Cost::one, cost))))
+    Ok(limit.cost(settings.cost.as_ref().map_or_else(Cost::one, cost)))
 }
 
 fn engine(name: &str, settings: &crate::RateLimit) -> Result<RateLimit, Source> {
@@ -179,7 +180,7 @@ fn status(configured: Option<u16>, otherwise: StatusCode) -> StatusCode {
     configured.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or(otherwise)
 }
 
-pub(super) fn concurrency_limit(settings: &crate::ConcurrencyLimit) -> Result<Arc<dyn Filter>, Source> {
+pub(super) fn concurrency_limit(settings: &crate::ConcurrencyLimit) -> Result<ConcurrencyLimit, Source> {
     let per_key = settings.per_key.as_ref().map(|keyed| Ok::<_, Source>((key(&keyed.key)?, keyed.max))).transpose()?;
     let limit = match (settings.bound, per_key) {
         (Some(bound), Some((key, max))) => bounded(bound).per_key(key, max),
@@ -195,7 +196,7 @@ pub(super) fn concurrency_limit(settings: &crate::ConcurrencyLimit) -> Result<Ar
         Some(settings) => limit.priorities(priorities(settings)?),
         None => limit,
     };
-    Ok(Arc::new(limit.status(status(settings.status, StatusCode::SERVICE_UNAVAILABLE))))
+    Ok(limit.status(status(settings.status, StatusCode::SERVICE_UNAVAILABLE)))
 }
 
 fn bounded(bound: ConcurrencyBound) -> ConcurrencyLimit {
@@ -230,7 +231,7 @@ pub(super) fn bandwidth_limit(settings: &crate::BandwidthLimit) -> Result<Arc<dy
     Ok(Arc::new(settings.up.into_iter().fold(limit, |limit, bytes| limit.up(rate(bytes)))))
 }
 
-pub(super) fn connection_limit(settings: &crate::ConnectionLimit) -> Result<Arc<dyn Filter>, Source> {
+pub(super) fn connection_limit(settings: &crate::ConnectionLimit) -> Result<ConnectionLimit, Source> {
     let mut limit = ConnectionLimit::new();
     if let Some(rate) = settings.rate_per_client {
         limit = limit.rate_per_client(of_rate(rate)?);
@@ -239,5 +240,35 @@ pub(super) fn connection_limit(settings: &crate::ConnectionLimit) -> Result<Arc<
         limit = limit.rate(of_rate(rate)?);
     }
     let limit = settings.open_per_client.into_iter().fold(limit, ConnectionLimit::open_per_client);
-    Ok(Arc::new(settings.open.into_iter().fold(limit, ConnectionLimit::open)))
+    Ok(settings.open.into_iter().fold(limit, ConnectionLimit::open))
+}
+
+/// What a limit on requests in time did.
+pub(super) fn state_of_rate(limit: &RateLimit) -> LimitState {
+    let mut state = counted(limit.stats());
+    if let Some((keys, forgotten)) = limit.keys() {
+        (state.keys, state.forgotten) = (Some(keys as u64), forgotten);
+    }
+    state
+}
+
+/// What a limit on requests at a time did.
+pub(super) fn state_of_concurrency(limit: &ConcurrencyLimit) -> LimitState {
+    let mut state = counted(limit.stats());
+    if let Some(most) = limit.limit() {
+        (state.in_flight, state.most) = (Some(limit.in_flight() as u64), Some(most as u64));
+    }
+    state
+}
+
+/// What a limit on connections did.
+pub(super) fn state_of_connections(limit: &ConnectionLimit) -> LimitState {
+    counted(limit.stats())
+}
+
+fn counted(stats: LimitStats) -> LimitState {
+    let mut state = LimitState::default();
+    (state.refused, state.delayed) = (stats.refused, stats.delayed);
+    (state.would_refuse, state.undecided) = (stats.would_refuse, stats.undecided);
+    state
 }

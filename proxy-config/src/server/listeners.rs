@@ -165,7 +165,7 @@ fn service(
 ) -> Result<Service, ServerError> {
     match &listener.kind {
         ListenerKind::Http(config) => http::proxy(path, name, listener, config, parts).map(Service::Http),
-        ListenerKind::Tcp(config) => tcp::proxy(path, listener, config, parts).map(Service::Tcp),
+        ListenerKind::Tcp(config) => tcp::proxy(path, name, listener, config, parts).map(Service::Tcp),
         ListenerKind::Forward(config) => {
             Ok(Service::Http(forward::proxy(path, name, listener, config, parts, own)?.proxy))
         }
@@ -174,7 +174,7 @@ fn service(
             let greeting = Greeting { users: built.users, also_http: config.also_http.unwrap_or(false) };
             Ok(Service::Socks(built.proxy, greeting))
         }
-        ListenerKind::Udp(config) => udp::proxy(path, listener, config, parts).map(Service::Udp),
+        ListenerKind::Udp(config) => udp::proxy(path, name, listener, config, parts).map(Service::Udp),
     }
 }
 

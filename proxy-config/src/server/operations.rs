@@ -6,8 +6,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use proxy_core::ProxyBuilder;
-use proxy_metrics::{AccessLog, Admin, AdminServer, Control, Metrics, Readiness, UpstreamMetrics, UsageMetrics};
+use proxy_core::Observer;
+use proxy_metrics::{
+    AccessLog, Admin, AdminServer, Control, Logging, Metrics, Readiness, UpstreamMetrics, UsageMetrics,
+};
 use tokio::sync::watch;
 
 use super::sockets::{Loops, Socket};
@@ -86,6 +88,15 @@ impl Desk {
         let admin = Admin::new(metrics.clone());
         admin.set_readiness(Readiness::Starting);
         Desk { metrics, admin }
+    }
+
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Lets the interface show and change what is logged.
+    pub(super) fn set_logging(&self, logging: impl Logging) {
+        self.admin.set_logging(logging);
     }
 
     pub(super) fn set_readiness(&self, readiness: Readiness) {
@@ -220,10 +231,15 @@ impl Running {
     pub(super) fn forget_routes(&self, config: &Config) {
         let Some(metrics) = &self.metrics else { return };
         for (name, listener) in &config.listeners {
-            let ListenerKind::Http(http) = &listener.kind else { continue };
-            // As proxy-core names a route that has no name.
-            let routes = http.routes.iter().map(|route| route.target.upstreams().collect::<Vec<_>>().join("+"));
-            let routes: Vec<_> = routes.collect();
+            let routes: Vec<_> = match &listener.kind {
+                // As proxy-core names a route that has no name.
+                ListenerKind::Http(http) => {
+                    http.routes.iter().map(|route| route.target.upstreams().collect::<Vec<_>>().join("+")).collect()
+                }
+                ListenerKind::Tcp(_) | ListenerKind::Udp(_) => Vec::new(),
+                // They have one upstream, which is not of the configuration.
+                ListenerKind::Forward(_) | ListenerKind::Socks(_) => continue,
+            };
             metrics.listener(name).retain(|route, upstream| {
                 let is_known = |name: &str| routes.iter().any(|route| route == name);
                 (route == NONE || is_known(route)) && (upstream == NONE || config.upstreams.contains_key(upstream))
@@ -249,13 +265,14 @@ impl Observation {
         self.metrics.as_ref().map(|metrics| metrics.usage(listener, users, hosts))
     }
 
-    pub(super) fn of_listener(&self, name: &str, proxy: ProxyBuilder) -> ProxyBuilder {
+    /// Who looks at the proxy of a listener: one that is made anew has another.
+    pub(super) fn of_listener(&self, name: &str) -> Option<Box<dyn Observer>> {
         let metrics = self.metrics.as_ref().map(|metrics| metrics.listener(name));
         match (metrics, self.log.clone()) {
-            (Some(metrics), Some(log)) => proxy.observer((metrics, log)),
-            (Some(metrics), None) => proxy.observer(metrics),
-            (None, Some(log)) => proxy.observer(log),
-            (None, None) => proxy,
+            (Some(metrics), Some(log)) => Some(Box::new((metrics, log))),
+            (Some(metrics), None) => Some(Box::new(metrics)),
+            (None, Some(log)) => Some(Box::new(log)),
+            (None, None) => None,
         }
     }
 }

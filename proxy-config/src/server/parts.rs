@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use proxy_core::{ProxyBuilder, Upstream};
+use proxy_core::{Observer, Upstream};
 use proxy_forward::Parent;
 use proxy_metrics::UsageMetrics;
 
@@ -37,9 +37,9 @@ impl Parts<'_> {
         self.observation.of_usage(listener, users, hosts)
     }
 
-    /// The proxy of this listener, with those who look at it.
-    pub(super) fn observed(&self, listener: &str, proxy: ProxyBuilder) -> ProxyBuilder {
-        self.observation.of_listener(listener, proxy)
+    /// Who looks at the proxy of this listener.
+    pub(super) fn observer(&self, listener: &str) -> Option<Box<dyn Observer>> {
+        self.observation.of_listener(listener)
     }
 
     /// Whether a listener that did not change has to be built anew all the same: for an upstream that was, or

@@ -10,9 +10,10 @@ use super::{Parts, ServerError};
 use crate::path::Path;
 use crate::{Listener, ServerName, Tcp};
 
-/// `path` is that of the listener.
+/// `path` is that of the listener, `name` its name.
 pub(super) fn proxy(
     path: &Path<'_>,
+    name: &str,
     listener: &Listener,
     tcp: &Tcp,
     parts: &Parts<'_>,
@@ -30,6 +31,7 @@ pub(super) fn proxy(
     let mut numbered = tcp.sni.iter().enumerate();
     let proxy = numbered.try_fold(proxy, |proxy, (index, config)| routes(&Path::Index(&sni, index), config, proxy))?;
     let proxy = tcp.upstream.iter().fold(proxy, |proxy, name| proxy.route(TcpRoute::to(name)));
+    let proxy = parts.observer(name).into_iter().fold(proxy, TcpProxyBuilder::observer);
     proxy.build().map_err(|error| ServerError::cannot_build(path.to_string(), error))
 }
 

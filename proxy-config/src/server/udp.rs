@@ -10,9 +10,10 @@ use super::{Parts, ServerError};
 use crate::path::Path;
 use crate::{Listener, Udp};
 
-/// `path` is that of the listener.
+/// `path` is that of the listener, `name` its name.
 pub(super) fn proxy(
     path: &Path<'_>,
+    name: &str,
     listener: &Listener,
     udp: &Udp,
     parts: &Parts<'_>,
@@ -21,6 +22,7 @@ pub(super) fn proxy(
     // A valid configuration names upstreams that it has.
     let upstream = parts.upstream(&udp.upstream).ok_or_else(ServerError::nothing_to_serve)?;
     let proxy = UdpProxy::named(&udp.upstream, Arc::clone(upstream)).settings(settings(udp));
+    let proxy = parts.observer(name).into_iter().fold(proxy, UdpProxy::observer);
     Ok(admission.access.into_iter().fold(proxy, UdpProxy::filter))
 }
 

@@ -5,12 +5,9 @@ use std::pin::Pin;
 
 use http::HeaderName;
 
+use super::ids::Ids;
 use super::{Continue, Filter, Flow};
 use crate::{Context, Headers, Request, Response, Result};
-
-mod ids;
-
-use ids::Ids;
 
 /// A number that does not repeat.
 pub(crate) fn unique() -> u128 {

@@ -5,6 +5,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use http::{HeaderValue, Method, StatusCode, Version, header};
+use tracing::Instrument;
 
 use super::chain::{CatchPanic, run_on_request};
 use super::{Route, Shared};
@@ -13,6 +14,7 @@ use crate::forwarding;
 use crate::guard::guarded;
 use crate::head::Known;
 use crate::http1::framing::Options;
+use crate::span;
 use crate::{
     AttemptResult, Backend, Context, Error, ErrorKind, Fault, Flow, Outcome, Phase, Request, Response, Result, Timings,
 };
@@ -68,11 +70,20 @@ impl<S: Proxied> Exchange<S> {
                 return self.refuse(&ErrorKind::Misdirected.into());
             }
         }
-        let shared = self.shared.clone();
-        match self.send(&shared, slot).await {
+        self.enter_span();
+        let (shared, span) = (self.shared.clone(), self.ctx().span.clone());
+        match self.send(&shared, slot).instrument(span).await {
             Ok(response) if self.lacks_tunnel(&response) => self.refuse(&ErrorKind::NoTunnel.into()),
             Ok(response) => self.respond(response),
             Err(error) => self.refuse(&error),
+        }
+    }
+
+    /// From here on what happens belongs to the request, for who listens to such things.
+    fn enter_span(&mut self) {
+        let ctx = self.ctx();
+        if ctx.span.is_disabled() {
+            ctx.span = span::request(ctx);
         }
     }
 
@@ -198,7 +209,9 @@ impl<S: Proxied> Exchange<S> {
         }
         self.error = Some(kind);
         self.failed_in = Some(self.ctx().phase);
+        self.enter_span();
         let ctx = self.ctx();
+        let _entered = ctx.span.enter();
         tracing::debug!(
             code = kind.code(),
             fault = kind.fault().as_str(),
@@ -243,8 +256,9 @@ impl<S: Proxied> Exchange<S> {
         if let Some(attempt) = &mut ctx.attempt {
             attempt.end(self.attempt_result(), now);
         }
-        if self.shared.observer.is_some() || self.shared.has_filters(&ctx) {
+        if self.shared.observer.is_some() || !ctx.span.is_disabled() || self.shared.has_filters(&ctx) {
             let outcome = self.outcome(&ctx, now);
+            span::ended(&ctx.span, &outcome, &ctx);
             self.shared.run_on_done(&outcome, &ctx);
         }
         Some(ctx)

@@ -21,7 +21,8 @@ use crate::{AttemptResult, Context, Error, ErrorKind, Fault, Phase, Result};
 pub(super) async fn serve(link: &Arc<Link>) {
     let (Some(stream), Some(Raw::Tcp(shared))) = (&link.client, &link.raw) else { return };
     let client = Tunnel::new(Reader::new(stream.clone()));
-    let ctx = crate::context::take(link, Instant::now());
+    let mut ctx = crate::context::take(link, Instant::now());
+    ctx.span = tracing::Span::current();
     let mut session = Session { shared, ctx: Some(ctx), client, relayed: None, error: None };
     // Boxed, so that a connection that is relayed has no room for how it was opened.
     match Box::pin(session.open()).await {
@@ -104,11 +105,9 @@ impl Session<'_> {
             let blamed = self.error.filter(|kind| kind.fault() == Fault::Upstream);
             attempt.end(blamed.map_or(AttemptResult::Relayed, AttemptResult::Failed), now);
         }
-        if !self.shared.filters.is_empty() {
-            let moved = self.relayed.as_ref().map(|(relay, _)| relay.transferred()).unwrap_or_default();
-            let outcome = ending::outcome(self.error, &ctx, now, [moved.a_to_b, moved.b_to_a]);
-            ending::tell(&self.shared.filters, &outcome, &ctx);
-        }
+        let moved = self.relayed.as_ref().map(|(relay, _)| relay.transferred()).unwrap_or_default();
+        let outcome = ending::outcome(self.error, &ctx, now, [moved.a_to_b, moved.b_to_a]);
+        ending::tell(&self.shared.filters, self.shared.observer(), &outcome, &ctx);
         crate::context::give(ctx);
     }
 

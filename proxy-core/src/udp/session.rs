@@ -21,6 +21,7 @@ use crate::clock::Instant;
 use crate::context::Link;
 use crate::ending;
 use crate::guard::guarded;
+use crate::span;
 use crate::{Address, AttemptResult, Backend, BackendState, Context, Error, ErrorKind, Fault, Phase, Result};
 
 /// The largest datagram there is, with its headers.
@@ -81,6 +82,7 @@ impl Session {
     ) -> Option<Arc<Self>> {
         let now = Instant::now();
         let mut ctx = crate::context::take(&link, now);
+        ctx.span = span::connection(ctx.peer());
         ctx.upstream = Some(0);
         ctx.phase = Phase::Connect;
         let assigned = guarded(|| shared.upstream.assign(&mut ctx));
@@ -276,7 +278,8 @@ impl Session {
             ending::note("session", error, &ctx);
         }
         let moved = [&self.received, &self.sent].map(|count| count.load(Ordering::Relaxed));
-        ending::tell(&self.shared.filters, &ending::outcome(kind, &ctx, now, moved), &ctx);
+        let outcome = ending::outcome(kind, &ctx, now, moved);
+        ending::tell(&self.shared.filters, self.shared.observer(), &outcome, &ctx);
         if let Some(observer) = &self.shared.observer {
             observer.on_connection_closed(&self.link.peer, 0);
         }
@@ -302,7 +305,7 @@ fn is_well(backend: &Backend) -> bool {
 fn refused(shared: &Shared, ctx: Box<Context>, error: &Error) -> Option<Arc<Session>> {
     ending::note("session", error, &ctx);
     let outcome = ending::outcome(Some(error.kind()), &ctx, Instant::now(), [0; 2]);
-    ending::tell(&shared.filters, &outcome, &ctx);
+    ending::tell(&shared.filters, shared.observer(), &outcome, &ctx);
     crate::context::give(ctx);
     None
 }

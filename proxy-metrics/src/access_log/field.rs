@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use http::Version;
-use proxy_core::{Backend, Context, Outcome, RequestHead, RequestIdValue, User};
+use proxy_core::{Backend, Context, Outcome, RequestHead, RequestIdValue, Trace, User};
 
 use super::{escape, number, time};
 
@@ -37,6 +37,7 @@ fields! {
     TimeCommon "time_common" "The same as the Common Log Format has it.";
     TimeUnix "time_unix" "The same in seconds since 1970.";
     Id "id" "The request's id, where the filter `request_id` gave it one.";
+    Trace "trace_id" "The trace that it belongs to, where the filter `trace_context` knows.";
     Listener "listener" "The name of the listener.";
     Client "client" "The client's address: the peer's, or what trusted proxies say it is.";
     User "user" "The user, where a filter knows who asks, as a forward proxy with passwords does.";
@@ -89,6 +90,7 @@ impl Field {
             Field::TimeCommon => Value::Time(time::common),
             Field::TimeUnix => Value::Stamp,
             Field::Id => context.get::<RequestIdValue>().map(RequestIdValue::as_str).into(),
+            Field::Trace => context.get::<Trace>().map(Trace::trace_id).into(),
             Field::Listener => context.peer().listener.as_deref().into(),
             Field::Client => context.client().map_or(Value::None, Value::Address),
             Field::Peer => context.peer().address.map_or(Value::None, |it| Value::Address(it.ip().to_canonical())),

@@ -47,9 +47,10 @@ pub enum TemplateError {
 }
 
 /// What an object of the JSON format says, in this order.
-const JSON: [Field; 24] = [
+const JSON: [Field; 25] = [
     Field::Time,
     Field::Id,
+    Field::Trace,
     Field::Listener,
     Field::Client,
     Field::User,

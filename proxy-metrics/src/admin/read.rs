@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use http::{StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use serde_json::{Value, json};
 
 use super::answer::{json_of, problem, text};
+use super::connections::connections;
 use super::{Readiness, snapshot};
 
 type Shared = State<Arc<super::State>>;
@@ -22,15 +23,25 @@ pub(super) fn routes() -> Router<Arc<super::State>> {
         .route("/upstreams", get(upstreams))
         .route("/upstreams/{upstream}", get(upstream))
         .route("/upstreams/{upstream}/backends", get(backends))
+        .route("/connections", get(open_connections))
         .route("/pools", get(pools))
+        .route("/limits", get(limits))
         .route("/failures", get(failures))
         .route("/openapi.json", get(openapi))
 }
 
-pub(super) async fn metrics(State(state): Shared) -> Response {
-    let media = "text/plain; version=0.0.4; charset=utf-8";
-    ([(header::CONTENT_TYPE, media)], state.metrics.render()).into_response()
+/// In Prometheus' text format, and in OpenMetrics for those who accept that.
+pub(super) async fn metrics(State(state): Shared, headers: HeaderMap) -> Response {
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
+    // Whoever knows the format wants it rather than the other: it has the exemplars.
+    let (media, text) = match accepted.flat_map(|it| it.split(',')).any(|it| it.trim().starts_with(OPEN_METRICS)) {
+        true => ("application/openmetrics-text; version=1.0.0; charset=utf-8", state.metrics.render_open_metrics()),
+        false => ("text/plain; version=0.0.4; charset=utf-8", state.metrics.render()),
+    };
+    ([(header::CONTENT_TYPE, media)], text).into_response()
 }
+
+const OPEN_METRICS: &str = "application/openmetrics-text";
 
 pub(super) async fn healthz() -> Response {
     text(StatusCode::OK, "ok\n")
@@ -73,6 +84,25 @@ async fn pools(State(state): Shared) -> Response {
         pool
     });
     json_of(&pools.collect())
+}
+
+async fn limits(State(state): Shared) -> Response {
+    json_of(&snapshot::limits(&state.metrics))
+}
+
+/// Clients and connections that are shown, unless asked otherwise; and the most.
+const TOP: usize = 20;
+const MOST: usize = 1000;
+
+async fn open_connections(State(state): Shared, RawQuery(query): RawQuery) -> Response {
+    let top = query.as_deref().map_or(Some(TOP), |query| query.strip_prefix("top=")?.parse().ok());
+    match top {
+        Some(top @ 1..=MOST) => json_of(&connections(&state.metrics, top)),
+        _ => problem(
+            StatusCode::BAD_REQUEST,
+            format!("\"top\" is a whole number from 1 to {MOST}, and all there is to ask"),
+        ),
+    }
 }
 
 async fn failures(State(state): Shared) -> Response {

@@ -6,8 +6,8 @@ use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
-use super::snapshot::unix;
 use crate::metrics::lock;
+use crate::times::unix;
 
 /// How many are remembered.
 const KEPT: usize = 20;

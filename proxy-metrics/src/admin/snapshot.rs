@@ -1,13 +1,14 @@
 //! What is known, as JSON.
 
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use proxy_core::Backend;
 use serde_json::{Value, json};
 
 use super::State;
-use crate::metrics::{BackendCounts, Failure, Listener, Metrics, Series, Upstream};
-use crate::times::{BOUNDS, Distribution, seconds};
+use crate::metrics::{BackendCounts, Failure, Limit, Listener, Metrics, Series, Upstream};
+use crate::times::{BOUNDS, Distribution, seconds, unix};
 
 /// Everything that the dashboard shows.
 pub(super) fn everything(state: &State) -> Value {
@@ -15,6 +16,7 @@ pub(super) fn everything(state: &State) -> Value {
         "status": status(state),
         "listeners": listeners(&state.metrics),
         "upstreams": upstreams(&state.metrics),
+        "limits": limits(&state.metrics),
         "failures": failures(&state.metrics),
         "reload": state.reloads.last(),
     })
@@ -45,8 +47,24 @@ fn listener(listener: &Listener) -> Value {
     value["name"] = json!(*listener.name);
     value["connections"] = json!(connections);
     value["connections_open"] = json!(open);
+    let [full, resumed, failed] = listener.handshakes();
+    value["tls_handshakes"] = json!({ "full": full, "resumed": resumed, "failed": failed });
+    value["sessions"] = sessions(&listener.all_sessions());
     value["requests_in_flight"] = json!(listener.in_flight());
     value
+}
+
+/// Raw connections and sessions of datagrams that ended.
+fn sessions(series: &[Arc<Series>]) -> Value {
+    let mut sums = Sums::default();
+    series.iter().for_each(|series| sums.add(series));
+    let failed: u64 = series.iter().flat_map(|series| series.failed()).map(|(.., count)| count).sum();
+    json!({
+        "ended": sums.by_class.iter().sum::<u64>(),
+        "failed": failed,
+        "received_bytes": sums.received,
+        "sent_bytes": sums.sent,
+    })
 }
 
 /// Per listener, route and upstream that was asked for so far.
@@ -148,6 +166,25 @@ pub(super) fn backend(backend: &Backend, counts: BackendCounts) -> Value {
     })
 }
 
+pub(super) fn limits(metrics: &Metrics) -> Value {
+    metrics.limits().iter().map(limit).collect()
+}
+
+fn limit(Limit { name, kind, state }: &Limit) -> Value {
+    let mut value = json!({
+        "name": **name,
+        "kind": kind,
+        "keys": state.keys,
+        "forgotten": state.forgotten,
+        "requests_in_flight": state.in_flight,
+        "most": state.most,
+    });
+    for (decision, count) in state.decisions() {
+        value[decision] = json!(count);
+    }
+    value
+}
+
 pub(super) fn failures(metrics: &Metrics) -> Value {
     metrics.failures().iter().map(failure).collect()
 }
@@ -162,14 +199,10 @@ fn failure(failure: &Failure) -> Value {
         "client": failure.client.map(|client| client.to_string()),
         "request": failure.request,
         "request_id": failure.request_id,
+        "trace_id": failure.trace_id,
         "status": failure.status.map(|status| status.as_u16()),
         "reason": format!("{}/{}", failure.reason.0, failure.reason.1),
         "code": failure.code,
         "attempts": failure.attempts,
     })
-}
-
-/// Seconds since 1970.
-pub(super) fn unix(time: SystemTime) -> f64 {
-    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use http::StatusCode;
-use proxy_core::{Backend, Context, Outcome, RequestIdValue};
+use proxy_core::{Backend, Context, Outcome, RequestIdValue, Trace};
 
 use super::lock;
 
@@ -36,6 +36,8 @@ pub struct Failure {
     pub request: Box<str>,
     /// Its id, where it has one.
     pub request_id: Option<Box<str>>,
+    /// The trace it belongs to, where that is known.
+    pub trace_id: Option<Box<str>>,
     /// What the client got.
     pub status: Option<StatusCode>,
     /// Who ended it, and in which phase.
@@ -66,6 +68,7 @@ impl Failures {
             client: context.client(),
             request: request(context),
             request_id: context.get::<RequestIdValue>().map(|id| id.as_str().into()),
+            trace_id: context.get::<Trace>().map(|trace| trace.trace_id().into()),
             status: outcome.status,
             reason: outcome.reason(),
             code: kind.code(),

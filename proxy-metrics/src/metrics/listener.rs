@@ -3,15 +3,18 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use proxy_core::{Context, ErrorKind, Observer, Outcome, Peer};
 
+use super::open::Connections;
 use super::series::Series;
 use super::{Failures, lock};
 use crate::catalogue;
 use crate::growing::Growing;
-use crate::sample::Samples;
+use crate::sample::{Samples, Value};
 use crate::sharded::Sharded;
+use crate::times::{Distribution, Times};
 
 /// What a route or an upstream is called in a label where there is none.
 const NONE: &str = "none";
@@ -23,6 +26,8 @@ pub struct ListenerMetrics {
     listener: Arc<Listener>,
     /// By route, then by upstream; place 0 is for none.
     table: Growing<Growing<Arc<Series>>>,
+    /// Of connections that have no request, by upstream.
+    sessions: Growing<Arc<Series>>,
 }
 
 /// What is counted about a listener, whichever proxy serves it.
@@ -30,7 +35,11 @@ pub(crate) struct Listener {
     pub(crate) name: Arc<str>,
     cells: Sharded<Cells>,
     series: Mutex<Vec<Arc<Series>>>,
+    /// Of connections that have no request; their route is none.
+    sessions: Mutex<Vec<Arc<Series>>>,
+    handshakes: Sharded<Handshakes>,
     failures: Arc<Failures>,
+    pub(crate) open: Connections,
     /// Why connections were ended, and how many. Few reasons, and rare.
     broken: Mutex<Vec<(ErrorKind, u64)>>,
     /// Observers that live.
@@ -45,33 +54,50 @@ struct Cells {
     ended: AtomicU64,
 }
 
+#[derive(Default)]
+struct Handshakes {
+    full: Times,
+    resumed: Times,
+    failed: AtomicU64,
+}
+
 impl ListenerMetrics {
     pub(super) fn new(listener: Arc<Listener>) -> Self {
         listener.observers.fetch_add(1, Ordering::Relaxed);
-        ListenerMetrics { listener, table: Growing::default() }
+        ListenerMetrics { listener, table: Growing::default(), sessions: Growing::default() }
     }
 
     /// Lets go of the series of routes and upstreams that `keep` does not know: after a reload.
     pub fn retain(&self, keep: impl Fn(&str, &str) -> bool) {
-        lock(&self.listener.series).retain(|series| keep(&series.route, &series.upstream));
+        for series in [&self.listener.series, &self.listener.sessions] {
+            lock(series).retain(|series| keep(&series.route, &series.upstream));
+        }
     }
 
     fn series(&self, context: &Context) -> &Arc<Series> {
         let place = |index: Option<usize>| index.map_or(0, |index| index + 1);
         let of_route = self.table.at(place(context.route_index()), Growing::default);
         of_route.at(place(context.upstream_index()), || {
-            self.listener.series(context.route().unwrap_or(NONE), context.upstream().unwrap_or(NONE))
+            let upstream = context.upstream().unwrap_or(NONE);
+            of_names(&self.listener.series, context.route().unwrap_or(NONE), upstream)
         })
+    }
+
+    fn sessions(&self, context: &Context) -> &Arc<Series> {
+        let place = context.upstream_index().map_or(0, |index| index + 1);
+        self.sessions.at(place, || of_names(&self.listener.sessions, NONE, context.upstream().unwrap_or(NONE)))
     }
 }
 
 impl Observer for ListenerMetrics {
-    fn on_connection_opened(&self, _: &Peer) {
+    fn on_connection_opened(&self, peer: &Peer) {
         self.listener.cells.mine().opened.fetch_add(1, Ordering::Relaxed);
+        self.listener.open.opened(peer);
     }
 
-    fn on_connection_closed(&self, _: &Peer, _: u64) {
+    fn on_connection_closed(&self, peer: &Peer, _: u64) {
         self.listener.cells.mine().closed.fetch_add(1, Ordering::Relaxed);
+        self.listener.open.closed(peer);
     }
 
     fn on_connection_failed(&self, _: &Peer, error: ErrorKind) {
@@ -82,6 +108,20 @@ impl Observer for ListenerMetrics {
         }
     }
 
+    fn on_handshake(&self, peer: &Peer, time: Duration) {
+        let handshakes = self.listener.handshakes.mine();
+        match &peer.tls {
+            Some(tls) if tls.resumed => handshakes.resumed.observe(time),
+            Some(_) => handshakes.full.observe(time),
+            None => drop(handshakes.failed.fetch_add(1, Ordering::Relaxed)),
+        }
+    }
+
+    fn on_relayed(&self, outcome: &Outcome, context: &Context) {
+        self.sessions(context).count(outcome, context);
+        self.note(outcome, context);
+    }
+
     fn on_request_started(&self, _: &Peer) {
         self.listener.cells.mine().started.fetch_add(1, Ordering::Relaxed);
     }
@@ -89,10 +129,27 @@ impl Observer for ListenerMetrics {
     fn on_request_ended(&self, outcome: &Outcome, context: &Context) {
         self.listener.cells.mine().ended.fetch_add(1, Ordering::Relaxed);
         self.series(context).count(outcome, context);
+        self.note(outcome, context);
+    }
+}
+
+impl ListenerMetrics {
+    fn note(&self, outcome: &Outcome, context: &Context) {
         if outcome.error.is_some() {
             self.listener.failures.note(&self.listener.name, outcome, context);
         }
     }
+}
+
+/// The series of these names: once for each route and upstream of each proxy.
+fn of_names(series: &Mutex<Vec<Arc<Series>>>, route: &str, upstream: &str) -> Arc<Series> {
+    let mut all = lock(series);
+    if let Some(known) = all.iter().find(|series| &*series.route == route && &*series.upstream == upstream) {
+        return Arc::clone(known);
+    }
+    let new = Arc::new(Series::new(route, upstream));
+    all.push(Arc::clone(&new));
+    new
 }
 
 impl Drop for ListenerMetrics {
@@ -107,7 +164,10 @@ impl Listener {
             name: Arc::clone(name),
             cells: Sharded::default(),
             series: Mutex::default(),
+            sessions: Mutex::default(),
+            handshakes: Sharded::default(),
             failures: Arc::clone(failures),
+            open: Connections::default(),
             broken: Mutex::default(),
             observers: AtomicUsize::new(0),
         })
@@ -117,20 +177,24 @@ impl Listener {
         self.observers.load(Ordering::Relaxed) > 0
     }
 
-    /// The series of these names: once for each route and upstream of each proxy.
-    fn series(&self, route: &str, upstream: &str) -> Arc<Series> {
-        let mut all = lock(&self.series);
-        if let Some(known) = all.iter().find(|series| &*series.route == route && &*series.upstream == upstream) {
-            return Arc::clone(known);
-        }
-        let new = Arc::new(Series::new(route, upstream));
-        all.push(Arc::clone(&new));
-        new
-    }
-
     /// By route and upstream.
     pub(crate) fn all_series(&self) -> Vec<Arc<Series>> {
         lock(&self.series).clone()
+    }
+
+    /// Raw connections and sessions of datagrams, by upstream.
+    pub(crate) fn all_sessions(&self) -> Vec<Arc<Series>> {
+        lock(&self.sessions).clone()
+    }
+
+    /// TLS handshakes: full, resumed, failed.
+    pub(crate) fn handshakes(&self) -> [u64; 3] {
+        let [full, resumed] = self.handshake_times().map(|times| times.count());
+        [full, resumed, self.handshakes.iter().map(|it| it.failed.load(Ordering::Relaxed)).sum()]
+    }
+
+    fn handshake_times(&self) -> [Distribution; 2] {
+        [Distribution::of(&self.handshakes, |it| &it.full), Distribution::of(&self.handshakes, |it| &it.resumed)]
     }
 
     /// Client connections: admitted, and open.
@@ -160,6 +224,22 @@ impl Listener {
         }
         samples.number(&catalogue::REQUESTS_IN_FLIGHT, &[&self.name], self.in_flight() as f64);
         self.all_series().iter().for_each(|series| series.sample(&self.name, samples));
+        self.all_sessions().iter().for_each(|series| series.sample_sessions(&self.name, samples));
+        self.sample_handshakes(samples);
+    }
+
+    /// Nothing, where nobody shakes hands.
+    fn sample_handshakes(&self, samples: &mut Samples) {
+        let counts = self.handshakes();
+        if counts == [0; 3] {
+            return;
+        }
+        for (result, count) in ["full", "resumed", "failed"].into_iter().zip(counts) {
+            samples.count(&catalogue::HANDSHAKES, &[&self.name, &result.into()], count);
+        }
+        let [mut times, resumed] = self.handshake_times();
+        times.add(&resumed);
+        samples.push(&catalogue::HANDSHAKE, &[&self.name], Value::Times(times));
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use http::StatusCode;
 use proxy_core::{Context, ErrorKind, Outcome, Phase};
 
+use super::exemplars::Exemplars;
 use crate::catalogue;
 use crate::sample::{Samples, Value};
 use crate::sharded::Sharded;
@@ -24,6 +25,7 @@ pub(crate) struct Series {
     /// By kind and phase; none before the first failure.
     failures: OnceLock<Box<[AtomicU64]>>,
     limited: AtomicU64,
+    exemplars: Exemplars,
 }
 
 #[derive(Default)]
@@ -45,6 +47,7 @@ impl Series {
             cells: Sharded::default(),
             failures: OnceLock::new(),
             limited: AtomicU64::new(0),
+            exemplars: Exemplars::default(),
         }
     }
 
@@ -60,6 +63,7 @@ impl Series {
                 times.observe(time);
             }
         }
+        self.exemplars.note(context, timings.total);
         add(&cells.received, outcome.bytes_received);
         add(&cells.sent, outcome.bytes_sent);
         if let Some(kind) = outcome.error {
@@ -106,6 +110,22 @@ impl Series {
         all.filter(|(.., count)| *count > 0)
     }
 
+    /// As that of raw connections or of datagrams: of those to no upstream too, and without a route.
+    pub(super) fn sample_sessions(&self, listener: &Arc<str>, samples: &mut Samples) {
+        let labels = [listener, &self.upstream];
+        samples.count(&catalogue::SESSIONS, &labels, self.by_class().iter().sum());
+        for (kind, phase, count) in self.failed() {
+            let reason = reason(kind, phase);
+            samples.count(&catalogue::SESSION_FAILURES, &[&labels[..], &reason.each_ref()].concat(), count);
+        }
+        let (received, sent) = self.bytes();
+        samples.count(&catalogue::SESSION_RECEIVED, &labels, received);
+        samples.count(&catalogue::SESSION_SENT, &labels, sent);
+        samples.push(&catalogue::SESSION_DURATION, &labels, Value::Times(self.total()));
+        let connect = Distribution::of(&self.cells, |cells| &cells.connect);
+        samples.push(&catalogue::SESSION_CONNECT, &labels, Value::Times(connect));
+    }
+
     fn sum(&self, cell: impl Fn(&Cells) -> &AtomicU64) -> u64 {
         self.cells.iter().map(|cells| cell(cells).load(Ordering::Relaxed)).sum()
     }
@@ -118,20 +138,25 @@ impl Series {
             }
         }
         for (kind, phase, count) in self.failed() {
-            let reason = [kind.fault().as_str(), phase.as_str(), kind.code()].map(Arc::from);
-            let reason = reason.each_ref();
-            samples.count(&catalogue::FAILURES, &[&labels[..], &reason].concat(), count);
+            let reason = reason(kind, phase);
+            samples.count(&catalogue::FAILURES, &[&labels[..], &reason.each_ref()].concat(), count);
         }
         let (received, sent) = self.bytes();
         samples.count(&catalogue::RECEIVED, &labels, received);
         samples.count(&catalogue::SENT, &labels, sent);
         samples.count(&catalogue::REQUESTS_LIMITED, &labels, self.limited());
         samples.push(&catalogue::DURATION, &labels, Value::Times(self.total()));
+        samples.with(self.exemplars.all());
         let part = |times: fn(&Cells) -> &Times| Value::Times(Distribution::of(&self.cells, times));
         samples.push(&catalogue::QUEUE, &labels, part(|cells| &cells.queue));
         samples.push(&catalogue::CONNECT, &labels, part(|cells| &cells.connect));
         samples.push(&catalogue::FIRST_BYTE, &labels, part(|cells| &cells.first_byte));
     }
+}
+
+/// As labels.
+fn reason(kind: ErrorKind, phase: Phase) -> [Arc<str>; 3] {
+    [kind.fault().as_str(), phase.as_str(), kind.code()].map(Arc::from)
 }
 
 /// The place in [`CLASSES`].
