@@ -127,7 +127,7 @@ def main():
             started.append(peer)
             peer.start()
         lock = lab.Lock(1)
-        for round in range(a.rounds):
+        for number in range(a.rounds):
             for scenario, (_, names) in SCENARIOS.items():
                 for peer in started[1:]:
                     if peer.name not in names:
@@ -135,7 +135,7 @@ def main():
                     lock.take()
                     value, foreign, rate = measure(peer, origin, scenario, a.secs)
                     rows.setdefault((scenario, peer.name), []).append((value, foreign))
-                    print(f"{round} {scenario:8} {peer.name:10} {value:10.3f} foreign {foreign:.2f} {rate:10.1f}/s",
+                    print(f"{number} {scenario:8} {peer.name:10} {value:10.3f} foreign {foreign:.2f} {rate:10.1f}/s",
                           file=sys.stderr, flush=True)
     finally:
         for peer in reversed(started):

@@ -328,7 +328,15 @@ async fn users_are_counted_limited_and_logged() {
     assert!(counted.is_ok(), "{scrape}");
     assert!(!scrape.contains("refused.example"), "{scrape}");
     server.drain().await;
-    let written = std::fs::read_to_string(&log).unwrap();
+    // The log has a thread of its own.
+    let mut written = String::new();
+    let logged = async {
+        while !written.contains(r#""method":"CONNECT""#) {
+            written = tokio::fs::read_to_string(&log).await.unwrap();
+        }
+    };
+    let logged = tokio::time::timeout(Duration::from_secs(20), logged).await;
+    assert!(logged.is_ok(), "{written}");
     let line = written.lines().find(|line| line.contains(r#""method":"CONNECT""#)).expect("the tunnel's line");
     for part in [
         r#""user":"ada""#.to_owned(),
