@@ -4,7 +4,9 @@
 mod authority;
 mod client;
 mod origin;
+mod words;
 
 pub use authority::Authority;
 pub use client::exchange;
 pub use origin::{Origin, origin};
+pub use words::{Text, Words, WordsClient};

@@ -73,7 +73,9 @@ pub use schema::secret::Secret;
 pub use schema::selector::{Hash, HashKey, Selector};
 pub use schema::sticky::Sticky;
 pub use schema::tls::{Certificate, ClientAuth, Tls, TlsVersion, UnknownName};
-pub use schema::upstream::{Pool, Retry, SendProxyHeader, Subset, Timeouts, Upstream};
+pub use schema::upstream::{
+    GrpcStatus, Pool, PoolHttp2, Retry, SendProxyHeader, Subset, Timeouts, Upstream, UpstreamHttp2,
+};
 pub use schema::upstream_tls::UpstreamTls;
 pub use server::{Change, ChangeKind, Diff, ReloadError, Server, ServerError};
 pub use unsupported::Unsupported;

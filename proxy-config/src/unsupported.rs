@@ -11,8 +11,6 @@ use crate::path::Path;
 const ABSENT: &[&str] = &[
     #[cfg(not(feature = "dns"))]
     "upstreams.*.discovery.srv",
-    "upstreams.*.health_check.grpc",
-    "upstreams.*.health_check.http2",
 ];
 
 /// A valid part of a configuration that this build cannot serve.

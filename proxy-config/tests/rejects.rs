@@ -922,7 +922,7 @@ fn upstream_settings() {
         &pooled(r#""retry": { "attempts": 11, "budget": 5 }"#),
         &[
             "upstreams.api.retry.attempts: expected a whole number from 1 to 10, found 11",
-            r#"upstreams.api.retry.budget: unknown key; expected "attempts" or "budget_percent""#,
+            r#"upstreams.api.retry.budget: unknown key; expected "attempts", "budget_percent" or "grpc_statuses""#,
         ],
     );
     check(
@@ -941,6 +941,21 @@ fn upstream_settings() {
             "upstreams.api.pool.max_requests: expected a whole number from 1 to 18446744073709551615, found 0",
             "upstreams.api.pool.max_age: must be longer than zero",
         ],
+    );
+    check(
+        &pooled(
+            r#""http2": "yes", "pool": { "http2": { "max_streams": 0, "stream_window": "1KiB", "ping_interval": "0s" } }"#,
+        ),
+        &[
+            r#"upstreams.api.http2: unknown use of HTTP/2 "yes"; expected "always", "auto" or "never""#,
+            "upstreams.api.pool.http2.max_streams: expected a whole number from 1 to 10000, found 0",
+            "upstreams.api.pool.http2.stream_window: must be 16KiB to 1GiB",
+            "upstreams.api.pool.http2.ping_interval: must be longer than zero",
+        ],
+    );
+    check(
+        &pooled(r#""retry": { "grpc_statuses": [] }"#),
+        &["upstreams.api.retry.grpc_statuses: is empty; expected an array of statuses"],
     );
     check(
         &pooled(r#""health_check": { "interval": "2s" }"#),

@@ -145,8 +145,10 @@ fn everything_of_the_first_build_is_served() {
                     "timeouts": { "connect": "1s", "response": "30s", "idle": "250ms" },
                     "pool": {
                         "max_idle_per_backend": 1, "max_idle": 2, "max_open_per_backend": 3, "max_pending": 4,
-                        "pending_timeout": "1s", "idle_timeout": "1m", "max_age": "1h", "max_requests": 1000
-                    }
+                        "pending_timeout": "1s", "idle_timeout": "1m", "max_age": "1h", "max_requests": 1000,
+                        "http2": { "max_streams": 10, "stream_window": "64KiB", "ping_interval": "5m", "ping_timeout": "5s" }
+                    },
+                    "http2": "always"
                 },
                 "c": { "discovery": { "dns": { "name": "c.internal:80", "interval": "30s", "weight": 2 } },
                        "health_check": { "tcp": {} }, "slow_start": "10s",
@@ -172,18 +174,19 @@ const WITHOUT_DNS: &[&str] =
     if cfg!(feature = "dns") { &[] } else { &["upstreams.a.discovery.srv: not in this build"] };
 
 #[test]
-fn checks_and_discovery_of_other_protocols_are_not() {
+fn checks_of_all_protocols_are_served_and_discovery_where_it_is_built() {
     let upstream = |part: &str| {
         format!(
             r#"{{ "listeners": {{ "a": {{ "listen": ["[::]:80"], "http": {{ "upstream": "a" }} }} }},
                 "upstreams": {{ "a": {{ "backends": ["[::1]:1"], {part} }} }} }}"#
         )
     };
-    for (part, path) in [
-        (r#""health_check": { "http2": { "path": "/" } }"#, "upstreams.a.health_check.http2"),
-        (r#""health_check": { "grpc": { "service": "x" } }"#, "upstreams.a.health_check.grpc"),
+    for part in [
+        r#""health_check": { "http2": { "path": "/" } }"#,
+        r#""health_check": { "grpc": { "service": "x" } }"#,
+        r#""http2": "auto", "retry": { "grpc_statuses": ["unavailable", "aborted"] }"#,
     ] {
-        check(&upstream(part), &[&format!("{path}: not in this build")]);
+        check(&upstream(part), &[]);
     }
     let srv = upstream(r#""discovery": { "srv": { "name": "_http._tcp.a", "name_servers": ["[::1]:53"] } }"#);
     check(&srv, WITHOUT_DNS);

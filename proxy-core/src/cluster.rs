@@ -15,6 +15,7 @@ use crate::clock::Instant;
 use crate::connector::NextHopRefusal;
 use crate::guard::guarded;
 use crate::http1::client::{self, Failure, Rules};
+use crate::http2;
 use crate::pool::{Connection, Lease, Pool, Protocol, SharedPool};
 use crate::{
     Address, Attempt, Backend, BackendSet, Body, Breaker, BreakerPermit, ClientHandshake, Context, Error, ErrorKind,
@@ -29,7 +30,7 @@ mod next_hop;
 mod quarantine;
 mod retry;
 
-pub use builder::ClusterBuilder;
+pub use builder::{ClusterBuilder, UpstreamHttp2};
 pub use next_hop::NextHop;
 pub use retry::RetryPolicy;
 
@@ -93,11 +94,23 @@ struct Core<S> {
     /// Says who the client is at the start of each connection.
     introduces: Option<ProxyHeaderSender>,
     rules: Rules,
+    /// What backends are spoken to in.
+    protocol: Protocol,
     /// How connections are made secure.
     tls: Option<Arc<dyn ClientHandshake>>,
     next_hop: NextHop,
     /// Seed of the next random number.
     random: AtomicU64,
+}
+
+impl<S> Core<S> {
+    /// What a request is sent in. Where there is a choice, one that opens a tunnel goes over HTTP/1.1.
+    fn protocol_of(&self, ctx: &Context) -> Protocol {
+        match self.protocol {
+            Protocol::Negotiated if ctx.upgrade_requested => Protocol::Http1,
+            protocol => protocol,
+        }
+    }
 }
 
 impl<S: Selector> Core<S> {
@@ -261,12 +274,21 @@ impl<S: Selector, P: Pool> Cluster<S, P> {
     /// One try: a connection, then the exchange on it.
     async fn attempt(&self, head: &mut RequestHead, body: Body, ctx: &mut Context, started: Instant) -> Tried {
         ctx.phase = Phase::Connect;
-        let lease = match self.lease(ctx, started).await {
+        let mut lease = match self.lease(ctx, started).await {
             Ok(lease) => lease,
             Err(error) => return Tried::NotConnected(error, body),
         };
         ctx.phase = Phase::Send;
         add_host(head, ctx.backend());
+        if let Some(stream) = lease.take_stream() {
+            let (request, secure) = ((head, body), self.core.tls.is_some());
+            let exchange = http2::client::exchange(stream, request, secure, &self.core.rules, ctx);
+            return Box::pin(exchange).await.map_or_else(Tried::Failed, Tried::Answered);
+        }
+        if self.core.protocol == Protocol::Http2 {
+            // The pool is none of ours, and has connections of HTTP/1 alone.
+            return Tried::NotConnected(ErrorKind::Unsupported.into(), body);
+        }
         let mut exchange = client::Exchange::new(lease, head, body, &self.core.rules);
         let result = poll_fn(|cx| exchange.poll(cx, ctx)).await;
         match exchange.conclude(result, head.method(), ctx) {
@@ -357,7 +379,8 @@ impl<S: Selector, P: Pool> Cluster<S, P> {
         let idempotent = head.method().is_idempotent();
         let mut retries = Retries::new(&self.core.policy, &self.core.budget);
         let destination = self.core.next_hop.destination_of(&head)?;
-        let way = Way { protocol: Protocol::Http1, tls: self.core.tls.as_ref(), destination: destination.as_ref() };
+        let protocol = self.core.protocol_of(ctx);
+        let way = Way { protocol, tls: self.core.tls.as_ref(), destination: destination.as_ref() };
         loop {
             let now = if retries.is_first() { ctx.clocks.started } else { Instant::now() };
             let choice = self.choose(chosen, Some(&head), ctx, retries.tried(), now)?;
@@ -381,9 +404,15 @@ impl<S: Selector, P: Pool> Cluster<S, P> {
                     let again = chosen.is_none() && self.after_connect(&error, &mut retries, ctx);
                     (error, again.then_some(rest))
                 }
-                Tried::Failed(failure) => {
+                Tried::Failed(mut failure) => {
                     let elsewhere = chosen.is_none() && self.has_another(ctx.backend(), retries.tried());
-                    retries.after_exchange(ctx.backend(), failure, idempotent, elsewhere)
+                    let response = failure.response.take();
+                    let (error, again) = retries.after_exchange(ctx.backend(), failure, idempotent, elsewhere);
+                    if let (Some(response), None) = (response, &again) {
+                        self.answered(response.head().status(), ctx);
+                        return Ok(*response);
+                    }
+                    (error, again)
                 }
             };
             if let Some(attempt) = &mut ctx.attempt {

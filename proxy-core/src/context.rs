@@ -12,10 +12,10 @@ use crate::attempt::AttemptGuard;
 use crate::clock::Instant;
 use crate::http1::stream::Stream;
 use crate::http1::timer::Timer;
-use crate::http1::upload::Upload;
 use crate::interim::{Interim, Responder};
 use crate::proxy::Shared;
 use crate::recycle::FreeList;
+use crate::upload::Upload;
 use crate::{Backend, Io, Observer, Peer, Phase, RequestHead, Result};
 use crate::{tcp, udp};
 
@@ -125,6 +125,13 @@ pub(crate) struct Clocks {
 }
 
 impl Clocks {
+    /// The whole request ends within this, too.
+    #[cfg(feature = "http2")]
+    pub(crate) fn ends_within(&mut self, timeout: Option<Duration>) {
+        let at = timeout.and_then(|timeout| self.started.checked_add(timeout));
+        self.deadline = self.deadline.into_iter().chain(at).min();
+    }
+
     fn start(now: Instant) -> Self {
         Clocks { started: now, connecting: None, connected: None, first_byte: None, deadline: None }
     }

@@ -1,4 +1,4 @@
-//! HTTP/2 with clients, over the `h2` crate: by prior knowledge and by ALPN.
+//! HTTP/2 over the `h2` crate, by prior knowledge and by ALPN: with clients here, with backends in [`client`].
 //!
 //! One task serves a connection and all its streams, so nothing goes from thread to thread, and what
 //! several of them have to say leaves in one write. The life of a request is that of HTTP/1: a stream ends
@@ -13,7 +13,11 @@ mod body;
 #[cfg(feature = "http2")]
 mod budget;
 #[cfg(feature = "http2")]
+pub(crate) mod client;
+#[cfg(feature = "http2")]
 mod failure;
+#[cfg(feature = "http2")]
+mod grpc;
 #[cfg(feature = "http2")]
 mod head;
 #[cfg(feature = "http2")]
@@ -36,7 +40,7 @@ mod tunnel;
 mod wire;
 
 #[cfg(not(feature = "http2"))]
-pub(crate) use absent::{Settings, is_agreed, serve, sniff};
+pub(crate) use absent::{Settings, client, is_agreed, serve, sniff};
 #[cfg(feature = "http2")]
 pub(crate) use server::serve;
 #[cfg(feature = "http2")]

@@ -14,6 +14,11 @@ pub trait Io: AsyncRead + AsyncWrite + Send + Unpin + Any {
     fn as_tcp(&self) -> Option<&TcpStream> {
         None
     }
+
+    /// What both sides agreed to speak on it, where something was agreed (ALPN): `h2`, `http/1.1`.
+    fn agreed_protocol(&self) -> Option<&[u8]> {
+        None
+    }
 }
 
 impl Io for TcpStream {
@@ -29,5 +34,9 @@ impl Io for DuplexStream {}
 impl<I: Io + ?Sized> Io for Box<I> {
     fn as_tcp(&self) -> Option<&TcpStream> {
         (**self).as_tcp()
+    }
+
+    fn agreed_protocol(&self) -> Option<&[u8]> {
+        (**self).agreed_protocol()
     }
 }

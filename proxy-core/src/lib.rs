@@ -93,7 +93,7 @@
 //!
 //! | feature | adds |
 //! |---|---|
-//! | `http2` (default) | HTTP/2 with clients: [`Http2`]; by prior knowledge and by ALPN |
+//! | `http2` (default) | HTTP/2 with clients ([`Http2`]) and backends ([`UpstreamHttp2`]); by prior knowledge and by ALPN |
 //! | `tower-upgrade` | upgrades (WebSocket) through [`ServiceUpstream`], and through a [`Proxy`] used as a service; needs hyper |
 //! | `tls` | [`tls`]: towards clients and backends; builds AWS-LC, which needs a C compiler |
 //! | `testing` | proxies in memory for tests: scripted origins, a client to type bytes with |
@@ -142,6 +142,7 @@ pub mod testing;
 pub mod tls;
 mod udp;
 mod upgrade;
+mod upload;
 mod upstream;
 mod user;
 
@@ -153,7 +154,7 @@ pub use body::{AsyncTransform, Body, Transform};
 pub use breaker::{Breaker, BreakerPermit};
 pub use cidr::{Cidr, CidrError};
 pub use clock::Instant;
-pub use cluster::{Cluster, ClusterBuilder, NextHop, RetryPolicy, UpstreamTimeouts};
+pub use cluster::{Cluster, ClusterBuilder, NextHop, RetryPolicy, UpstreamHttp2, UpstreamTimeouts};
 pub use connector::{ClientHandshake, Connector, NextHopRefusal, TcpConnector};
 pub use context::Context;
 pub use error::{Error, ErrorKind, Fault, Phase, Result};
@@ -173,7 +174,9 @@ pub use listener::{ClientCertificate, Listener, Peer, ServerHandshake, TcpListen
 pub use message::{Request, Response};
 pub use observer::{Observer, PoolEvent};
 pub use outcome::{Outcome, Timings};
-pub use pool::{Connection, Home, Lease, Pool, PoolBuilder, PoolSettings, PoolStats, Protocol, SharedPool, Target};
+pub use pool::{
+    Connection, Home, Lease, Pool, PoolBuilder, PoolHttp2, PoolSettings, PoolStats, Protocol, SharedPool, Target,
+};
 pub use proxy::{
     BuildError, LiveProxy, Proxy, ProxyBuilder, ResponseFuture, Route, RouteError, TunnelCheck, TunnelStart,
 };

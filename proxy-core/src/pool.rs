@@ -17,7 +17,7 @@ pub use connection::Connection;
 
 pub(crate) use connection::Place;
 pub use lease::{Home, Lease};
-pub use shared::{PoolBuilder, PoolSettings, PoolStats, SharedPool};
+pub use shared::{PoolBuilder, PoolHttp2, PoolSettings, PoolStats, SharedPool};
 pub use target::{Protocol, Target};
 
 /// Upstream connections kept for the next request.

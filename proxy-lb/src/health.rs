@@ -2,6 +2,7 @@
 
 mod check;
 mod checker;
+mod grpc;
 mod http;
 mod pace;
 mod settings;
@@ -11,6 +12,7 @@ mod udp;
 
 pub use check::{Check, CheckFailure};
 pub use checker::HealthChecker;
+pub use grpc::GrpcCheck;
 pub use http::HttpCheck;
 pub use settings::{HealthSettings, StartState};
 pub use tcp::TcpCheck;

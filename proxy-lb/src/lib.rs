@@ -59,7 +59,7 @@
 //!
 //! | use | for |
 //! |---|---|
-//! | [`HealthChecker`] | asking every backend again and again: [`TcpCheck`], [`UdpCheck`], [`HttpCheck`], a [`Check`] of yours |
+//! | [`HealthChecker`] | asking every backend again and again: [`TcpCheck`], [`UdpCheck`], [`HttpCheck`], [`GrpcCheck`], a [`Check`] of yours |
 //! | [`OutlierDetector`] | ejecting those that fail requests, or far more of them than the others, or are far slower |
 //! | [`CircuitBreaker`] | limits per backend, and leaving alone one that fails until a trial succeeds |
 //! | [`PanicThreshold`] | using all backends when too few are healthy |
@@ -96,7 +96,9 @@ pub use discovery::{Discover, DiscoverError, Discovery, DnsName, Fixed, LineErro
 #[cfg(feature = "dns")]
 pub use discovery::{DnsRecords, DnsServer};
 pub use eligibility::{SameZone, Subset, Tiers};
-pub use health::{Check, CheckFailure, HealthChecker, HealthSettings, HttpCheck, StartState, TcpCheck, UdpCheck};
+pub use health::{
+    Check, CheckFailure, GrpcCheck, HealthChecker, HealthSettings, HttpCheck, StartState, TcpCheck, UdpCheck,
+};
 pub use least_connections::LeastConnections;
 pub use outlier::{LatencyComparison, OutlierDetector, OutlierSettings, SuccessRate, Watched};
 pub use panic_threshold::PanicThreshold;

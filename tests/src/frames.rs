@@ -93,6 +93,22 @@ fn length(length: usize, block: &mut Vec<u8>) {
 }
 
 impl Frames {
+    /// Opens the connection as a server: with empty settings, and the client's acknowledged.
+    ///
+    /// # Panics
+    /// If no client's preface comes.
+    ///
+    /// # Cancel safety
+    /// The connection is lost.
+    pub async fn accept(mut stream: DuplexStream) -> Self {
+        let mut preface = [0; 24];
+        stream.read_exact(&mut preface).await.expect("a preface");
+        let mut frames = Frames(stream);
+        frames.send(&Frame::new(4, 0, 0, [])).await;
+        frames.send(&Frame::new(4, 1, 0, [])).await;
+        frames
+    }
+
     /// Its two sides apart.
     pub fn split(self) -> (Frames<ReadHalf<DuplexStream>>, Frames<WriteHalf<DuplexStream>>) {
         let (read, write) = tokio::io::split(self.0);

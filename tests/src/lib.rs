@@ -8,6 +8,7 @@ mod full_lb;
 mod http2;
 mod listener;
 mod log;
+mod origin;
 mod peers;
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
@@ -22,5 +23,6 @@ pub use full_lb::FullLb;
 pub use http2::{Answer, Http2Client, request};
 pub use listener::{Dialer, MemoryListener, listen};
 pub use log::{Log, LogEvent};
+pub use origin::{Call, MemoryOrigin};
 pub use peers::{PYTHON, free_address, have, have_module};
 pub use stage::Stage;

@@ -233,7 +233,8 @@ async fn the_dashboard_shows_traffic_and_drains_a_backend_by_a_click() {
     let server = FullLb::start(env!("CARGO_BIN_EXE_full_lb"), |address| {
         format!(
             r#"{{ "workers": 1, "admin": {{ "listen": "{admin}" }},
-                 "listeners": {{ "web": {{ "listen": ["{address}"], "http": {{ "upstream": "api" }} }} }},
+                 "listeners": {{ "web": {{ "listen": ["{address}"], "http": {{ "upstream": "api", "filters": [
+                     {{ "rate_limit": {{ "name": "per-client", "algorithm": "gcra", "rate": "1000000/s", "key": "client_ip" }} }} ] }} }} }},
                  "upstreams": {{ "api": {{ "backends": ["{}", "{}"] }} }} }}"#,
             one.1, two.1
         )
@@ -250,6 +251,11 @@ async fn the_dashboard_shows_traffic_and_drains_a_backend_by_a_click() {
     browser.until("document.getElementById('readiness')?.textContent === 'ready'").await;
     browser.until("document.querySelectorAll('[data-backend]').length === 2").await;
     browser.until("Number(document.querySelector('#tiles dd')?.firstChild.data) > 0").await;
+    browser.until("document.querySelector('#limits td')?.textContent === 'per-client'").await;
+    // The program's own log follows what is asked for.
+    let ask = "fetch('/api/v1/log-level', { method: 'PUT', headers: { 'Content-Type': 'application/json' },
+        body: JSON.stringify({ level: 'warn' }) }).then((answer) => answer.json()).then((told) => told.level)";
+    assert_eq!(browser.value(ask).await, json!("warn"));
     // The plot moves.
     let drawn = "document.getElementById('rate').toDataURL()";
     let before = browser.value(drawn).await;

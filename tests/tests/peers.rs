@@ -15,11 +15,19 @@ struct Origin {
 
 impl Origin {
     fn start(name: &str, requests_per_connection: u32) -> Self {
+        Origin::listening("", name, requests_per_connection)
+    }
+
+    /// With further words behind `listen`.
+    fn listening(words: &str, name: &str, requests_per_connection: u32) -> Self {
         let address = free_address();
         let folder = std::env::temp_dir().join(format!("proxy-peers-{}-{}", std::process::id(), address));
         std::fs::create_dir_all(&folder).expect("a folder of its own");
-        std::fs::write(folder.join("nginx.conf"), configuration(&folder, address, name, requests_per_connection))
-            .expect("a file of its own");
+        std::fs::write(
+            folder.join("nginx.conf"),
+            configuration(&folder, &format!("{address} {words}"), name, requests_per_connection),
+        )
+        .expect("a file of its own");
         let log = folder.join("error.log");
         let process = Command::new("nginx").arg("-e").arg(&log).arg("-c").arg(folder.join("nginx.conf")).spawn();
         Origin { process: process.expect("nginx starts"), folder, address }
@@ -39,7 +47,7 @@ impl Drop for Origin {
     }
 }
 
-fn configuration(folder: &Path, address: SocketAddr, name: &str, requests: u32) -> String {
+fn configuration(folder: &Path, listen: &str, name: &str, requests: u32) -> String {
     let folder = folder.display();
     format!(
         "daemon off; master_process off; pid {folder}/pid; error_log {folder}/error.log crit;
@@ -48,20 +56,25 @@ fn configuration(folder: &Path, address: SocketAddr, name: &str, requests: u32) 
            access_log off; keepalive_requests {requests};
            client_body_temp_path {folder}/a; proxy_temp_path {folder}/b; fastcgi_temp_path {folder}/c;
            uwsgi_temp_path {folder}/d; scgi_temp_path {folder}/e;
-           server {{ listen {address}; location / {{ return 200 {name}; }} }}
+           server {{ listen {listen}; location / {{ return 200 {name}; }} }}
          }}"
     )
 }
 
 /// A load balancer over these origins.
 fn serve(origins: &[Origin]) -> FullLb {
+    serve_over(origins, "")
+}
+
+/// The same with further keys of the upstream.
+fn serve_over(origins: &[Origin], keys: &str) -> FullLb {
     let backends: Vec<_> = origins.iter().map(|origin| format!("\"{}\"", origin.address)).collect();
     let backends = backends.join(", ");
     FullLb::start(env!("CARGO_BIN_EXE_full_lb"), |address| {
         format!(
             r#"{{ "workers": 2,
                  "listeners": {{ "web": {{ "listen": ["{address}"], "http": {{ "upstream": "api" }} }} }},
-                 "upstreams": {{ "api": {{ "backends": [{backends}] }} }} }}"#
+                 "upstreams": {{ "api": {{ "backends": [{backends}] {keys} }} }} }}"#
         )
     })
 }
@@ -355,6 +368,22 @@ fn clients_of_http2_are_served_on_the_port_of_http1() {
     let load = output("h2load", &["-n", "5000", "-c", "4", "-m", "16", &url]);
     assert!(load.contains("5000 succeeded, 0 failed, 0 errored, 0 timeout"), "{load}");
     assert!(output("nghttp", &["-v", &url]).contains(":status: 200"));
+}
+
+/// An origin of another make, which ends its connections by GOAWAY after every hundred requests: none fails.
+#[test]
+fn nginx_is_a_backend_of_http2() {
+    if !have(&["nginx", "curl", "h2load"]) {
+        return;
+    }
+    let origins = [Origin::listening("http2", "a", 100)];
+    let full_lb = serve_over(&origins, r#", "http2": "always""#);
+    let url = format!("http://{}/", full_lb.address());
+    assert_eq!(output("curl", &["-s", "--retry", "20", "--retry-all-errors", "--retry-delay", "1", &url]), "a");
+    for version in [&["-m", "16"][..], &["--h1"]] {
+        let load = output("h2load", &[&["-n", "5000", "-c", "8"], version, &[&url]].concat());
+        assert!(load.contains("5000 succeeded, 0 failed, 0 errored, 0 timeout"), "{load}");
+    }
 }
 
 /// Another implementation of JSON Schema takes ours for one, takes the files in the tree, and refuses a slip.

@@ -13,7 +13,8 @@ use proxy_core::{
     Flow, Instant, Io, Limits, NextHop, NextHopRefusal, Proxy, ProxyBuilder, Request, Response, Result, RetryPolicy,
     Route, ServiceUpstream, SharedPool, Target, TlsInfo, Upstream, UpstreamTimeouts, filter_fn, selector_fn,
 };
-use tests::{GET, Log, ok, post};
+use tests::{Call, GET, Log, MemoryOrigin, ok, post};
+use tokio::io::AsyncWriteExt;
 
 /// What the client does once it has sent its request.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -147,6 +148,14 @@ fn cause(kind: ErrorKind) -> Cause {
         Kind::ConnectTimeout => Cause::origin(Script::hang()),
         Kind::ConnectTls => Cause::sent(GET).at(untrusted()),
         Kind::NextHopRefused => Cause::sent(GET).at(led_nowhere()),
+        Kind::ConnectHttp2 => {
+            let origin = MemoryOrigin::new(|_, mut stream| {
+                tokio::spawn(async move { stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await });
+            });
+            Cause::sent(GET).at(origin.upstream())
+        }
+        Kind::StreamRefused => Cause::sent(GET).at(resets(h2::Reason::REFUSED_STREAM)),
+        Kind::StreamReset => Cause::sent(GET).at(resets(h2::Reason::INTERNAL_ERROR)),
         Kind::Resolve => Cause::sent(GET).at(unresolved()),
         Kind::UpstreamGone => Cause::origin(read().close()),
         Kind::UpstreamIo => Cause::origin(Script::new().read_head().close()).sending(post(&"x".repeat(1 << 20))),
@@ -164,8 +173,10 @@ fn cause(kind: ErrorKind) -> Cause {
 
 /// What only a raw connection, a session of UDP or a shared connection can end by, or one that is turned away before
 /// its first request: `proxy-forward/tests/it/server_names.rs`, `tests/tests/http2/floods.rs`, `tcp.rs`, `udp.rs`, `server_names.rs` and `proxy_protocol.rs` have their causes.
-const NOT_OF_REQUESTS: [ErrorKind; 16] = [
+const NOT_OF_REQUESTS: [ErrorKind; 17] = [
     ErrorKind::ServerNameMismatch,
+    // What ends an attempt, and never a request.
+    ErrorKind::GrpcStatus,
     ErrorKind::Http2Protocol,
     ErrorKind::RapidReset,
     ErrorKind::MadeReset,
@@ -258,6 +269,11 @@ fn led_nowhere() -> impl Upstream {
     let pool = SharedPool::builder().connector(Arc::new(Refuses)).build();
     let cluster = Cluster::builder(selector_fn(|candidates, _| candidates.at(0).cloned()));
     cluster.next_hop(NextHop::Tunnel).backend(Address::Name("proxy".into(), 1080)).build_with(pool)
+}
+
+/// A backend that resets every stream.
+fn resets(reason: h2::Reason) -> impl Upstream {
+    MemoryOrigin::http2(move |mut call: Call| async move { call.reset(reason) }).upstream()
 }
 
 /// A backend whose name has no address.

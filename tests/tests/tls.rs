@@ -296,6 +296,53 @@ async fn backends_are_verified_and_know_the_proxy() {
     }
 }
 
+/// Says what it was asked in, and over which connection.
+struct Spoken;
+
+#[async_trait::async_trait]
+impl Upstream for Spoken {
+    async fn send(&self, _: Request, context: &mut Context) -> Result<Response> {
+        let version = context.request().map(proxy_core::RequestHead::version);
+        let port = context.peer().address.map(|address| address.port());
+        Ok(Response::text(http::StatusCode::OK, format!("{version:?} {port:?}")))
+    }
+}
+
+/// RFC 9113 §3.2: what is spoken is what ALPN agrees on.
+#[tokio::test]
+async fn alpn_says_what_backends_are_spoken_to_in() {
+    let authority = Authority::new("authority");
+    let client = ClientTls::builder().authorities(authority.pem().as_bytes()).unwrap().server_name("a.test").unwrap();
+    let client = client.build().unwrap();
+    let server = |protocols: &'static [&'static str]| {
+        let names = certificates(&authority, &[&["a.test"]]);
+        Server::start(ServerTls::builder(names).alpn(protocols.iter().copied()).build().unwrap(), Spoken)
+    };
+    let check = async |backend: &Server, http2, said: &str| {
+        let selector = selector_fn(|candidates, _| candidates.at(0).cloned());
+        let address = backend.address.to_string().parse().expect("an address");
+        let cluster = Cluster::builder(selector).backend(address).tls(client.clone()).http2(http2).build();
+        let cluster = std::sync::Arc::new(cluster);
+        let answers = [get(std::sync::Arc::clone(&cluster)).await, get(cluster).await];
+        assert!(answers.iter().all(|answer| answer.contains(said)), "{http2:?}: {answers:?}");
+        answers.map(|answer| answer.rsplit(' ').next().unwrap_or_default().to_owned())
+    };
+    let (both, old, none) = (server(&["h2", "http/1.1"]), server(&["http/1.1"]), server(&[]));
+    use proxy_core::UpstreamHttp2::{Always, Auto, Never};
+    for (backend, http2, said) in [
+        (&both, Auto, "HTTP/2.0"),
+        (&both, Always, "HTTP/2.0"),
+        (&both, Never, "HTTP/1.1"),
+        (&old, Auto, "HTTP/1.1"),
+        (&none, Auto, "HTTP/1.1"),
+    ] {
+        let [first, second] = check(backend, http2, said).await;
+        assert_eq!(first, second, "one connection for both");
+    }
+    check(&old, Always, "connect_tls").await;
+    check(&none, Always, "connect_http2").await;
+}
+
 #[tokio::test]
 async fn a_raw_connection_is_as_secure_as_a_request() {
     let (authority, other) = (Authority::new("authority"), Authority::new("other"));

@@ -53,7 +53,7 @@ pub(super) fn http2(cursor: Cursor<'_>) -> Option<Http2> {
 }
 
 /// At least so many KiB.
-fn window(cursor: Cursor<'_>, least: usize) -> Option<u32> {
+pub(super) fn window(cursor: Cursor<'_>, least: usize) -> Option<u32> {
     match memory_size(cursor)? {
         size if (least * 1024..=MAX_WINDOW).contains(&size) => u32::try_from(size).ok(),
         _ => cursor.fail(format!("must be {least}KiB to 1GiB")),

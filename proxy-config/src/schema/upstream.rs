@@ -7,6 +7,7 @@ use super::backend::{Backend, backends};
 use super::breaker::{CircuitBreaker, SlowStart, circuit_breaker, slow_start};
 use super::discovery::{Discovery, discovery};
 use super::health::{HealthCheck, OutlierDetection, health_check, outlier_detection};
+use super::http2::window;
 use super::parent::{ParentProxy, parent_proxy};
 use super::selector::{Selector, selector};
 use super::sticky::{Sticky, sticky};
@@ -41,6 +42,8 @@ pub struct Upstream {
     pub tls: Option<UpstreamTls>,
     /// `proxy`: backends are proxies, by which the `parents` of forward proxies reach what clients ask for.
     pub proxy: Option<ParentProxy>,
+    /// `http2`: whether backends are spoken to in it; `never` when absent.
+    pub http2: Option<UpstreamHttp2>,
     /// `panic_percent`: with fewer healthy backends than this all are used, 0 for never; 10 when absent.
     pub panic_percent: Option<u8>,
     /// `proxy_protocol`: connections begin with a PROXY header that names the client.
@@ -78,6 +81,18 @@ pub enum SendProxyHeader {
     },
 }
 
+/// `upstreams.<name>.http2`: whether backends are spoken to in HTTP/2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UpstreamHttp2 {
+    /// `"auto"`: where TLS agrees on it (ALPN); HTTP/1.1 where it does not, without `tls`, and for WebSockets.
+    Auto,
+    /// `"always"`: nothing else; without `tls` unasked (prior knowledge).
+    Always,
+    /// `"never"`: HTTP/1.1.
+    Never,
+}
+
 /// `upstreams.<name>.retry`
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -86,6 +101,29 @@ pub struct Retry {
     pub attempts: Option<u8>,
     /// `budget_percent`: how many requests may be retries, in percent of all; 20 when absent.
     pub budget_percent: Option<u8>,
+    /// `grpc_statuses`: a call of gRPC over `http2` that got nothing but one of these statuses is tried again; none is
+    /// when absent. Whether it was begun there only its service knows.
+    pub grpc_statuses: Vec<GrpcStatus>,
+}
+
+/// A status of gRPC, by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GrpcStatus {
+    /// `"cancelled"`
+    Cancelled = 1,
+    /// `"unknown"`
+    Unknown = 2,
+    /// `"deadline_exceeded"`
+    DeadlineExceeded = 4,
+    /// `"resource_exhausted"`
+    ResourceExhausted = 8,
+    /// `"aborted"`
+    Aborted = 10,
+    /// `"internal"`
+    Internal = 13,
+    /// `"unavailable"`
+    Unavailable = 14,
 }
 
 /// `upstreams.<name>.timeouts`: each longer than zero.
@@ -120,6 +158,24 @@ pub struct Pool {
     pub max_age: Option<Duration>,
     /// `max_requests`: how many requests a connection carries; unlimited when absent.
     pub max_requests: Option<NonZeroU64>,
+    /// `http2`: connections that requests share.
+    pub http2: PoolHttp2,
+}
+
+/// `upstreams.<name>.pool.http2`: connections that requests share, where `http2` has backends spoken to so.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PoolHttp2 {
+    /// `max_streams`: requests of a connection at a time, if its backend takes so many, 1 to 10,000; 100 when absent.
+    pub max_streams: Option<usize>,
+    /// `stream_window`: what a backend may send of a response before its client takes it, in bytes, 16 KiB to 1 GiB;
+    /// 256 KiB when absent.
+    pub stream_window: Option<u32>,
+    /// `ping_interval`: a connection with requests that was silent for so long is asked whether it is there; none is
+    /// when absent. Servers of gRPC may close connections that ask more often than every five minutes.
+    pub ping_interval: Option<Duration>,
+    /// `ping_timeout`: how long the answer may take before the connection is closed; 10 s when absent.
+    pub ping_timeout: Option<Duration>,
 }
 
 pub(super) fn upstream(cursor: Cursor<'_>) -> Option<Upstream> {
@@ -139,6 +195,7 @@ pub(super) fn upstream(cursor: Cursor<'_>) -> Option<Upstream> {
             discovery: fields.optional("discovery", discovery),
             tls: fields.optional("tls", upstream_tls),
             proxy: fields.optional("proxy", parent_proxy),
+            http2: fields.optional("http2", http2),
             panic_percent: fields.optional("panic_percent", percent),
             proxy_protocol: fields.optional("proxy_protocol", proxy_protocol),
             retry: fields.optional("retry", retry).unwrap_or_default(),
@@ -159,6 +216,17 @@ fn subset(cursor: Cursor<'_>) -> Option<Subset> {
         });
         Some(Subset { size: size?, proxy: proxy? })
     })
+}
+
+fn http2(cursor: Cursor<'_>) -> Option<UpstreamHttp2> {
+    cursor.tagged(
+        "use of HTTP/2",
+        &[
+            ("auto", |settings| settings.none(UpstreamHttp2::Auto)),
+            ("always", |settings| settings.none(UpstreamHttp2::Always)),
+            ("never", |settings| settings.none(UpstreamHttp2::Never)),
+        ],
+    )
 }
 
 fn proxy_protocol(cursor: Cursor<'_>) -> Option<SendProxyHeader> {
@@ -201,8 +269,27 @@ fn retry(cursor: Cursor<'_>) -> Option<Retry> {
             // Ten tries of one request are an outage made worse.
             attempts: fields.optional("attempts", |cursor| cursor.integer(1..=10)),
             budget_percent: fields.optional("budget_percent", percent),
+            grpc_statuses: fields
+                .optional("grpc_statuses", |cursor| cursor.non_empty_list("an array of statuses", grpc_status))
+                .unwrap_or_default(),
         })
     })
+}
+
+/// Those that may be another backend's to answer; the others are about the call itself.
+fn grpc_status(cursor: Cursor<'_>) -> Option<GrpcStatus> {
+    cursor.tagged(
+        "status of gRPC",
+        &[
+            ("cancelled", |settings| settings.none(GrpcStatus::Cancelled)),
+            ("unknown", |settings| settings.none(GrpcStatus::Unknown)),
+            ("deadline_exceeded", |settings| settings.none(GrpcStatus::DeadlineExceeded)),
+            ("resource_exhausted", |settings| settings.none(GrpcStatus::ResourceExhausted)),
+            ("aborted", |settings| settings.none(GrpcStatus::Aborted)),
+            ("internal", |settings| settings.none(GrpcStatus::Internal)),
+            ("unavailable", |settings| settings.none(GrpcStatus::Unavailable)),
+        ],
+    )
 }
 
 fn timeouts(cursor: Cursor<'_>) -> Option<Timeouts> {
@@ -226,6 +313,18 @@ fn pool(cursor: Cursor<'_>) -> Option<Pool> {
             idle_timeout: fields.optional("idle_timeout", positive_duration),
             max_age: fields.optional("max_age", positive_duration),
             max_requests: fields.optional("max_requests", |c| c.integer(NonZeroU64::MIN..=NonZeroU64::MAX)),
+            http2: fields.optional("http2", pool_http2).unwrap_or_default(),
+        })
+    })
+}
+
+fn pool_http2(cursor: Cursor<'_>) -> Option<PoolHttp2> {
+    cursor.object("an object", |fields| {
+        Some(PoolHttp2 {
+            max_streams: fields.optional("max_streams", |cursor| cursor.integer(1..=10_000)),
+            stream_window: fields.optional("stream_window", |cursor| window(cursor, 16)),
+            ping_interval: fields.optional("ping_interval", positive_duration),
+            ping_timeout: fields.optional("ping_timeout", positive_duration),
         })
     })
 }

@@ -141,6 +141,7 @@ impl Diff {
             retry,
             timeouts,
             pool,
+            http2,
         } = before;
         self.backends(&Path::Key(path, "backends"), before, now);
         self.compare(&Path::Key(path, "selector"), selector, &now.selector);
@@ -158,6 +159,7 @@ impl Diff {
         self.compare(&Path::Key(path, "retry"), retry, &now.retry);
         self.compare(&Path::Key(path, "timeouts"), timeouts, &now.timeouts);
         self.compare(&Path::Key(path, "pool"), pool, &now.pool);
+        self.compare(&Path::Key(path, "http2"), http2, &now.http2);
     }
 
     /// Backends by address: their order means little.

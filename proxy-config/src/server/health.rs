@@ -4,11 +4,11 @@ use std::pin::Pin;
 
 use http::{HeaderName, HeaderValue, Method};
 use proxy_core::tls::ClientTls;
-use proxy_core::{BackendSet, BackendState};
+use proxy_core::{BackendSet, BackendState, UpstreamHttp2};
 use proxy_lb::{
-    BreakerSettings, CircuitBreaker, DiscoverError, Discovery, DnsName, HealthChecker, HealthSettings, HttpCheck,
-    LatencyComparison, OutlierDetector, OutlierSettings, SlowStart, StartState, SuccessRate, TcpCheck, UdpCheck,
-    WatchedFile,
+    BreakerSettings, CircuitBreaker, DiscoverError, Discovery, DnsName, GrpcCheck, HealthChecker, HealthSettings,
+    HttpCheck, LatencyComparison, OutlierDetector, OutlierSettings, SlowStart, StartState, SuccessRate, TcpCheck,
+    UdpCheck, WatchedFile,
 };
 
 use super::upstream::{backend, set};
@@ -59,7 +59,7 @@ impl Guards {
             tasks.push(Box::pin(breaker.run(set.clone())));
         }
         if let Some(check) = &upstream.health_check {
-            tasks.extend(checker(&Path::Key(path, "health_check"), check, set, tls)?);
+            tasks.push(checker(&Path::Key(path, "health_check"), check, set, tls)?);
         }
         if let Some(discovery) = &upstream.discovery {
             tasks.extend(discoverer(discovery, start_state(upstream), set));
@@ -70,17 +70,12 @@ impl Guards {
 
 /// The state that a backend of this upstream begins in, if it is not healthy.
 pub(super) fn start_state(upstream: &Upstream) -> Option<BackendState> {
-    let check = upstream.health_check.as_ref().filter(|check| is_served(&check.probe));
-    check.filter(|check| check.start == Some(Start::Down)).map(|_| BackendState::Unhealthy)
+    upstream.health_check.as_ref().filter(|check| check.start == Some(Start::Down)).map(|_| BackendState::Unhealthy)
 }
 
 /// Whether something asks the backends of this upstream how they are.
 pub(super) fn is_checked(upstream: &Upstream) -> bool {
-    upstream.health_check.as_ref().is_some_and(|check| is_served(&check.probe))
-}
-
-fn is_served(probe: &Probe) -> bool {
-    matches!(probe, Probe::Http(_) | Probe::Tcp | Probe::Udp(_))
+    upstream.health_check.is_some()
 }
 
 fn checker(
@@ -88,25 +83,32 @@ fn checker(
     config: &HealthCheck,
     set: &BackendSet,
     tls: Option<&ClientTls>,
-) -> Result<Option<Task>, ServerError> {
+) -> Result<Task, ServerError> {
     let (set, settings, tls) = (set.clone(), health_settings(config), tls.cloned().into_iter());
+    let at = |key, error: Source| ServerError::cannot_build(Path::Key(path, key).to_string(), error);
     Ok(match &config.probe {
         Probe::Tcp => {
             let check = tls.fold(TcpCheck::new(), TcpCheck::tls);
-            Some(Box::pin(HealthChecker::new(set, check, settings).run()))
+            Box::pin(HealthChecker::new(set, check, settings).run())
         }
         Probe::Udp(probe) => {
             let check = UdpCheck::new(&*probe.send);
             let check = probe.receive.as_deref().into_iter().fold(check, UdpCheck::answer_begins);
-            Some(Box::pin(HealthChecker::new(set, check, settings).run()))
+            Box::pin(HealthChecker::new(set, check, settings).run())
         }
         Probe::Http(probe) => {
-            let at = |error| ServerError::cannot_build(Path::Key(path, "http").to_string(), error);
-            let check = tls.fold(http_check(probe).map_err(at)?, HttpCheck::tls);
-            Some(Box::pin(HealthChecker::new(set, check, settings).run()))
+            let check = tls.fold(http_check(probe).map_err(|error| at("http", error))?, HttpCheck::tls);
+            Box::pin(HealthChecker::new(set, check, settings).run())
         }
-        // Listed as not in this build.
-        Probe::Http2(_) | Probe::Grpc { .. } => None,
+        Probe::Http2(probe) => {
+            let check = tls.fold(http_check(probe).map_err(|error| at("http2", error))?, HttpCheck::tls);
+            Box::pin(HealthChecker::new(set, check.http2(UpstreamHttp2::Always), settings).run())
+        }
+        Probe::Grpc { service } => {
+            let check = GrpcCheck::new().map_err(|error| at("grpc", error.into()))?;
+            let check = service.as_deref().into_iter().fold(check, GrpcCheck::service);
+            Box::pin(HealthChecker::new(set, tls.fold(check, GrpcCheck::tls), settings).run())
+        }
     })
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{Cluster, Core, NextHop, Quarantine, RetryBudget, RetryPolicy, UpstreamTimeouts};
 use crate::http1::client::Rules;
-use crate::pool::{Pool, SharedPool};
+use crate::pool::{Pool, Protocol, SharedPool};
 use crate::{
     Address, Backend, BackendSet, Breaker, ClientHandshake, Eligibility, Limits, Observer, ProxyHeaderSender, Selector,
     SetEvent, Usable,
@@ -31,6 +31,30 @@ pub struct ClusterBuilder<S> {
     eligibility: Box<dyn Eligibility>,
     tls: Option<Arc<dyn ClientHandshake>>,
     next_hop: NextHop,
+    http2: UpstreamHttp2,
+}
+
+/// Whether backends are spoken to in HTTP/2.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UpstreamHttp2 {
+    /// HTTP/1.1 only.
+    #[default]
+    Never,
+    /// Where TLS agrees on it (ALPN), and HTTP/1.1 where it does not, without TLS, and for requests that upgrade.
+    Auto,
+    /// Nothing else. Without TLS by prior knowledge (RFC 9113 §3.3); over TLS ALPN must agree on it.
+    Always,
+}
+
+impl UpstreamHttp2 {
+    fn protocol(self, secure: bool) -> Protocol {
+        match self {
+            UpstreamHttp2::Auto if secure => Protocol::Negotiated,
+            UpstreamHttp2::Always => Protocol::Http2,
+            UpstreamHttp2::Never | UpstreamHttp2::Auto => Protocol::Http1,
+        }
+    }
 }
 
 impl<S: Selector> ClusterBuilder<S> {
@@ -48,6 +72,7 @@ impl<S: Selector> ClusterBuilder<S> {
             eligibility: Box::new(Usable),
             tls: None,
             next_hop: NextHop::default(),
+            http2: UpstreamHttp2::Never,
         }
     }
 
@@ -80,6 +105,7 @@ impl<S: Selector> ClusterBuilder<S> {
             eligibility: self.eligibility,
             tls: self.tls,
             next_hop: self.next_hop,
+            http2: self.http2,
         }
     }
 
@@ -100,6 +126,16 @@ impl<S: Selector> ClusterBuilder<S> {
     #[must_use]
     pub fn shared_tls(mut self, handshake: Arc<dyn ClientHandshake>) -> Self {
         self.tls = Some(handshake);
+        self
+    }
+
+    /// Whether to speak HTTP/2 to the backends, over a [`SharedPool`]: requests of all clients share a few connections.
+    /// A pool of your own is asked for targets of [`Protocol::Http2`] and [`Protocol::Negotiated`], and may serve the
+    /// latter by HTTP/1.1. Default: never.
+    #[cfg(feature = "http2")]
+    #[must_use]
+    pub fn http2(mut self, http2: UpstreamHttp2) -> Self {
+        self.http2 = http2;
         self
     }
 
@@ -184,6 +220,7 @@ impl<S: Selector> ClusterBuilder<S> {
             response: self.timeouts.response,
             idle: self.timeouts.idle,
             absolute: self.next_hop == NextHop::HttpProxy,
+            grpc_statuses: grpc_statuses(&self.policy),
             replay: if self.policy.attempts > 1 { self.policy.max_replay_bytes } else { 0 },
         };
         let core = Core {
@@ -197,6 +234,7 @@ impl<S: Selector> ClusterBuilder<S> {
             timeouts: self.timeouts,
             introduces: self.introduces,
             rules,
+            protocol: self.http2.protocol(self.tls.is_some()),
             tls: self.tls,
             next_hop: self.next_hop,
             random: AtomicU64::new(self.seed.unwrap_or_else(|| RandomState::new().hash_one(0))),
@@ -215,6 +253,12 @@ impl<S: Selector> ClusterBuilder<S> {
         });
         Cluster { core, pool }
     }
+}
+
+/// One bit for each status; there are none beyond 16.
+fn grpc_statuses(policy: &RetryPolicy) -> u32 {
+    let bits = policy.grpc_statuses.iter().filter_map(|status| 1_u32.checked_shl(u32::from(*status)));
+    if policy.attempts > 1 { bits.fold(0, |all, bit| all | bit) } else { 0 }
 }
 
 impl<S: fmt::Debug> fmt::Debug for ClusterBuilder<S> {

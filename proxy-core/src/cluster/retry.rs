@@ -22,8 +22,12 @@ pub struct RetryPolicy {
     pub backoff: Duration,
     /// The longest pause. Default 250 ms.
     pub max_backoff: Duration,
-    /// Bytes of a body kept so that an idempotent request can be sent again. Default 64 KiB.
+    /// Bytes of a body kept so that a request can be sent again. Default 64 KiB.
     pub max_replay_bytes: usize,
+    /// Statuses of gRPC, such as 14 (`UNAVAILABLE`), after which a call is tried again where it got nothing but
+    /// that status, over HTTP/2: no message of an answer, and so nothing that its client has seen. Whether the call was
+    /// begun there only its service knows: choose those that say so. Default: none.
+    pub grpc_statuses: Vec<u8>,
 }
 
 impl Default for RetryPolicy {
@@ -34,6 +38,7 @@ impl Default for RetryPolicy {
             backoff: Duration::from_millis(25),
             max_backoff: Duration::from_millis(250),
             max_replay_bytes: 64 * 1024,
+            grpc_statuses: Vec::new(),
         }
     }
 }
@@ -78,8 +83,17 @@ impl<'a> Retries<'a> {
         idempotent: bool,
         elsewhere: bool,
     ) -> (Error, Option<Body>) {
-        let Failure { error, unanswered, reused, body } = failure;
-        let broke = matches!(error.kind(), ErrorKind::UpstreamGone | ErrorKind::UpstreamIo);
+        let Failure { error, unanswered, unprocessed, reused, body, response: _ } = failure;
+        if unprocessed {
+            let again = self.after_refusal(backend, reused && error.kind() != ErrorKind::StreamRefused);
+            return (error, body.filter(|_| again));
+        }
+        if error.kind() == ErrorKind::GrpcStatus {
+            let again = self.spent < self.policy.attempts && self.budget.withdraw();
+            let again = again && backend.is_some_and(|backend| self.next(backend));
+            return (error, body.filter(|_| again));
+        }
+        let broke = matches!(error.kind(), ErrorKind::UpstreamGone | ErrorKind::UpstreamIo | ErrorKind::StreamReset);
         let silent = elsewhere && error.kind() == ErrorKind::ResponseTimeout;
         if !((broke || silent) && unanswered && idempotent) {
             return (error, None);
@@ -96,6 +110,17 @@ impl<'a> Retries<'a> {
             }
         };
         (error, body.filter(|_| again))
+    }
+
+    /// The backend did nothing with the request, so every method may be tried again: at once where the connection was
+    /// about to end anyway, elsewhere where the backend has too much to do.
+    fn after_refusal(&mut self, backend: Option<&Backend>, ending: bool) -> bool {
+        if ending && self.stale < STALE {
+            self.stale += 1;
+            self.at_once = true;
+            return true;
+        }
+        backend.is_some_and(|backend| self.next(backend))
     }
 
     fn next(&mut self, backend: &Backend) -> bool {

@@ -111,9 +111,13 @@ kinds! {
     ConnectTimeout, "connect_timeout", GATEWAY_TIMEOUT, Upstream, "connecting to the backend took too long";
     ConnectTls, "connect_tls", BAD_GATEWAY, Upstream, "the TLS handshake with the backend failed";
     NextHopRefused, "next_hop_refused", BAD_GATEWAY, Upstream, "the next proxy on the way did not lead to the destination";
+    ConnectHttp2, "connect_http2", BAD_GATEWAY, Upstream, "the backend does not speak HTTP/2";
     Resolve, "resolve", BAD_GATEWAY, Upstream, "the backend's name could not be resolved";
     UpstreamGone, "upstream_gone", BAD_GATEWAY, Upstream, "the backend closed the connection before its response was complete";
     UpstreamIo, "upstream_io", BAD_GATEWAY, Upstream, "reading from or writing to the backend failed";
+    StreamRefused, "stream_refused", SERVICE_UNAVAILABLE, Upstream, "the backend refused the request before it looked at it";
+    StreamReset, "stream_reset", BAD_GATEWAY, Upstream, "the backend reset the request's stream before its response was complete";
+    GrpcStatus, "grpc_status", SERVICE_UNAVAILABLE, Upstream, "the backend answered with a status of gRPC that is tried again";
     BadResponse, "bad_response", BAD_GATEWAY, Upstream, "the backend's response head is malformed";
     BadResponseBody, "bad_response_body", BAD_GATEWAY, Upstream, "the backend's response body is malformed";
     UnexpectedUpgrade, "unexpected_upgrade", BAD_GATEWAY, Upstream, "the backend switched protocols without being asked";

@@ -20,9 +20,9 @@ use crate::pool::Lease;
 use crate::{Body, Context, Error, ErrorKind, Limits, RequestHead, Response};
 
 /// Interim responses one request may get: more is an attack on the client.
-const MAX_INTERIM: u32 = 32;
+pub(crate) const MAX_INTERIM: u32 = 32;
 /// How long the upstream may think about `Expect: 100-continue` before the body is sent unasked.
-const EXPECT_WAIT: Duration = Duration::from_secs(1);
+pub(crate) const EXPECT_WAIT: Duration = Duration::from_secs(1);
 
 /// How an upstream is waited for.
 #[derive(Clone, Debug)]
@@ -36,6 +36,8 @@ pub(crate) struct Rules {
     pub(crate) absolute: bool,
     /// Bytes of a request body kept for another attempt.
     pub(crate) replay: usize,
+    /// Statuses of gRPC after which a call is tried again, one bit each.
+    pub(crate) grpc_statuses: u32,
 }
 
 /// An exchange that failed, and what another attempt needs to know.
@@ -43,10 +45,27 @@ pub(crate) struct Failure {
     pub(crate) error: Error,
     /// Nothing of a response was seen.
     pub(crate) unanswered: bool,
+    /// The backend has said, or it is known, that nothing was done with the request.
+    pub(crate) unprocessed: bool,
     /// The connection had carried an exchange before.
     pub(crate) reused: bool,
     /// The request body as it was, where it can be sent again.
     pub(crate) body: Option<Body>,
+    /// What the client gets where it is not tried again, if that is not the error.
+    pub(crate) response: Option<Box<Response>>,
+}
+
+impl Failure {
+    /// Another attempt would not help.
+    pub(crate) fn of_request(error: Error) -> Self {
+        Failure { error, unanswered: false, unprocessed: false, reused: false, body: None, response: None }
+    }
+
+    /// Nothing was done with the request.
+    #[cfg(feature = "http2")]
+    pub(crate) fn unprocessed(error: Error, body: Option<Body>) -> Self {
+        Failure { error, unanswered: true, unprocessed: true, reused: true, body, response: None }
+    }
 }
 
 /// Sends a request and waits for the head of its response.
@@ -212,16 +231,17 @@ impl<'a> Exchange<'a> {
         method: &Method,
         ctx: &mut Context,
     ) -> Result<Response, Failure> {
-        let failed = |error| Failure { error, unanswered: false, reused: false, body: None };
         match result {
-            Ok(parsed) => self.finish(parsed, method, ctx).map_err(failed),
+            Ok(parsed) => self.finish(parsed, method, ctx).map_err(Failure::of_request),
             Err(error) => {
                 ctx.received = self.upload.sent();
                 Err(Failure {
                     error,
                     unanswered: !self.answered,
+                    unprocessed: false,
                     reused: self.lease.is_reused(),
                     body: self.upload.into_body(),
+                    response: None,
                 })
             }
         }
@@ -246,7 +266,7 @@ impl<'a> Exchange<'a> {
             lease.set_uploading();
             // A body that was never asked for is not sent after the answer.
             if !self.upload.is_held() {
-                ctx.set_upload(Some(self.upload));
+                ctx.set_upload(Some(crate::upload::Upload::Http1(self.upload)));
             }
         }
         let length = framing::body_of(parsed.length, method, status);
@@ -291,15 +311,13 @@ fn write_head(head: &mut RequestHead, body: &Body, absolute: bool, out: &mut Vec
     }
     match length {
         None => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
-        Some(length) if !head.headers().has(Known::ContentLength) && (length > 0 || wants_length(head.method())) => {
+        Some(length)
+            if !head.headers().has(Known::ContentLength)
+                && (length > 0 || super::encode::wants_length(head.method())) =>
+        {
             super::encode::write_length(length, out);
         }
         Some(_) => {}
     }
     out.extend_from_slice(b"\r\n");
-}
-
-/// Methods whose requests have a body by meaning say so even where it is empty (RFC 9110 §8.6).
-fn wants_length(method: &Method) -> bool {
-    matches!(*method, Method::POST | Method::PUT | Method::PATCH)
 }

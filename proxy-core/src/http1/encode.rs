@@ -102,6 +102,11 @@ fn says_at_most(headers: &Headers, length: Option<u64>) -> bool {
     }
 }
 
+/// Methods whose requests have a body by meaning say so even where it is empty (RFC 9110 §8.6).
+pub(crate) fn wants_length(method: &Method) -> bool {
+    matches!(*method, Method::POST | Method::PUT | Method::PATCH)
+}
+
 /// Writes a `Content-Length` line.
 pub(crate) fn write_length(length: u64, out: &mut Vec<u8>) {
     use std::io::Write;

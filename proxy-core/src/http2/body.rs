@@ -13,7 +13,7 @@ use super::failure;
 use super::seats::Seat;
 use crate::body::{Pace, Pacer};
 use crate::http1::chunked::may_trail;
-use crate::{Error, ErrorKind, Result, Timeouts};
+use crate::{Error, ErrorKind, Result};
 
 /// A request body. The client's windows open as it is read: what lies here is bounded by them. What is left of it
 /// when it is dropped, is left to its seat.
@@ -31,14 +31,7 @@ pub(super) struct RecvBody {
 }
 
 impl RecvBody {
-    pub(super) fn new(
-        recv: RecvStream,
-        seat: Arc<Seat>,
-        length: Option<u64>,
-        allowance: u64,
-        timeouts: &Timeouts,
-    ) -> Self {
-        let pace = Pace { idle: timeouts.body_idle, min_rate: timeouts.min_body_rate };
+    pub(super) fn new(recv: RecvStream, seat: Arc<Seat>, length: Option<u64>, allowance: u64, pace: Pace) -> Self {
         RecvBody { recv: Some(recv), seat, left: length, allowance, taken: 0, pacer: Pacer::new(pace) }
     }
 
@@ -94,7 +87,7 @@ impl Drop for RecvBody {
 }
 
 /// Those that may be passed on.
-fn allowed(mut trailers: HeaderMap) -> Option<HeaderMap> {
+pub(super) fn allowed(mut trailers: HeaderMap) -> Option<HeaderMap> {
     let refused: Vec<_> = trailers.keys().filter(|name| !may_trail(name)).cloned().collect();
     for name in refused {
         trailers.remove(name);

@@ -183,7 +183,7 @@ fn check_value(value: &HeaderValue) -> Result<(), ErrorKind> {
 }
 
 /// Fields of HTTP/1's connections (RFC 9113 §8.2.2). They were removed; a filter may have brought one back.
-const FORBIDDEN: KnownSet = KnownSet::of(&[
+pub(super) const FORBIDDEN: KnownSet = KnownSet::of(&[
     Known::Connection,
     Known::KeepAlive,
     Known::ProxyConnection,

@@ -124,7 +124,7 @@ impl Relay {
 
     /// What was sent is no whole response: the client must not take it for one.
     pub(super) fn reset(&mut self, error: &Error) {
-        self.send.send_reset(failure::reason(error.kind()));
+        self.send.send_reset(failure::reason(error));
     }
 
     /// Bytes of the body sent so far.

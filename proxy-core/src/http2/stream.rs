@@ -12,10 +12,12 @@ use h2::{Reason, RecvStream};
 use http::Method;
 
 use super::body::RecvBody;
+use super::grpc::{self, Grpc};
 use super::head::{self, Asked};
 use super::relay::Relay;
 use super::seats::Seat;
 use super::tunnel::Tunnel;
+use crate::body::Pace;
 use crate::clock::Instant;
 use crate::context::Link;
 use crate::http1::encode::{self, Answering, Framing};
@@ -70,9 +72,11 @@ async fn serve(seat: &Arc<Seat>, incoming: Incoming, timer: &mut Timer) -> Ended
     let asked = head::request(&parts, &shared.limits, ended);
     let tunnels = asked.as_ref().is_ok_and(Asked::tunnels);
     // A WebSocket is asked for by GET, as far as its answer is concerned.
+    let grpc = Grpc::of(&parts.method, &parts.headers);
     let method = asked.as_ref().map_or(parts.method, |asked| asked.head.method().clone());
     let mut exchange = begin(seat, &link, shared, timer);
-    let mut stream = Stream { seat, exchange: &mut exchange, method, tunnels, tunnel: None, upgraded: None };
+    exchange.ctx().clocks.ends_within(grpc.and_then(|grpc| grpc.timeout));
+    let mut stream = Stream { seat, exchange: &mut exchange, method, grpc, tunnels, tunnel: None, upgraded: None };
     let result = match asked {
         Ok(asked) => stream.exchange(asked, recv).await,
         Err(kind) => {
@@ -138,6 +142,7 @@ struct Stream<'a, 'b> {
     seat: &'a Arc<Seat>,
     exchange: &'a mut Exchange<&'b Shared>,
     method: Method,
+    grpc: Option<Grpc>,
     /// What the client sends goes through a tunnel, if one opens.
     tunnels: bool,
     /// What a tunnel's bytes go through, once there is one.
@@ -183,11 +188,20 @@ impl Stream<'_, '_> {
             return Ok(Body::empty());
         }
         let Some(recv) = recv.take() else { return Ok(Body::empty()) };
-        let body = RecvBody::new(recv, Arc::clone(self.seat), asked.length, max, &shared.timeouts);
+        let body = RecvBody::new(recv, Arc::clone(self.seat), asked.length, max, self.pace());
         Ok(match asked.expects_continue {
             true => Body::boxed_expecting(body, Arc::<Seat>::clone(self.seat)),
             false => Body::boxed(body),
         })
+    }
+
+    /// How slow the request's body may be. A call of gRPC may be open for hours while nobody has anything to say.
+    fn pace(&self) -> Pace {
+        let timeouts = &self.exchange.shared().timeouts;
+        match self.grpc {
+            Some(_) => Pace { idle: timeouts.tunnel_idle, min_rate: 0 },
+            None => Pace { idle: timeouts.body_idle, min_rate: timeouts.min_body_rate },
+        }
     }
 
     /// Runs the request through filters and upstream, and watches the client meanwhile.
@@ -213,6 +227,12 @@ impl Stream<'_, '_> {
 
     /// Sends the response, beside what is left of the request body.
     async fn answer(&mut self, mut response: Response) -> Result<(), ErrorKind> {
+        if let Some(made) = self.exchange.made_here()
+            && self.grpc.is_some()
+            && !response.head().headers().get("content-type").is_some_and(grpc::is_type)
+        {
+            return self.refuse_grpc(&mut response, made).await;
+        }
         let framing = encode::framing(&mut response, &Answering::over_http2(&self.method));
         let length = match framing {
             Framing::Exact(length) => Some(length),
@@ -238,6 +258,20 @@ impl Stream<'_, '_> {
         match ends {
             true => Ok(()),
             false => self.relay(Relay::new(send, body, length.is_some())).await,
+        }
+    }
+
+    /// An answer of ours to a call of gRPC: all of it is in its head.
+    async fn refuse_grpc(&mut self, response: &mut Response, error: Option<ErrorKind>) -> Result<(), ErrorKind> {
+        grpc::refuse(response.head_mut(), error);
+        let mut respond = self.seat.take_response().ok_or(ErrorKind::ClientGone)?;
+        let head = head::response(response.head(), None).map_err(|error| error.kind())?;
+        match respond.send_response(head, true) {
+            Ok(_) => Ok(()),
+            Err(_) => {
+                self.exchange.unanswered();
+                Err(ErrorKind::ClientGone)
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Connection;
 use crate::clock::Instant;
+use crate::http2::client::Slot;
 
 /// Where a leased connection goes.
 pub trait Home: Send + Sync + 'static {
@@ -15,11 +16,14 @@ pub trait Home: Send + Sync + 'static {
     fn closed(&self);
 }
 
-/// A connection for one exchange.
+/// A connection for one exchange, or one stream of a connection that many share (HTTP/2).
 ///
-/// Dropping it closes the connection. Only a complete, well-framed exchange gives it back.
+/// Dropping it closes the connection, or resets the stream. Only a complete, well-framed exchange gives a connection
+/// back.
 pub struct Lease {
     connection: Option<Connection>,
+    /// Instead of a connection.
+    stream: Option<Slot>,
     home: Option<Arc<dyn Home>>,
     reused: bool,
 }
@@ -28,12 +32,24 @@ impl Lease {
     /// Leases a connection that goes to `home`.
     pub fn new(connection: Connection, home: Arc<dyn Home>) -> Self {
         let reused = connection.requests() > 0;
-        Lease { connection: Some(connection), home: Some(home), reused }
+        Lease { connection: Some(connection), stream: None, home: Some(home), reused }
     }
 
     /// Leases a connection that is closed after the exchange.
     pub fn once(connection: Connection) -> Self {
-        Lease { connection: Some(connection), home: None, reused: false }
+        Lease { connection: Some(connection), stream: None, home: None, reused: false }
+    }
+
+    /// Leases a stream.
+    #[cfg(feature = "http2")]
+    pub(crate) fn of_stream(stream: Slot) -> Self {
+        let reused = stream.is_reused();
+        Lease { connection: None, stream: Some(stream), home: None, reused }
+    }
+
+    /// The stream, where it is one.
+    pub(crate) fn take_stream(&mut self) -> Option<Slot> {
+        self.stream.take()
     }
 
     /// Whether the connection carried an exchange before. The other side may then have closed it

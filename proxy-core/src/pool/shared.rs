@@ -12,8 +12,12 @@ use super::{Connection, Lease, Pool, Target};
 use crate::clock::Instant;
 use crate::connector::{Connector, NextHopRefusal};
 use crate::observer::{Observer, PoolEvent};
-use crate::{Address, Backend, Error, ErrorKind, Result};
+use crate::{Address, Backend, Error, ErrorKind, Io, Result};
 
+#[cfg(not(feature = "http2"))]
+mod exclusive;
+#[cfg(feature = "http2")]
+mod multiplexed;
 mod queue;
 mod quota;
 mod seat;
@@ -29,8 +33,13 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
-pub use settings::{PoolBuilder, PoolSettings};
+pub use settings::{PoolBuilder, PoolHttp2, PoolSettings};
 pub use stats::PoolStats;
+
+#[cfg(not(feature = "http2"))]
+use exclusive::Multiplexed;
+#[cfg(feature = "http2")]
+use multiplexed::Multiplexed;
 
 use queue::{Admission, Ticket};
 use seat::{Idle, Seat};
@@ -70,6 +79,7 @@ impl Drop for Open {
     fn drop(&mut self) {
         self.0.closed.store(true, Ordering::Relaxed);
         self.0.shelves.close();
+        self.0.multiplexed.close();
     }
 }
 
@@ -78,6 +88,7 @@ struct Inner {
     connector: Arc<dyn Connector>,
     observer: Option<Arc<dyn Observer>>,
     shelves: Shelves<Idle>,
+    multiplexed: Multiplexed,
     sites: Mutex<HashMap<Backend, Arc<Site<Idle>>>>,
     counters: Counters,
     sweeping: AtomicBool,
@@ -93,6 +104,7 @@ impl SharedPool {
     fn new(builder: PoolBuilder) -> Self {
         let inner = Arc::new(Inner {
             shelves: Shelves::new(builder.shards, builder.settings.max_idle),
+            multiplexed: Multiplexed::default(),
             settings: builder.settings,
             connector: builder.connector,
             observer: builder.observer,
@@ -118,22 +130,14 @@ impl Pool for SharedPool {
     }
 
     async fn acquire(&self, target: &Target, deadline: Option<Instant>) -> Result<Lease> {
-        loop {
-            if let Some(lease) = self.inner.checkout(target, Instant::now()) {
-                return Ok(lease);
-            }
-            match self.inner.admit(target, deadline).await? {
-                Grant::Permit(permit) => return self.inner.connect(target, permit, deadline).await,
-                Grant::Kept(idle) => match self.inner.lease(idle, Instant::now()) {
-                    Some(lease) => return Ok(lease),
-                    None => continue,
-                },
-            }
+        match target.protocol().may_share() {
+            true => Box::pin(self.inner.acquire_stream(target, deadline)).await,
+            false => self.inner.acquire(target, deadline).await,
         }
     }
 
     fn idle(&self, target: &Target) -> usize {
-        self.inner.shelves.idle(target)
+        self.inner.shelves.idle(target) + self.inner.multiplexed.idle(target)
     }
 
     fn evict(&self, backend: &Backend) {
@@ -142,6 +146,7 @@ impl Pool for SharedPool {
             site.renew();
             self.inner.shelves.evict(&site);
         }
+        self.inner.multiplexed.evict(backend);
     }
 }
 
@@ -150,6 +155,11 @@ impl Inner {
         if !target.is_shareable() {
             return None;
         }
+        if target.protocol().may_share()
+            && let Some(lease) = self.checkout_stream(target)
+        {
+            return Some(lease);
+        }
         let worker = worker::number();
         let first = self.shelves.take(worker, target)?;
         let mut lease = self.lease(first, now);
@@ -157,6 +167,25 @@ impl Inner {
             lease = self.lease(self.shelves.take(worker, target)?, now);
         }
         lease
+    }
+
+    /// A connection of the caller's own, new or kept.
+    async fn acquire(self: &Arc<Self>, target: &Target, deadline: Option<Instant>) -> Result<Lease> {
+        loop {
+            if let Some(lease) = self.checkout(target, Instant::now()) {
+                return Ok(lease);
+            }
+            match self.admit(target, deadline).await? {
+                Grant::Permit(permit) => {
+                    let (io, seat) = self.connect(target, permit, deadline).await?;
+                    return Ok(Lease::new(Connection::from_boxed(io), seat));
+                }
+                Grant::Kept(idle) => match self.lease(idle, Instant::now()) {
+                    Some(lease) => return Ok(lease),
+                    None => continue,
+                },
+            }
+        }
     }
 
     /// Leases a connection taken from a shelf, unless it should be closed.
@@ -214,12 +243,11 @@ impl Inner {
         target: &Target,
         permit: Permit<Idle>,
         deadline: Option<Instant>,
-    ) -> Result<Lease> {
+    ) -> Result<(Box<dyn Io>, Arc<Seat>)> {
         sweeper::ensure(self);
         let started = Instant::now();
         let generation = permit.site().generation();
-        let limit = started.checked_add(self.settings.connect_timeout);
-        let limit = limit.into_iter().chain(deadline).min().unwrap_or(started);
+        let limit = self.connect_deadline(started, deadline);
         let connected = tokio::time::timeout_at(limit, self.connector.connect(target)).await;
         let connected = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         let io = connected.map_err(|error| {
@@ -229,7 +257,13 @@ impl Inner {
         self.counters.opened();
         self.notify(target.backend(), PoolEvent::Opened(started.elapsed()));
         let seat = Seat::new(Arc::clone(self), target.clone(), generation, permit);
-        Ok(Lease::new(Connection::from_boxed(io), Arc::new(seat)))
+        Ok((io, Arc::new(seat)))
+    }
+
+    /// When connecting, which began at `started`, must have ended.
+    fn connect_deadline(&self, started: Instant, deadline: Option<Instant>) -> Instant {
+        let limit = started.checked_add(self.settings.connect_timeout);
+        limit.into_iter().chain(deadline).min().unwrap_or(started)
     }
 
     fn sites(&self) -> MutexGuard<'_, HashMap<Backend, Arc<Site<Idle>>>> {
@@ -250,6 +284,7 @@ impl Inner {
     /// holds their sites.
     fn forget_vanished(&self) {
         self.sites().retain(|_, site| Arc::strong_count(site) > 1);
+        self.multiplexed.forget_vanished();
     }
 
     fn is_closed(&self) -> bool {

@@ -12,6 +12,11 @@ pub enum Protocol {
     /// HTTP/1.1: one request at a time.
     #[default]
     Http1,
+    /// HTTP/2: many requests at a time. Over TLS both sides must agree on it (ALPN `h2`); otherwise it is spoken
+    /// without asking.
+    Http2,
+    /// HTTP/2 where both sides of TLS agree on it (ALPN), and HTTP/1.1 where they do not.
+    Negotiated,
     /// Bytes of any protocol: a TCP relay, a tunnel. The connection is one user's alone.
     Raw,
 }
@@ -43,6 +48,13 @@ impl Target {
     #[must_use]
     pub fn raw(mut self) -> Self {
         self.protocol = Protocol::Raw;
+        self
+    }
+
+    /// Speaks this on the connection.
+    #[must_use]
+    pub fn with_protocol(mut self, protocol: Protocol) -> Self {
+        self.protocol = protocol;
         self
     }
 
@@ -97,6 +109,13 @@ impl Target {
     /// Whether a connection for it may serve another client's request.
     pub fn is_shareable(&self) -> bool {
         self.proxy_header.is_none() && self.protocol != Protocol::Raw
+    }
+}
+
+impl Protocol {
+    /// Whether connections may be shared by requests at the same time.
+    pub(crate) fn may_share(self) -> bool {
+        matches!(self, Protocol::Http2 | Protocol::Negotiated)
     }
 }
 

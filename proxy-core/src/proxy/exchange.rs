@@ -36,6 +36,8 @@ pub(crate) struct Exchange<S: Proxied = Arc<Shared>> {
     error: Option<ErrorKind>,
     /// The phase the error belongs to: answering it is a later one.
     failed_in: Option<Phase>,
+    /// The answer is a filter's, or says what went wrong.
+    made_here: bool,
     sent: u64,
 }
 
@@ -47,7 +49,16 @@ impl<S: Proxied> Exchange<S> {
                 Ok(())
             });
         }
-        Exchange { shared, ctx: Some(ctx), ran: 0, status: None, error: None, failed_in: None, sent: 0 }
+        Exchange {
+            shared,
+            ctx: Some(ctx),
+            ran: 0,
+            status: None,
+            error: None,
+            failed_in: None,
+            made_here: false,
+            sent: 0,
+        }
     }
 
     pub(crate) fn ctx(&mut self) -> &mut Context {
@@ -115,6 +126,7 @@ impl<S: Proxied> Exchange<S> {
     /// The answer to a request that failed before or within the proxy.
     pub(crate) fn refuse(&mut self, error: &Error) -> Response {
         self.blame(error.kind(), error.source());
+        self.made_here = true;
         let shared = self.shared.clone();
         let ctx = self.ctx();
         let mut response = shared.run_on_error(error, ctx);
@@ -179,7 +191,8 @@ impl<S: Proxied> Exchange<S> {
     async fn filter(&mut self, filter: &Arc<dyn crate::Filter>, request: &mut Request) -> Result<Flow> {
         let flow = run_on_request(filter, request, self.ctx()).await?;
         // One that answers itself has had its say: `on_response` is for those before it.
-        self.ran += usize::from(matches!(flow, Flow::Continue));
+        self.made_here = matches!(flow, Flow::Respond(_));
+        self.ran += usize::from(!self.made_here);
         Ok(flow)
     }
 
@@ -195,6 +208,12 @@ impl<S: Proxied> Exchange<S> {
     fn overridden(&mut self, shared: &Shared) -> Result<Option<usize>> {
         let Some(name) = self.ctx().route_override.take() else { return Ok(None) };
         shared.find_upstream(&name).map(Some).ok_or_else(|| ErrorKind::NoUpstream.into())
+    }
+
+    /// Whether the answer was made here, and of what; `None` where it is an upstream's.
+    #[cfg(feature = "http2")]
+    pub(crate) fn made_here(&self) -> Option<Option<ErrorKind>> {
+        self.made_here.then_some(self.error)
     }
 
     /// Something ended the request early; the first reason stands.

@@ -16,8 +16,8 @@ use super::{Exchange, Proxy, Shared};
 use crate::clock::Instant;
 use crate::context::Link;
 use crate::http1::framing::{self, Options};
-use crate::http1::upload::Upload;
 use crate::upgrade::ClientUpgrade;
+use crate::upload::Upload;
 use crate::{Body, Context, Error, ErrorKind, Fault, Peer, Request, RequestHead, Response, Result, Transform};
 
 /// The response of a [`Proxy`] used as a service.

@@ -18,7 +18,7 @@ use super::certificate::read;
 use super::client_auth::roots;
 use super::verifier::{Anybody, Pinned};
 use super::{Certificate, TlsError, TlsErrorKind, TlsStream, TlsVersion, provider};
-use crate::{Address, ClientHandshake, Io, Target};
+use crate::{Address, ClientHandshake, Io, Protocol, Target};
 
 /// How backends are spoken to over TLS: a cheap handle, taken by
 /// [`ClusterBuilder::tls`](crate::ClusterBuilder::tls).
@@ -41,7 +41,8 @@ use crate::{Address, ClientHandshake, Io, Target};
 pub struct ClientTls(Arc<ArcSwap<Settings>>);
 
 struct Settings {
-    config: Arc<ClientConfig>,
+    /// By what is to be spoken: HTTP/1, HTTP/2, or whichever the backend wants.
+    configs: [Arc<ClientConfig>; 3],
     name: Option<ServerName<'static>>,
 }
 
@@ -63,11 +64,29 @@ impl ClientTls {
         let builder = builder.with_protocol_versions(&[&rustls::version::TLS12]).unwrap().dangerous();
         let config = builder.with_custom_certificate_verifier(Arc::new(Anybody)).with_no_client_auth();
         let name = self.0.load().name.clone();
-        self.0.store(Arc::new(Settings { config: Arc::new(config), name }));
+        self.0.store(Arc::new(Settings { configs: by_protocol(&config), name }));
     }
 }
 
+/// The same settings for each protocol, over one store of sessions.
+fn by_protocol(config: &ClientConfig) -> [Arc<ClientConfig>; 3] {
+    let offers: [&[&[u8]]; 3] = [&[b"http/1.1"], &[b"h2"], &[b"h2", b"http/1.1"]];
+    offers.map(|names| {
+        let mut config = config.clone();
+        config.alpn_protocols = names.iter().map(|name| name.to_vec()).collect();
+        Arc::new(config)
+    })
+}
+
 impl Settings {
+    fn config_for(&self, protocol: Protocol) -> &Arc<ClientConfig> {
+        &self.configs[match protocol {
+            Protocol::Http1 | Protocol::Raw => 0,
+            Protocol::Http2 => 1,
+            Protocol::Negotiated => 2,
+        }]
+    }
+
     /// Whom the backend must be.
     fn name_of(&self, target: &Target) -> io::Result<ServerName<'static>> {
         let unnamed = |text: String| io::Error::new(io::ErrorKind::InvalidInput, text);
@@ -87,7 +106,7 @@ impl ClientHandshake for ClientTls {
     async fn perform(&self, io: Box<dyn Io>, target: &Target) -> io::Result<Box<dyn Io>> {
         let settings = self.0.load_full();
         let name = settings.name_of(target)?;
-        let stream = TlsConnector::from(Arc::clone(&settings.config)).connect(name, io).await?;
+        let stream = TlsConnector::from(Arc::clone(settings.config_for(target.protocol()))).connect(name, io).await?;
         Ok(Box::new(TlsStream::new(stream)))
     }
 }
@@ -186,14 +205,13 @@ impl ClientTlsBuilder {
             .map_err(refused)?
             .dangerous()
             .with_custom_certificate_verifier(verifier);
-        let mut config = match self.certificate {
+        let config = match self.certificate {
             Some(certificate) => {
                 builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(certificate.key()))))
             }
             None => builder.with_no_client_auth(),
         };
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let settings = Settings { config: Arc::new(config), name: self.name };
+        let settings = Settings { configs: by_protocol(&config), name: self.name };
         Ok(ClientTls(Arc::new(ArcSwap::from_pointee(settings))))
     }
 }

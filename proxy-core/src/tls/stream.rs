@@ -18,7 +18,11 @@ impl TlsStream {
     }
 }
 
-impl Io for TlsStream {}
+impl Io for TlsStream {
+    fn agreed_protocol(&self) -> Option<&[u8]> {
+        self.0.get_ref().1.alpn_protocol()
+    }
+}
 
 impl AsyncRead for TlsStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Task<'_>, room: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {

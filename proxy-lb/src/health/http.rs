@@ -9,7 +9,7 @@ use http::header::{HOST, USER_AGENT};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use proxy_core::{
     Backend, Body, ClientHandshake, Cluster, ClusterBuilder, Connector, Context, Error, Request, RequestHead, Response,
-    RetryPolicy, SharedPool, Upstream, selector_fn,
+    RetryPolicy, SharedPool, Upstream, UpstreamHttp2, selector_fn,
 };
 
 use super::{Check, CheckFailure};
@@ -17,7 +17,7 @@ use super::{Check, CheckFailure};
 /// Bytes of a body that are looked at: a health page is short, and one that is not must not cost memory.
 const BODY: usize = 64 * 1024;
 
-/// A backend is well if it answers an HTTP/1.1 request as expected: with a good status and, where one is
+/// A backend is well if it answers a request, of HTTP/1.1 if nothing else is said, as expected: with a good status and, where one is
 /// given, with this text in the first 64 KiB of the body.
 ///
 /// It goes through the same engine as traffic, so an answer that traffic would be refused is bad. The
@@ -36,6 +36,7 @@ pub struct HttpCheck {
     statuses: Vec<RangeInclusive<u16>>,
     text: Option<Arc<str>>,
     tls: Option<Arc<dyn ClientHandshake>>,
+    http2: UpstreamHttp2,
     pool: SharedPool,
 }
 
@@ -55,7 +56,14 @@ impl HttpCheck {
     pub fn new(method: Method, target: &str) -> Result<Self, Error> {
         let mut head = RequestHead::new(method, target)?;
         head.headers_mut().insert(USER_AGENT, HeaderValue::from_static("proxy-lb health check"));
-        Ok(HttpCheck { head, statuses: Vec::new(), text: None, tls: None, pool: pool(None) })
+        Ok(HttpCheck {
+            head,
+            statuses: Vec::new(),
+            text: None,
+            tls: None,
+            http2: UpstreamHttp2::Never,
+            pool: pool(None),
+        })
     }
 
     /// The `Host` it sends. Default: the address.
@@ -92,6 +100,13 @@ impl HttpCheck {
         self
     }
 
+    /// Asks over HTTP/2, as traffic does.
+    #[must_use]
+    pub fn http2(mut self, http2: UpstreamHttp2) -> Self {
+        self.http2 = http2;
+        self
+    }
+
     /// Connects in this way.
     #[must_use]
     pub fn connector(mut self, connector: Arc<dyn Connector>) -> Self {
@@ -100,13 +115,8 @@ impl HttpCheck {
     }
 
     async fn ask(&self, backend: &Backend) -> Result<Response, CheckFailure> {
-        let only = selector_fn(|candidates, _| candidates.at(0).cloned());
-        let once = RetryPolicy { attempts: 1, ..RetryPolicy::default() };
-        let cluster = Cluster::builder(only).with(backend.clone()).retry(once);
-        let cluster = self.tls.iter().cloned().fold(cluster, ClusterBuilder::shared_tls);
-        let cluster = cluster.build_with(self.pool.clone());
         let request = Request::new(self.head.clone(), Body::empty());
-        cluster.send(request, &mut Context::internal()).await.map_err(|error| explain(&error))
+        send(backend, request, self.http2, self.tls.as_ref(), &self.pool).await
     }
 
     fn judge_status(&self, status: StatusCode) -> Result<(), CheckFailure> {
@@ -136,8 +146,23 @@ impl Check for HttpCheck {
     }
 }
 
+/// One try at this backend.
+pub(super) async fn send(
+    backend: &Backend,
+    request: Request,
+    http2: UpstreamHttp2,
+    tls: Option<&Arc<dyn ClientHandshake>>,
+    pool: &SharedPool,
+) -> Result<Response, CheckFailure> {
+    let only = selector_fn(|candidates, _| candidates.at(0).cloned());
+    let once = RetryPolicy { attempts: 1, ..RetryPolicy::default() };
+    let cluster = Cluster::builder(only).with(backend.clone()).retry(once).http2(http2);
+    let cluster = tls.into_iter().cloned().fold(cluster, ClusterBuilder::shared_tls).build_with(pool.clone());
+    cluster.send(request, &mut Context::internal()).await.map_err(|error| explain(&error))
+}
+
 /// Keeps one connection per backend, longer than any sensible interval.
-fn pool(connector: Option<Arc<dyn Connector>>) -> SharedPool {
+pub(super) fn pool(connector: Option<Arc<dyn Connector>>) -> SharedPool {
     let builder =
         SharedPool::builder().max_idle_per_backend(1).max_idle(usize::MAX).idle_timeout(Duration::from_secs(300));
     match connector {
@@ -147,7 +172,7 @@ fn pool(connector: Option<Arc<dyn Connector>>) -> SharedPool {
 }
 
 /// Level by level: what went wrong, and where it came from.
-fn explain(error: &Error) -> CheckFailure {
+pub(super) fn explain(error: &Error) -> CheckFailure {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {

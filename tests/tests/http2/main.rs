@@ -12,8 +12,11 @@ use proxy_core::{
 use tests::{Answer, Frame, Frames, Http2Client, Stage, fields, listen, ok, request, status};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+mod conformance;
 mod floods;
+mod grpc;
 mod smuggling;
+mod upstream;
 
 const S: Duration = Duration::from_secs(1);
 const URI: &str = "http://a.example/";

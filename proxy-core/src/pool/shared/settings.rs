@@ -34,6 +34,44 @@ pub struct PoolSettings {
     pub max_requests: Option<u64>,
     /// How long connecting may take, TLS handshake and name resolution included. Default 5 s.
     pub connect_timeout: Duration,
+    /// Connections that many requests share.
+    pub http2: PoolHttp2,
+}
+
+/// HTTP/2 connections of a [`SharedPool`]. Its other limits hold for them, too: `max_requests` counts streams, and
+/// `max_pending` those who wait for one. As many idle ones are kept as were needed, for `idle_timeout`.
+///
+/// ```
+/// use proxy_core::{PoolHttp2, SharedPool};
+///
+/// let pool = SharedPool::builder().http2(PoolHttp2 { max_streams: 32, ..Default::default() }).build();
+/// # let _ = pool;
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolHttp2 {
+    /// Requests of one connection at a time, at least 1, where the backend takes so many. Beyond, another connection is
+    /// made. Default 100: the least that RFC 9113 §6.5.2 recommends to servers.
+    pub max_streams: usize,
+    /// What a backend may send of one response body before the client has taken it, in bytes. A connection may have as
+    /// much of all its streams together: no slow client keeps others' responses back. Default 256 KiB.
+    pub stream_window: u32,
+    /// A connection with requests that has been silent for so long is asked whether it is there (PING). Servers of gRPC
+    /// may close connections that ask more often than every five minutes. Default `None`: none is asked, but one that
+    /// brought nothing until a request's deadline gets no more requests.
+    pub ping_interval: Option<Duration>,
+    /// How long the answer to that may take; then the connection is closed. Default 10 s.
+    pub ping_timeout: Duration,
+}
+
+impl Default for PoolHttp2 {
+    fn default() -> Self {
+        PoolHttp2 {
+            max_streams: 100,
+            stream_window: 256 * 1024,
+            ping_interval: None,
+            ping_timeout: Duration::from_secs(10),
+        }
+    }
 }
 
 impl Default for PoolSettings {
@@ -48,6 +86,7 @@ impl Default for PoolSettings {
             max_age: None,
             max_requests: None,
             connect_timeout: Duration::from_secs(5),
+            http2: PoolHttp2::default(),
         }
     }
 }
@@ -140,6 +179,13 @@ impl PoolBuilder {
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.settings.connect_timeout = timeout;
+        self
+    }
+
+    /// Connections that many requests share.
+    #[must_use]
+    pub fn http2(mut self, settings: PoolHttp2) -> Self {
+        self.settings.http2 = settings;
         self
     }
 
