@@ -5,7 +5,7 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 apt-get update -qq
 DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends \
-  nginx libnginx-mod-stream haproxy caddy h2o wrk nghttp2-client openssl linux-perf strace \
+  nginx libnginx-mod-stream haproxy caddy h2o wrk nghttp2-client openssl linux-perf strace tinyproxy-bin squid \
   build-essential cmake pkg-config libssl-dev python3-venv
 mkdir -p /tmp/peers
 [ -x /tmp/peers/envoy-venv/bin/envoy ] || {

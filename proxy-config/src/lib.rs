@@ -46,7 +46,9 @@ pub use schema::config::{Config, Shutdown};
 pub use schema::discovery::Discovery;
 pub use schema::files::Files;
 pub use schema::filter::{Filter, RequestId, TraceContext};
-pub use schema::forward::{AllowPrivate, Anonymity, Forward, ForwardAction, ForwardRule, Pac, ServerNames, Socks};
+pub use schema::forward::{
+    AllowPrivate, Anonymity, Forward, ForwardAction, ForwardRule, Pac, ServerNames, Socks, Usage,
+};
 pub use schema::header_edits::{HeaderEdits, Headers};
 pub use schema::health::{
     HealthCheck, HttpProbe, Latency, OutlierDetection, Probe, Start, StatusRange, SuccessRate, UdpProbe,

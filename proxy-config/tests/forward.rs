@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use proxy_config::{Config, Server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -270,6 +271,86 @@ async fn browsers_find_the_proxy_and_tunnels_are_what_they_say() {
     }
     server.drain().await;
     std::fs::remove_file(users).unwrap();
+}
+
+/// Three users and hosts, two of which have counts of their own; one user may do two things a minute.
+#[tokio::test]
+async fn users_are_counted_limited_and_logged() {
+    let origin = origin().await;
+    let users = file("counted", &["ada", "eve", "bob"].map(|name| USERS.replace("ada", name)).concat());
+    let log = file("counted-log", "");
+    let server = Server::start(
+        &format!(
+            r#"{{ "admin": {{ "listen": "127.0.0.1:0" }}, "access_log": {{ "format": "json", "path": {log:?} }},
+                "listeners": {{ "web": {{ "listen": ["127.0.0.1:0"], "forward": {{
+                    "allow_private": ["127.0.0.0/8"], "connect_ports": ["1024-65535"], "users": {users:?},
+                    "usage": {{ "users": 2, "hosts": 1 }},
+                    "filters": [{{ "rate_limit": {{ "algorithm": "token_bucket", "key": "user", "rate": "1/h", "burst": 2 }} }}] }} }} }} }}"#
+        )
+        .parse::<Config>()
+        .unwrap_or_else(|errors| panic!("{errors}")),
+    )
+    .unwrap();
+    let proxy = address(&server, "web");
+    let basic = |user: &str| {
+        let code = match user {
+            "ada" => "YWRhOnNlY3JldA==",
+            "eve" => "ZXZlOnNlY3JldA==",
+            _ => "Ym9iOnNlY3JldA==",
+        };
+        format!("Proxy-Authorization: Basic {code}\r\n")
+    };
+    check(&ask(proxy, get(origin, &basic("ada"))).await, 200, "");
+    let tunnel = format!("CONNECT {origin} HTTP/1.1\r\nHost: {origin}\r\n{}\r\nGET /in HTTP/1.1\r\n\r\n", basic("ada"));
+    check(&ask(proxy, &tunnel).await, 200, "GET /in");
+    check(&ask(proxy, get(origin, &basic("ada"))).await, 429, "");
+    // Another user has a limit of its own. Nobody listens at the other address: the host was tried, and counts.
+    let elsewhere = format!("127.0.0.9:{}", origin.port());
+    check(&ask(proxy, get(&elsewhere, &basic("eve"))).await, 502, "");
+    check(&ask(proxy, get("refused.example:1", &basic("bob"))).await, 403, "");
+    let admin = server.admin_address().unwrap();
+    let expected = [
+        r#"proxy_user_requests_total{listener="web",user="ada"} 3"#,
+        r#"proxy_user_requests_total{listener="web",user="eve"} 1"#,
+        r#"proxy_user_requests_total{listener="web",user="(others)"} 1"#,
+        r#"proxy_host_requests_total{listener="web",host="127.0.0.1"} 2"#,
+        r#"proxy_host_requests_total{listener="web",host="(others)"} 1"#,
+        r#"proxy_host_received_bytes_total{listener="web",host="127.0.0.1"} 20"#,
+    ];
+    // A request is counted once it has ended, which may be a moment after its answer was read.
+    let mut scrape = String::new();
+    let counted = async {
+        while !expected.iter().all(|line| scrape.contains(&format!("{line}\n"))) {
+            scrape = ask(admin, format!("GET /metrics HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n")).await;
+        }
+    };
+    let counted = tokio::time::timeout(Duration::from_secs(20), counted).await;
+    assert!(counted.is_ok(), "{scrape}");
+    assert!(!scrape.contains("refused.example"), "{scrape}");
+    server.drain().await;
+    // The log has a thread of its own.
+    let mut written = String::new();
+    let logged = async {
+        while !written.contains(r#""method":"CONNECT""#) {
+            written = tokio::fs::read_to_string(&log).await.unwrap();
+        }
+    };
+    let logged = tokio::time::timeout(Duration::from_secs(20), logged).await;
+    assert!(logged.is_ok(), "{written}");
+    let line = written.lines().find(|line| line.contains(r#""method":"CONNECT""#)).expect("the tunnel's line");
+    for part in [
+        r#""user":"ada""#.to_owned(),
+        format!(r#""target":"{origin}""#),
+        r#""status":200"#.to_owned(),
+        r#""received":20"#.to_owned(),
+        r#""reason":"ok""#.to_owned(),
+    ] {
+        assert!(line.contains(&part), "{part} in {line}");
+    }
+    assert!(line.contains(r#""total":"#) && !line.contains(r#""sent":0"#) && !written.contains("secret"), "{line}");
+    for file in [users, log] {
+        std::fs::remove_file(file).unwrap();
+    }
 }
 
 #[tokio::test]

@@ -144,6 +144,7 @@ mod udp;
 mod upgrade;
 mod upload;
 mod upstream;
+mod user;
 
 pub use backend::{
     Address, Backend, BackendBuilder, BackendSet, BackendState, Candidates, Eligibility, HealthSource,
@@ -185,3 +186,4 @@ pub use serve::{Serve, serve};
 pub use tcp::{LiveTcpProxy, TcpProxy, TcpProxyBuilder, TcpRoute, TcpSettings, serve_tcp};
 pub use udp::{LiveUdpProxy, UdpListener, UdpProxy, UdpSettings, serve_udp};
 pub use upstream::{ServiceUpstream, Upstream};
+pub use user::User;

@@ -7,10 +7,9 @@ use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderValue, StatusCode, header};
-use proxy_core::{Context, Filter, Flow, Request, RequestHead, Response, Result};
+use proxy_core::{Context, Filter, Flow, Request, RequestHead, Response, Result, User};
 
 use crate::refusal::page;
-use crate::user::User;
 
 mod password_file;
 

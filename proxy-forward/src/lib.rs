@@ -46,8 +46,9 @@ mod refusal;
 mod resolver;
 mod socks;
 mod upstream;
-mod user;
 mod watched;
+
+pub use proxy_core::User;
 
 pub use anonymity::Anonymity;
 pub use auth::{BasicAuth, Credentials, Login, PasswordFile, PasswordFileError};
@@ -62,4 +63,3 @@ pub use refusal::Refusal;
 pub use resolver::{Answer, Lookup, ResolveError, Resolver, ResolverSettings, SystemLookup};
 pub use socks::{SocksListener, SocksStream};
 pub use upstream::{ForwardBuilder, ForwardUpstream, Ports, ServerNames};
-pub use user::User;

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use http::{Method, StatusCode};
 use proxy_core::{
     Backend, Candidates, Cluster, Connection, Context, Error, ErrorKind, Proxy, ProxyBuilder, Request, Response,
-    Result, Route, SelectionContext, SelectorFn, Upstream,
+    Result, Route, SelectionContext, SelectorFn, Upstream, User,
 };
 
 use crate::anonymity::Trace;
@@ -21,7 +21,6 @@ use crate::parents::Parents;
 use crate::policy::{Ask, Policy, Ruling};
 use crate::refusal::{Pages, Reason, Refusal};
 use crate::resolver::{ResolveError, Resolver};
-use crate::user::User;
 
 mod asked;
 mod builder;

@@ -50,7 +50,8 @@ impl Metric {
         self.kind
     }
 
-    /// The names of its labels. Their values come from the configuration and from fixed lists, never from a client.
+    /// The names of its labels. Their values come from the configuration and from fixed lists, never from a client; but
+    /// for `user` and `host`, which are [bounded](crate::Metrics::usage) in number.
     pub fn labels(&self) -> &'static [&'static str] {
         self.labels
     }
@@ -123,6 +124,19 @@ catalogue! {
         "Bytes of request bodies read from clients.";
     SENT = Counter "proxy_response_sent_bytes_total" ["listener" "route" "upstream"]
         "Bytes of response heads and bodies written to clients.";
+    // Users and hosts of a forward proxy.
+    USER_REQUESTS = Counter "proxy_user_requests_total" ["listener" "user"]
+        "Requests and tunnels of a user that ended.";
+    USER_RECEIVED = Counter "proxy_user_received_bytes_total" ["listener" "user"]
+        "Bytes of request bodies, and through tunnels, from a user.";
+    USER_SENT = Counter "proxy_user_sent_bytes_total" ["listener" "user"]
+        "Bytes of responses, and through tunnels, to a user.";
+    HOST_REQUESTS = Counter "proxy_host_requests_total" ["listener" "host"]
+        "Requests and tunnels to a host that ended.";
+    HOST_RECEIVED = Counter "proxy_host_received_bytes_total" ["listener" "host"]
+        "Bytes of request bodies, and through tunnels, for a host.";
+    HOST_SENT = Counter "proxy_host_sent_bytes_total" ["listener" "host"]
+        "Bytes of responses, and through tunnels, from a host.";
     // Upstreams.
     RETRIES = Counter "proxy_upstream_retries_total" ["upstream"]
         "Attempts that were not the first of their request.";

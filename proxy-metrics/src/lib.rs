@@ -32,4 +32,4 @@ mod times;
 
 pub use access_log::{AccessLog, AccessLogBuilder, LogFormat, LogTarget, TemplateError, Writer};
 pub use admin::{Admin, AdminError, AdminServer, Control, Logging, Readiness};
-pub use metrics::{Failure, LimitState, ListenerMetrics, Metrics, Publisher, UpstreamMetrics, Watched};
+pub use metrics::{Failure, LimitState, ListenerMetrics, Metrics, Publisher, UpstreamMetrics, UsageMetrics, Watched};

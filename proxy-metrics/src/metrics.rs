@@ -19,12 +19,14 @@ mod process;
 mod publish;
 mod series;
 mod upstream;
+mod usage;
 
 pub use failures::Failure;
 pub use limits::LimitState;
 pub use listener::ListenerMetrics;
 pub use publish::Publisher;
 pub use upstream::{UpstreamMetrics, Watched};
+pub use usage::UsageMetrics;
 
 pub(crate) use exemplars::Exemplar;
 pub(crate) use failures::Failures;
@@ -32,6 +34,7 @@ pub(crate) use limits::{Limit, Limits};
 pub(crate) use listener::Listener;
 pub(crate) use series::Series;
 pub(crate) use upstream::{BackendCounts, Upstream};
+pub(crate) use usage::Usage;
 
 /// The metrics of one process: a cheap handle. Parts of a proxy are given observers of it;
 /// [`render`](Self::render) is what Prometheus scrapes.
@@ -66,7 +69,7 @@ pub(crate) use upstream::{BackendCounts, Upstream};
 ///
 /// # Series
 /// Label values are names of the configuration, ids of backends and words of fixed lists: clients cannot
-/// make series. A backend that leaves its set takes its series along; so does an upstream that nobody
+/// make series, but for as many users and hosts as [`usage`](Self::usage) allows. A backend that leaves its set takes its series along; so does an upstream that nobody
 /// [watches](UpstreamMetrics::watch) any more, and a listener that no proxy has an observer of.
 #[derive(Clone, Default)]
 pub struct Metrics(Arc<Registry>);
@@ -75,6 +78,7 @@ pub struct Metrics(Arc<Registry>);
 pub(crate) struct Registry {
     listeners: Mutex<BTreeMap<Arc<str>, Arc<Listener>>>,
     upstreams: Mutex<BTreeMap<Arc<str>, Arc<Upstream>>>,
+    usages: Mutex<BTreeMap<Arc<str>, Arc<Usage>>>,
     logs: Mutex<Vec<Weak<LogCounts>>>,
     /// What logs that are gone have counted.
     former_logs: (AtomicU64, AtomicU64),
@@ -117,6 +121,15 @@ impl Metrics {
         let mut upstreams = lock(&self.0.upstreams);
         let entry = upstreams.entry(name.into()).or_insert_with_key(Upstream::new);
         UpstreamMetrics::new(Arc::clone(entry))
+    }
+
+    /// A filter for the proxy that serves the listener of this name, which counts by user and by host: at most so many
+    /// of each, the first that come; the others are counted together. It takes a lock for a moment at the end of a
+    /// request, and belongs to a forward proxy.
+    pub fn usage(&self, listener: &str, users: usize, hosts: usize) -> UsageMetrics {
+        let mut usages = lock(&self.0.usages);
+        let entry = usages.entry(listener.into()).or_insert_with_key(Usage::new);
+        UsageMetrics::new(Arc::clone(entry), users, hosts)
     }
 
     /// Shows a limit, of whichever crate, under this name and kind (`rate_limit`, say) for as long as `read` knows it:
@@ -194,6 +207,12 @@ impl Metrics {
         listeners.values().cloned().collect()
     }
 
+    fn usages(&self) -> Vec<Arc<Usage>> {
+        let mut usages = lock(&self.0.usages);
+        usages.retain(|_, usage| Arc::strong_count(usage) > 1);
+        usages.values().cloned().collect()
+    }
+
     pub(crate) fn upstreams(&self) -> Vec<Arc<Upstream>> {
         let mut upstreams = lock(&self.0.upstreams);
         upstreams.retain(|_, upstream| upstream.is_used());
@@ -242,6 +261,7 @@ impl Metrics {
     pub(crate) fn samples(&self) -> Vec<Sample> {
         let mut samples = Samples::default();
         self.listeners().iter().for_each(|listener| listener.sample(&mut samples));
+        self.usages().iter().for_each(|usage| usage.sample(&mut samples));
         self.upstreams().iter().for_each(|upstream| upstream.sample(&mut samples));
         self.0.limits.sample(&mut samples);
         self.sample_process(&mut samples);

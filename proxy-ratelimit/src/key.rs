@@ -37,6 +37,7 @@ enum Part {
     Route,
     Method,
     TlsClient,
+    User,
     Closure(Closure),
 }
 
@@ -107,6 +108,11 @@ impl Key {
         Key(vec![Part::TlsClient])
     }
 
+    /// Every [user](proxy_core::User), once it is known who asks: for filters behind the one that authenticates.
+    pub fn user() -> Self {
+        Key(vec![Part::User])
+    }
+
     /// Whatever the closure says; `None` is a missing key.
     pub fn from_fn(f: impl Fn(&Subject<'_>) -> Option<String> + Send + Sync + 'static) -> Self {
         Key(vec![Part::Closure(Arc::new(f))])
@@ -166,6 +172,7 @@ impl Part {
             Part::Route => out.part(subject.route()?.as_bytes()),
             Part::Method => out.part(subject.method().as_str().as_bytes()),
             Part::TlsClient => out.part(subject.tls_client()?.as_bytes()),
+            Part::User => out.part(subject.user()?.as_bytes()),
             Part::Closure(closure) => out.part(closure(subject)?.as_bytes()),
         }
         Some(())
@@ -225,6 +232,7 @@ impl fmt::Debug for Part {
             Part::Route => f.write_str("route"),
             Part::Method => f.write_str("method"),
             Part::TlsClient => f.write_str("tls_client"),
+            Part::User => f.write_str("user"),
             Part::Closure(_) => f.write_str("closure"),
         }
     }

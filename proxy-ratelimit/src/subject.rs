@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use http::{HeaderName, Method};
-use proxy_core::{Context, Peer, RequestHead};
+use proxy_core::{Context, Peer, RequestHead, User};
 
 use crate::TlsClient;
 
@@ -53,6 +53,11 @@ impl<'a> Subject<'a> {
         let certificate = self.connection()?.tls.as_ref()?.client.as_ref()?;
         let name = certificate.uris.first().or(certificate.dns_names.first());
         Some(name.unwrap_or(&certificate.fingerprint))
+    }
+
+    /// The name of the [user](proxy_core::User), where a filter before has found out who asks.
+    pub fn user(&self) -> Option<&'a str> {
+        self.get::<User>().map(User::name)
     }
 
     fn connection(&self) -> Option<&'a Peer> {

@@ -9,6 +9,7 @@ use super::operations::file_path;
 use super::parent::{ForwardParent, parents};
 use crate::decode::{Cursor, Fields, quote};
 use crate::values::cidr::{Cidr, cidr, cidrs};
+use crate::values::count::count;
 use crate::values::header::{method, named_field, token};
 use crate::values::host::host_pattern;
 
@@ -42,6 +43,8 @@ pub struct Forward {
     pub pac: Option<Pac>,
     /// `parents`: which hosts are reached by another proxy, in order; those that none has are reached from here.
     pub parents: Vec<ForwardParent>,
+    /// `usage`: counts by user and by host in the metrics of `admin`.
+    pub usage: Option<Usage>,
     /// `users`: a file of names and password hashes; without it nobody is asked for a password.
     pub users: Option<PathBuf>,
     /// `realm`: what clients show their users when they ask for the password.
@@ -87,6 +90,16 @@ pub enum ServerNames {
     Log,
     /// `"require"`: another is refused, and what is no TLS.
     Require,
+}
+
+/// `listeners.<name>.forward.usage`
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Usage {
+    /// `users`: so many users have counts of their own; 1000 when absent.
+    pub users: Option<usize>,
+    /// `hosts`: so many hosts have counts of their own; 100 when absent.
+    pub hosts: Option<usize>,
 }
 
 /// `listeners.<name>.forward.pac`
@@ -181,6 +194,7 @@ fn fields(fields: &mut Fields<'_>) -> Option<Forward> {
         server_names: fields.optional("server_names", server_names),
         pac: fields.optional("pac", pac),
         parents: fields.optional("parents", parents).unwrap_or_default(),
+        usage: fields.optional("usage", usage),
         users: fields.optional("users", file_path),
         realm: fields.optional("realm", |cursor| Some(cursor.string("a string")?.to_owned())),
         anonymity: fields.optional("anonymity", anonymity),
@@ -189,6 +203,12 @@ fn fields(fields: &mut Fields<'_>) -> Option<Forward> {
         filters: fields.optional("filters", filters).unwrap_or_default(),
         limits: fields.optional("limits", limits).unwrap_or_default(),
         timeouts: fields.optional("timeouts", timeouts).unwrap_or_default(),
+    })
+}
+
+fn usage(cursor: Cursor<'_>) -> Option<Usage> {
+    cursor.object("an object", |fields| {
+        Some(Usage { users: fields.optional("users", count), hosts: fields.optional("hosts", count) })
     })
 }
 

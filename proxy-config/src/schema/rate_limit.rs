@@ -165,6 +165,8 @@ pub enum RateKey {
     Route,
     /// `"tls_client"`: every client by its certificate: its first URI, its first DNS name, or its fingerprint.
     TlsClient,
+    /// `"user"`: every user of a forward proxy with `users`.
+    User,
     /// `{"header": name}`: every value of this field; the name in lower case.
     Header(String),
     /// `{"cookie": name}`: every value of this cookie.
@@ -381,6 +383,7 @@ fn key_part(cursor: Cursor<'_>) -> Option<RateKey> {
             ("path", |settings| settings.none(RateKey::Path)),
             ("route", |settings| settings.none(RateKey::Route)),
             ("tls_client", |settings| settings.none(RateKey::TlsClient)),
+            ("user", |settings| settings.none(RateKey::User)),
         ],
     )
 }

@@ -18,6 +18,10 @@ use super::{Parts, ServerError, filter};
 use crate::path::Path;
 use crate::{AllowPrivate, Forward, ForwardAction, ForwardRule, Listener};
 
+/// Users and hosts that have counts of their own.
+const USERS: usize = 1000;
+const HOSTS: usize = 100;
+
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
 /// A forward proxy, and who may use it where that is asked for.
@@ -54,6 +58,9 @@ pub(super) fn proxy(
             None => auth,
         });
     }
+    let usage = config.usage.as_ref();
+    let usage = usage.and_then(|it| parts.usage(name, it.users.unwrap_or(USERS), it.hosts.unwrap_or(HOSTS)));
+    let proxy = usage.into_iter().fold(proxy, ProxyBuilder::filter);
     let filters = filter::filters(path, &config.filters, parts)?.into_iter();
     let proxy = filters.fold(proxy, ProxyBuilder::shared_filter).filter(watched);
     let proxy = parts.observer(name).into_iter().fold(proxy, ProxyBuilder::observer).build();

@@ -157,6 +157,7 @@ fn key_part(part: &RateKey) -> Result<Key, Source> {
         RateKey::Path => Key::path(),
         RateKey::Route => Key::route(),
         RateKey::TlsClient => Key::tls_client(),
+        RateKey::User => Key::user(),
         RateKey::Header(name) => Key::header(HeaderName::from_bytes(name.as_bytes())?),
         RateKey::Cookie(name) => Key::cookie(name),
     })

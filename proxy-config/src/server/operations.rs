@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use proxy_core::Observer;
-use proxy_metrics::{AccessLog, Admin, AdminServer, Control, Logging, Metrics, Readiness, UpstreamMetrics};
+use proxy_metrics::{
+    AccessLog, Admin, AdminServer, Control, Logging, Metrics, Readiness, UpstreamMetrics, UsageMetrics,
+};
 use tokio::sync::watch;
 
 use super::sockets::{Loops, Socket};
@@ -257,6 +259,10 @@ impl Observation {
 
     pub(super) fn of_upstream(&self, name: &str) -> Option<UpstreamMetrics> {
         self.metrics.as_ref().map(|metrics| metrics.upstream(name))
+    }
+
+    pub(super) fn of_usage(&self, listener: &str, users: usize, hosts: usize) -> Option<UsageMetrics> {
+        self.metrics.as_ref().map(|metrics| metrics.usage(listener, users, hosts))
     }
 
     /// Who looks at the proxy of a listener: one that is made anew has another.

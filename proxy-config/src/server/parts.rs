@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use proxy_core::{Observer, Upstream};
 use proxy_forward::Parent;
+use proxy_metrics::UsageMetrics;
 
 use super::kept_limits::KeptLimits;
 use super::operations::Observation;
@@ -29,6 +30,11 @@ impl Parts<'_> {
     /// The upstream of this name, as one of proxies.
     pub(super) fn parent(&self, name: &str) -> Option<Parent> {
         self.upstreams.get(name).and_then(Planned::parent)
+    }
+
+    /// Counts by user and by host, where somebody can ask for them.
+    pub(super) fn usage(&self, listener: &str, users: usize, hosts: usize) -> Option<UsageMetrics> {
+        self.observation.of_usage(listener, users, hosts)
     }
 
     /// Who looks at the proxy of this listener.

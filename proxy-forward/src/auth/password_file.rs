@@ -18,8 +18,8 @@ use tokio::sync::Semaphore;
 
 use super::{Credentials, Login};
 use crate::flights::Flights;
-use crate::user::User;
 use crate::watched::watch;
+use proxy_core::User;
 
 /// Results that are remembered, so that a client that sends its password with each request costs one check.
 const REMEMBERED: usize = 4096;

@@ -3,12 +3,11 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use proxy_core::{Context, ErrorKind, TunnelCheck, TunnelStart};
+use proxy_core::{Context, ErrorKind, TunnelCheck, TunnelStart, User};
 
 use super::asked::Asked;
 use crate::destination::{Destination, Host};
 use crate::policy::{Ask, Policy, Ruling};
-use crate::user::User;
 
 /// What becomes of a tunnel whose TLS handshake asks for another server than the tunnel is for.
 ///

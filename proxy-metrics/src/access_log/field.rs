@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use http::Version;
-use proxy_core::{Backend, Context, Outcome, RequestHead, RequestIdValue, Trace};
+use proxy_core::{Backend, Context, Outcome, RequestHead, RequestIdValue, Trace, User};
 
 use super::{escape, number, time};
 
@@ -40,6 +40,7 @@ fields! {
     Trace "trace_id" "The trace that it belongs to, where the filter `trace_context` knows.";
     Listener "listener" "The name of the listener.";
     Client "client" "The client's address: the peer's, or what trusted proxies say it is.";
+    User "user" "The user, where a filter knows who asks, as a forward proxy with passwords does.";
     Peer "peer" "The address that the connection came from.";
     Request "request" "Method, target and version, as in the request line.";
     Method "method" "The method.";
@@ -113,6 +114,7 @@ impl Field {
             Field::Code => outcome.error.map(proxy_core::ErrorKind::code).into(),
             Field::Referer => header("referer"),
             Field::UserAgent => header("user-agent"),
+            Field::User => context.get::<User>().map(User::name).into(),
         }
     }
 

@@ -47,12 +47,13 @@ pub enum TemplateError {
 }
 
 /// What an object of the JSON format says, in this order.
-const JSON: [Field; 24] = [
+const JSON: [Field; 25] = [
     Field::Time,
     Field::Id,
     Field::Trace,
     Field::Listener,
     Field::Client,
+    Field::User,
     Field::Method,
     Field::Target,
     Field::Protocol,
@@ -74,8 +75,8 @@ const JSON: [Field; 24] = [
     Field::UserAgent,
 ];
 
-const COMMON: &str = "$client - - [$time_common] \"$request\" $status $sent";
-const COMBINED: &str = "$client - - [$time_common] \"$request\" $status $sent \"$referer\" \"$user_agent\"";
+const COMMON: &str = "$client - $user [$time_common] \"$request\" $status $sent";
+const COMBINED: &str = "$client - $user [$time_common] \"$request\" $status $sent \"$referer\" \"$user_agent\"";
 
 impl LogFormat {
     /// An object a line.

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-/// Who makes a request, once that is known. A filter keeps it in the [`Context`](proxy_core::Context) under
-/// this type: a filter of one's own may do so as well, and rules about users follow it.
+/// Who makes a request, once that is known. A filter that knows keeps it in the [`Context`](crate::Context) under this
+/// type: rules of a forward proxy, limits by user, metrics and logs look there.
 ///
 /// ```
-/// use proxy_forward::User;
+/// use proxy_core::User;
 ///
 /// let mut context = proxy_core::Context::internal();
 /// context.insert(User::new("ada"));
