@@ -947,7 +947,7 @@ fn upstream_settings() {
             r#""http2": "yes", "pool": { "http2": { "max_streams": 0, "stream_window": "1KiB", "ping_interval": "0s" } }"#,
         ),
         &[
-            r#"upstreams.api.http2: unknown use of HTTP/2 "yes"; expected "always", "auto" or "never""#,
+            r#"upstreams.api.http2: unknown use of HTTP/2 "yes"; expected "auto", "always" or "never""#,
             "upstreams.api.pool.http2.max_streams: expected a whole number from 1 to 10000, found 0",
             "upstreams.api.pool.http2.stream_window: must be 16KiB to 1GiB",
             "upstreams.api.pool.http2.ping_interval: must be longer than zero",
