@@ -11,7 +11,7 @@ mod unique;
 
 pub(crate) use fields::Fields;
 pub(crate) use outline::{Key, Named, Object, Origin, Rule, Shape, Tagged};
-pub(crate) use report::Report;
+pub(crate) use report::{Leads, Report};
 pub(crate) use tagged::Variant;
 pub(crate) use unique::Unique;
 

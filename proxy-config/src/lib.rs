@@ -45,7 +45,7 @@ pub use schema::breaker::{CircuitBreaker, SlowStart};
 pub use schema::config::{Config, Shutdown};
 pub use schema::discovery::Discovery;
 pub use schema::filter::{Filter, RequestId, TraceContext};
-pub use schema::forward::{AllowPrivate, Anonymity, Forward, ForwardAction, ForwardRule, Socks};
+pub use schema::forward::{AllowPrivate, Anonymity, Forward, ForwardAction, ForwardRule, Pac, ServerNames, Socks};
 pub use schema::header_edits::{HeaderEdits, Headers};
 pub use schema::health::{
     HealthCheck, HttpProbe, Latency, OutlierDetection, Probe, Start, StatusRange, SuccessRate, UdpProbe,
@@ -60,6 +60,7 @@ pub use schema::load_limits::{
 };
 pub use schema::matcher::{Match, PathMatch};
 pub use schema::operations::Admin;
+pub use schema::parent::{ForwardParent, ParentProxy, ParentSettings};
 pub use schema::plugin::Plugin;
 pub use schema::rate_limit::{
     MissingKey, RateAlgorithm, RateCost, RateHeaders, RateKey, RateLimit, RateQuota, RateRedis, RedisFailure,

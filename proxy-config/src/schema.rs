@@ -16,6 +16,7 @@ pub(crate) mod listener;
 pub(crate) mod load_limits;
 pub(crate) mod matcher;
 pub(crate) mod operations;
+pub(crate) mod parent;
 pub(crate) mod plugin;
 pub(crate) mod rate_limit;
 pub(crate) mod relay;

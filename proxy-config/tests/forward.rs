@@ -172,6 +172,106 @@ async fn a_reload_changes_what_may_be_reached() {
     server.drain().await;
 }
 
+/// Through two servers: one that reaches the origin and asks for a password, and one that reaches only that.
+#[tokio::test]
+async fn a_parent_leads_where_the_proxy_itself_does_not() {
+    let origin = origin().await;
+    let users = file("parents", USERS);
+    let far = start(&format!(
+        r#""web": {{ "listen": ["127.0.0.1:0"], "forward": {{
+               "allow_private": ["127.0.0.1"], "connect_ports": ["1024-65535"], "users": {users:?}, "via": "far" }} }},
+           "socks": {{ "listen": ["127.0.0.1:0"], "socks": {{
+               "allow_private": ["127.0.0.1"], "connect_ports": ["1024-65535"], "users": {users:?} }} }}"#
+    ));
+    let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let nobody = closed.local_addr().unwrap();
+    drop(closed);
+    let config = |password: &str| -> Config {
+        let listeners: String = ["web", "socks"]
+            .map(|name| {
+                format!(
+                    r#""{name}": {{ "listen": ["127.0.0.1:0"], "forward": {{
+                           "allow_private": ["127.0.0.1"], "connect_ports": ["1024-65535"], "via": "near",
+                           "parents": [{{ "hosts": ["127.0.0.2"], "direct": true }}, {{ "upstream": "{name}" }}] }} }}"#
+                )
+            })
+            .join(",");
+        let (web, socks) = (address(&far, "web"), address(&far, "socks"));
+        format!(
+            r#"{{ "listeners": {{ {listeners} }}, "upstreams": {{
+                "web": {{ "backends": ["{nobody}", "{web}"], "proxy": {{ "http": {{ "user": "ada", "password": "{password}" }} }} }},
+                "socks": {{ "backends": ["{nobody}", "{socks}"],
+                    "proxy": {{ "socks5": {{ "user": "ada", "password": "{password}", "answer_timeout": "5s" }} }} }} }} }}"#
+        )
+        .parse()
+        .unwrap_or_else(|errors| panic!("{errors}"))
+    };
+    let near = Server::start(&config("secret")).unwrap();
+    for (name, via) in [("web", "via: 1.1 near, 1.1 far"), ("socks", "via: 1.1 near")] {
+        let proxy = address(&near, name);
+        // Whichever of the backends comes first: the one that nobody listens at costs no request.
+        for _ in 0..2 {
+            let answer = ask(proxy, get(origin, ADA)).await;
+            check(&answer, 200, "GET /a HTTP/1.1\r\n");
+            let told = answer.to_lowercase();
+            let vias: Vec<_> = told.lines().filter_map(|line| line.strip_prefix("via: ")).collect();
+            assert_eq!(format!("via: {}", vias.join(", ")), via, "{answer}");
+            assert!(!told.contains("authorization") && !told.contains("ada"), "{answer}");
+            let tunnel = format!("CONNECT {origin} HTTP/1.1\r\nHost: {origin}\r\n\r\nGET /in HTTP/1.1\r\n\r\n");
+            check(&ask(proxy, tunnel).await, 200, "GET /in HTTP/1.1\r\n");
+        }
+        check(&ask(proxy, get(proxy, "")).await, 403, "own listener");
+        check(
+            &ask(proxy, format!("CONNECT 127.0.0.2:{0} HTTP/1.1\r\nHost: 127.0.0.2:{0}\r\n\r\n", origin.port())).await,
+            403,
+            "loopback",
+        );
+    }
+    let changes = near.reload(config("wrong")).await.unwrap().to_string();
+    assert_eq!(changes, "changed upstreams.socks.proxy\nchanged upstreams.web.proxy");
+    for name in ["web", "socks"] {
+        check(&ask(address(&near, name), get(origin, "")).await, 502, "does not know our name and password");
+    }
+    near.drain().await;
+    far.drain().await;
+    std::fs::remove_file(users).unwrap();
+}
+
+#[tokio::test]
+async fn browsers_find_the_proxy_and_tunnels_are_what_they_say() {
+    let origin = origin().await;
+    let users = file("browsers", USERS);
+    let listener = |name: &str, server_names: &str, pac: &str| {
+        format!(
+            r#""{name}": {{ "listen": ["127.0.0.1:0"], "forward": {{
+                   "allow_private": ["127.0.0.1"], "connect_ports": ["1024-65535"], "users": {users:?},
+                   "server_names": "{server_names}", "pac": {pac} }} }}"#
+        )
+    };
+    let listeners = [
+        listener("strict", "require", "{}"),
+        listener("named", "log", r#"{ "proxy": "Proxy.example:8080" }"#),
+        listener("off", "off", "{}"),
+    ];
+    let server = start(&listeners.join(","));
+    let pac = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: proxy.local:3128\r\nConnection: close\r\n\r\n");
+    let tunnel = format!("CONNECT {origin} HTTP/1.1\r\nHost: {origin}\r\n{ADA}\r\nGET /in HTTP/1.1\r\n\r\n");
+    for (name, at, passes) in [
+        ("strict", "PROXY proxy.local:3128", false),
+        ("named", "PROXY proxy.example:8080", true),
+        ("off", "PROXY proxy.local:3128", true),
+    ] {
+        let proxy = address(&server, name);
+        check(&ask(proxy, pac("/proxy.pac")).await, 200, &format!("var proxy = \"{at}\";"));
+        check(&ask(proxy, pac("/")).await, 407, "");
+        let answer = ask(proxy, &tunnel).await;
+        check(&answer, 200, "");
+        assert_eq!(answer.contains("GET /in"), passes, "{name}: {answer}");
+    }
+    server.drain().await;
+    std::fs::remove_file(users).unwrap();
+}
+
 #[tokio::test]
 async fn a_file_that_is_not_there_says_so() {
     for (settings, part) in [

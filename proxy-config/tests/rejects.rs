@@ -272,6 +272,27 @@ fn listener_kinds() {
         &[r#"listeners.web.tls: is not possible on a "udp" listener"#],
     );
     check(
+        r#"{ "listeners": { "web": { "listen": ["127.0.0.1:80"], "http": { "upstream": "corp" } },
+                            "out": { "listen": ["127.0.0.1:81"], "forward": { "parents": [
+                                { "upstream": "api" }, { "upstream": "crop" }, { "hosts": ["*"], "direct": false },
+                                { "upstream": "corp", "direct": true } ] } } },
+             "upstreams": { "api": { "backends": ["127.0.0.1:1"] },
+                            "corp": { "backends": ["127.0.0.1:2"], "proxy": { "http": { "user": "a:b", "password": "c" } } },
+                            "tor": { "backends": ["127.0.0.1:3"], "proxy": { "socks5": { "user": "a" } } },
+                            "old": { "backends": ["127.0.0.1:4"], "proxy": "socks4" } } }"#,
+        &[
+            r#"listeners.web.http.upstream: "corp" has a "proxy": only "parents" can name it"#,
+            r#"listeners.out.forward.parents[0].upstream: "api" has no "proxy": its backends are no proxies"#,
+            r#"listeners.out.forward.parents[1].upstream: no upstream named "crop"; did you mean "corp"?"#,
+            r#"listeners.out.forward.parents[2].hosts[0]: expected a host such as "example.com" or "*.example.com", found "*""#,
+            "listeners.out.forward.parents[2].direct: can only be true: leave it out, and name an upstream",
+            r#"listeners.out.forward.parents[3]: has both "upstream" and "direct"; only one of them is allowed"#,
+            "upstreams.corp.proxy.http: needs a name and a password of 1 to 255 bytes each, the name without a colon, both without control characters",
+            "upstreams.tor.proxy.socks5: a user needs a password, and a password a user",
+            r#"upstreams.old.proxy: unknown protocol of a proxy "socks4"; did you mean "socks5"?"#,
+        ],
+    );
+    check(
         &listening(r#", "forward": { "connect_ports": [0, 443], "allow": ["*"], "deny": ["a b"] }"#),
         &[
             "listeners.web.forward.connect_ports[0]: expected a whole number from 1 to 65535, found 0",
@@ -926,7 +947,7 @@ fn upstream_settings() {
             r#""http2": "yes", "pool": { "http2": { "max_streams": 0, "stream_window": "1KiB", "ping_interval": "0s" } }"#,
         ),
         &[
-            r#"upstreams.api.http2: unknown use of HTTP/2 "yes"; expected "always", "auto" or "never""#,
+            r#"upstreams.api.http2: unknown use of HTTP/2 "yes"; expected "auto", "always" or "never""#,
             "upstreams.api.pool.http2.max_streams: expected a whole number from 1 to 10000, found 0",
             "upstreams.api.pool.http2.stream_window: must be 16KiB to 1GiB",
             "upstreams.api.pool.http2.ping_interval: must be longer than zero",

@@ -12,6 +12,7 @@ use http::{Method, StatusCode};
 
 use crate::attempt::{AttemptGuard, AttemptSink};
 use crate::clock::Instant;
+use crate::connector::NextHopRefusal;
 use crate::guard::guarded;
 use crate::http1::client::{self, Failure, Rules};
 use crate::http2;
@@ -25,10 +26,12 @@ use crate::{
 mod admission;
 mod budget;
 mod builder;
+mod next_hop;
 mod quarantine;
 mod retry;
 
 pub use builder::{ClusterBuilder, UpstreamHttp2};
+pub use next_hop::NextHop;
 pub use retry::RetryPolicy;
 
 use admission::Choice;
@@ -95,6 +98,7 @@ struct Core<S> {
     protocol: Protocol,
     /// How connections are made secure.
     tls: Option<Arc<dyn ClientHandshake>>,
+    next_hop: NextHop,
     /// Seed of the next random number.
     random: AtomicU64,
 }
@@ -223,7 +227,7 @@ impl<S: Selector, P: Pool> Cluster<S, P> {
         backend: &'a Backend,
         context: &'a mut Context,
     ) -> impl Future<Output = Result<Connection>> + Send + use<'a, S, P> {
-        self.open(Some(backend), false, context)
+        self.open(Some(backend), None, false, context)
     }
 
     fn pick(&self, head: Option<&RequestHead>, ctx: &Context, tried: &[Backend], now: Instant) -> Result<Backend> {
@@ -293,19 +297,16 @@ impl<S: Selector, P: Pool> Cluster<S, P> {
         }
     }
 
-    fn begin(
-        &self,
-        (backend, permit): Choice,
-        protocol: Protocol,
-        tls: Option<&Arc<dyn ClientHandshake>>,
-        ctx: &mut Context,
-        now: Instant,
-    ) {
+    fn begin(&self, (backend, permit): Choice, way: Way<'_>, ctx: &mut Context, now: Instant) {
         ctx.attempts += 1;
         ctx.attempt = None;
         ctx.clocks.connecting.get_or_insert(now);
         let sink: Arc<dyn AttemptSink> = Arc::<Core<S>>::clone(&self.core);
-        let target = Target::of(backend, protocol, tls);
+        let target = Target::of(backend, way.protocol, way.tls);
+        let target = match way.destination {
+            None => target,
+            Some(destination) => target.with_destination(Arc::clone(destination)),
+        };
         let target = match &self.core.introduces {
             None => target,
             Some(sender) => target.with_proxy_header(sender.header(ctx.peer())),
@@ -335,10 +336,13 @@ impl<S: Selector, P: Pool> Cluster<S, P> {
 
     /// Whether a request that could not be sent may go elsewhere.
     fn after_connect(&self, error: &Error, retries: &mut Retries<'_>, ctx: &Context) -> bool {
-        ctx.backend().is_some_and(|backend| {
-            self.core.quarantine.confine(backend, error);
-            retries.after_connect(backend)
-        })
+        // A refusal says nothing about the backend, and mostly every other would refuse as well.
+        let helps = NextHopRefusal::of(error).is_none_or(NextHopRefusal::is_worth_another);
+        helps
+            && ctx.backend().is_some_and(|backend| {
+                self.core.quarantine.confine(backend, error);
+                retries.after_connect(backend)
+            })
     }
 
     fn random(&self) -> u64 {
@@ -348,6 +352,14 @@ impl<S: Selector, P: Pool> Cluster<S, P> {
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
     }
+}
+
+/// What an attempt's connection is.
+#[derive(Clone, Copy)]
+struct Way<'a> {
+    protocol: Protocol,
+    tls: Option<&'a Arc<dyn ClientHandshake>>,
+    destination: Option<&'a Arc<str>>,
 }
 
 /// How one attempt went.
@@ -366,20 +378,24 @@ impl<S: Selector, P: Pool> Cluster<S, P> {
         let (mut head, mut body) = request.into_parts();
         let idempotent = head.method().is_idempotent();
         let mut retries = Retries::new(&self.core.policy, &self.core.budget);
-        let tls = self.core.tls.as_ref();
-        let protocol = self.core.protocol_of(ctx);
+        let destination = self.core.next_hop.destination_of(&head)?;
+        let way = Way {
+            protocol: self.core.protocol_of(ctx),
+            tls: self.core.tls.as_ref(),
+            destination: destination.as_ref(),
+        };
         loop {
             let now = if retries.is_first() { ctx.clocks.started } else { Instant::now() };
             let choice = self.choose(chosen, Some(&head), ctx, retries.tried(), now)?;
             let tried = if ctx.has_filters() {
                 let backend = choice.0.clone();
-                self.begin(choice, protocol, tls, ctx, now);
+                self.begin(choice, way, ctx, now);
                 // A fresh copy of the edits for each attempt: its hooks see no other attempt's.
                 let mut fresh = head.clone();
                 ctx.forward(&mut fresh, &backend)?;
                 self.attempt(&mut fresh, body, ctx, now).await
             } else {
-                self.begin(choice, protocol, tls, ctx, now);
+                self.begin(choice, way, ctx, now);
                 self.attempt(&mut head, body, ctx, now).await
             };
             let (error, again) = match tried {
@@ -412,15 +428,22 @@ impl<S: Selector, P: Pool> Cluster<S, P> {
         }
     }
 
-    /// A connection for bytes of any protocol, to `chosen` or to whom the selector chooses. `secured`: over TLS, where
-    /// the backends speak it.
-    async fn open(&self, chosen: Option<&Backend>, secured: bool, ctx: &mut Context) -> Result<Connection> {
+    /// A connection for bytes of any protocol, to `chosen` or to whom the selector chooses, and on from there to the
+    /// `destination`. `secured`: over TLS, where the backends speak it.
+    async fn open(
+        &self,
+        chosen: Option<&Backend>,
+        destination: Option<Arc<str>>,
+        secured: bool,
+        ctx: &mut Context,
+    ) -> Result<Connection> {
         let mut retries = Retries::new(&self.core.policy, &self.core.budget);
         let tls = self.core.tls.as_ref().filter(|_| secured);
+        let way = Way { protocol: Protocol::Raw, tls, destination: destination.as_ref() };
         loop {
             let now = Instant::now();
             let choice = self.choose(chosen, None, ctx, retries.tried(), now)?;
-            self.begin(choice, Protocol::Raw, tls, ctx, now);
+            self.begin(choice, way, ctx, now);
             match self.lease(ctx, now).await {
                 Ok(lease) => {
                     self.connected(ctx);
@@ -460,7 +483,9 @@ impl<S: Selector, P: Pool> Upstream for Cluster<S, P> {
     }
 
     async fn connect(&self, destination: Option<&str>, ctx: &mut Context) -> Result<Connection> {
-        self.open(None, destination.is_none(), ctx).await
+        // Where the client names the server, TLS is the client's to speak: unless it is for the proxy in between.
+        let secured = destination.is_none() || self.core.next_hop != NextHop::Origin;
+        self.open(None, self.core.next_hop.destination(destination), secured, ctx).await
     }
 
     fn assign(&self, ctx: &mut Context) -> Result<()> {
@@ -470,7 +495,7 @@ impl<S: Selector, P: Pool> Upstream for Cluster<S, P> {
         }
         let now = Instant::now();
         let choice = self.choose(None, None, ctx, &[], now)?;
-        self.begin(choice, Protocol::Raw, None, ctx, now);
+        self.begin(choice, Way { protocol: Protocol::Raw, tls: None, destination: None }, ctx, now);
         Ok(())
     }
 }

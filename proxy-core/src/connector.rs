@@ -1,10 +1,12 @@
 //! How connections to backends are made.
 
+use std::error::Error as _;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
 use async_trait::async_trait;
+use http::StatusCode;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UnixStream};
 
@@ -39,6 +41,62 @@ pub trait ClientHandshake: fmt::Debug + Send + Sync + 'static {
     /// # Cancel safety
     /// Dropping the future closes the connection.
     async fn perform(&self, io: Box<dyn Io>, target: &Target) -> io::Result<Box<dyn Io>>;
+}
+
+/// Why a backend that is a proxy did not lead to a [destination](Target::destination). A [`Connector`] returns it inside
+/// of an [`io::Error`]: then the backend counts as one that works, for all that clients name destinations that do not.
+///
+/// ```
+/// use http::StatusCode;
+/// use proxy_core::NextHopRefusal;
+///
+/// let refusal = NextHopRefusal::new(StatusCode::FORBIDDEN, "it answered CONNECT with 403");
+/// assert_eq!(std::io::Error::from(refusal).to_string(), "it answered CONNECT with 403");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct NextHopRefusal {
+    status: StatusCode,
+    reason: String,
+    is_worth_another: bool,
+}
+
+impl NextHopRefusal {
+    /// A refusal for this reason; the status is what the client gets.
+    pub fn new(status: StatusCode, reason: impl Into<String>) -> Self {
+        NextHopRefusal { status, reason: reason.into(), is_worth_another: false }
+    }
+
+    /// Another backend may lead there.
+    #[must_use]
+    pub fn worth_another(mut self) -> Self {
+        self.is_worth_another = true;
+        self
+    }
+
+    /// What the client gets.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub(crate) fn is_worth_another(&self) -> bool {
+        self.is_worth_another
+    }
+
+    pub(crate) fn within(error: &io::Error) -> Option<&Self> {
+        error.get_ref()?.downcast_ref()
+    }
+
+    /// What lies beneath an error of a request.
+    pub(crate) fn of(error: &crate::Error) -> Option<&Self> {
+        NextHopRefusal::within(error.source()?.downcast_ref()?)
+    }
+}
+
+impl From<NextHopRefusal> for io::Error {
+    fn from(refusal: NextHopRefusal) -> Self {
+        io::Error::other(refusal)
+    }
 }
 
 /// Connects by TCP, with `TCP_NODELAY`, or to a Unix socket; sends the PROXY header, and speaks TLS, where the target

@@ -153,8 +153,8 @@ pub use body::{AsyncTransform, Body, Transform};
 pub use breaker::{Breaker, BreakerPermit};
 pub use cidr::{Cidr, CidrError};
 pub use clock::Instant;
-pub use cluster::{Cluster, ClusterBuilder, RetryPolicy, UpstreamHttp2, UpstreamTimeouts};
-pub use connector::{ClientHandshake, Connector, TcpConnector};
+pub use cluster::{Cluster, ClusterBuilder, NextHop, RetryPolicy, UpstreamHttp2, UpstreamTimeouts};
+pub use connector::{ClientHandshake, Connector, NextHopRefusal, TcpConnector};
 pub use context::Context;
 pub use error::{Error, ErrorKind, Fault, Phase, Result};
 #[cfg(feature = "tls")]
@@ -176,7 +176,9 @@ pub use outcome::{Outcome, Timings};
 pub use pool::{
     Connection, Home, Lease, Pool, PoolBuilder, PoolHttp2, PoolSettings, PoolStats, Protocol, SharedPool, Target,
 };
-pub use proxy::{BuildError, LiveProxy, Proxy, ProxyBuilder, ResponseFuture, Route, RouteError};
+pub use proxy::{
+    BuildError, LiveProxy, Proxy, ProxyBuilder, ResponseFuture, Route, RouteError, TunnelCheck, TunnelStart,
+};
 pub use proxy_protocol::{ProxyHeader, ProxyHeaderSender, ProxyProtocol};
 pub use selector::{Attempt, AttemptResult, SelectionContext, Selector, SelectorFn, selector_fn};
 pub use serve::{Serve, serve};

@@ -4,7 +4,7 @@ use http::{HeaderValue, StatusCode, header};
 
 use crate::http1::tunnel::Tunnel;
 use crate::pool::{Connection, Lease};
-use crate::{Body, RequestHead, ResponseHead};
+use crate::{Body, RequestHead, ResponseHead, TunnelCheck};
 
 /// A request on its way to an upstream.
 #[derive(Debug)]
@@ -76,11 +76,14 @@ pub struct Response {
 
 /// The upstream's side of a tunnel that a 101 or a 2xx to CONNECT opened.
 #[derive(Debug)]
-pub(crate) struct Upgraded(Lease);
+pub(crate) struct Upgraded {
+    lease: Lease,
+    check: Option<TunnelCheck>,
+}
 
 impl Upgraded {
-    pub(crate) fn into_stream(self) -> Tunnel {
-        self.0.into_connection().into()
+    pub(crate) fn into_parts(self) -> (Tunnel, Option<TunnelCheck>) {
+        (self.lease.into_connection().into(), self.check)
     }
 }
 
@@ -107,6 +110,15 @@ impl Response {
     /// from then on. To any other request it is no answer.
     pub fn tunnel(connection: Connection) -> Self {
         Response::status(StatusCode::OK).with_tunnel(Lease::once(connection))
+    }
+
+    /// Looks at how the tunnel begins that this response opens. Without one it changes nothing.
+    #[must_use]
+    pub fn check_tunnel(mut self, check: TunnelCheck) -> Self {
+        if let Some(upgraded) = &mut self.upgraded {
+            upgraded.check = Some(check);
+        }
+        self
     }
 
     /// Status and fields.
@@ -149,7 +161,7 @@ impl Response {
     }
 
     pub(crate) fn with_tunnel(mut self, lease: Lease) -> Self {
-        self.upgraded = Some(Box::new(Upgraded(lease)));
+        self.upgraded = Some(Box::new(Upgraded { lease, check: None }));
         self
     }
 

@@ -30,6 +30,7 @@ pub(crate) mod tunnel;
 pub use live::LiveProxy;
 pub use route::{Route, RouteError};
 pub use service::ResponseFuture;
+pub use tunnel::{TunnelCheck, TunnelStart};
 
 pub(crate) use chain::{CatchPanic, Filters};
 pub(crate) use exchange::Exchange;

@@ -39,9 +39,16 @@ pub(crate) enum Relay {
 }
 
 impl Relay {
-    /// Splices where it may and can, and copies elsewhere.
-    pub(crate) fn new(client: &mut impl End, upstream: &mut Tunnel, options: &Options, may_splice: bool) -> Self {
-        let (of_client, of_upstream) = (client.take_read(), upstream.take_read());
+    /// Splices where it may and can, and copies elsewhere. `begun` was read from the client before.
+    pub(crate) fn new(
+        client: &mut impl End,
+        begun: Vec<u8>,
+        upstream: &mut Tunnel,
+        options: &Options,
+        may_splice: bool,
+    ) -> Self {
+        let (mut of_client, of_upstream) = (begun, upstream.take_read());
+        of_client.extend(client.take_read());
         if may_splice && client.socket().is_some() && upstream.socket().is_some() {
             let relay = TcpRelay::new(options).after_reading(Side::A, of_client);
             return Relay::Spliced(relay.after_reading(Side::B, of_upstream));

@@ -8,6 +8,7 @@ use proxy_core::Cidr;
 mod class;
 
 pub use class::AddressClass;
+pub(crate) use class::SPECIAL_V4;
 
 /// Which addresses a forward proxy connects to: those of the public internet, and what was opened.
 ///
@@ -92,6 +93,11 @@ impl EgressGuard {
         });
         let admitted: Arc<[SocketAddr]> = admitted.collect();
         if admitted.is_empty() { Err(refused.unwrap_or(AddressClass::Unspecified)) } else { Ok(Checked(admitted)) }
+    }
+
+    /// The ranges that were opened.
+    pub(crate) fn opened(&self) -> &[Cidr] {
+        &self.allowed
     }
 
     fn opens(&self, address: IpAddr, class: AddressClass) -> bool {

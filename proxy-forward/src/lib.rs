@@ -26,6 +26,9 @@
 //! | other ports than those of the web | [`Ports`] |
 //! | origins not to know who asks | [`Anonymity`] |
 //! | names from elsewhere than the system | [`Resolver`] over a [`Lookup`] of your own |
+//! | browsers to find the proxy by themselves | [`PacFile`] |
+//! | tunnels to lead where they say they lead | [`ServerNames`] |
+//! | to go by another proxy, HTTP or SOCKS, or by one of several | [`ParentProxy`], [`Parents`] |
 //! | tests without sockets | a [`Dial`] of your own |
 
 mod anonymity;
@@ -35,6 +38,9 @@ mod dialler;
 mod egress;
 mod flights;
 mod origins;
+mod pac;
+mod parent;
+mod parents;
 mod policy;
 mod refusal;
 mod resolver;
@@ -48,9 +54,12 @@ pub use auth::{BasicAuth, Credentials, Login, PasswordFile, PasswordFileError};
 pub use destination::{Destination, DestinationError, Host};
 pub use dialler::{Dial, TcpDial};
 pub use egress::{AddressClass, Checked, EgressGuard};
+pub use pac::PacFile;
+pub use parent::{Parent, ParentConnector, ParentError, ParentProxy};
+pub use parents::Parents;
 pub use policy::{Action, DomainFile, DomainList, ParseWindowError, Policy, Rule, RuleError, Window};
 pub use refusal::Refusal;
 pub use resolver::{Answer, Lookup, ResolveError, Resolver, ResolverSettings, SystemLookup};
 pub use socks::{SocksListener, SocksStream};
-pub use upstream::{ForwardBuilder, ForwardUpstream, Ports};
+pub use upstream::{ForwardBuilder, ForwardUpstream, Ports, ServerNames};
 pub use user::User;

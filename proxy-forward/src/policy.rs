@@ -15,6 +15,7 @@ mod rule;
 mod window;
 
 pub use domains::{DomainFile, DomainList};
+pub(crate) use hosts::Hosts;
 pub use rule::{Action, Rule, RuleError};
 pub use window::{ParseWindowError, Window};
 

@@ -174,6 +174,7 @@ fn proxy_status(kind: ErrorKind) -> Option<&'static str> {
         ErrorKind::ResponseTimeout | ErrorKind::ResponseStalled => "proxy; error=http_response_timeout",
         ErrorKind::UpstreamGone | ErrorKind::UpstreamIo => "proxy; error=connection_terminated",
         ErrorKind::BadResponse => "proxy; error=http_protocol_error",
+        ErrorKind::NextHopRefused => "proxy; error=destination_unavailable",
         _ => return None,
     })
 }

@@ -1,7 +1,7 @@
 //! Where clients of a forward proxy go: wherever they want and may.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -15,6 +15,9 @@ use crate::anonymity::Trace;
 use crate::destination::{Destination, Host};
 use crate::egress::{Checked, EgressGuard};
 use crate::origins::{Origin, Origins};
+use crate::pac::PacFile;
+use crate::parent::Parent;
+use crate::parents::Parents;
 use crate::policy::{Ask, Policy, Ruling};
 use crate::refusal::{Pages, Reason, Refusal};
 use crate::resolver::{ResolveError, Resolver};
@@ -23,9 +26,11 @@ use crate::user::User;
 mod asked;
 mod builder;
 mod ports;
+mod server_name;
 
 pub use builder::ForwardBuilder;
 pub use ports::Ports;
+pub use server_name::ServerNames;
 
 use asked::{Asked, Form};
 
@@ -39,7 +44,7 @@ use asked::{Asked, Form};
 ///
 /// On the way stand, in this order: the open [`Ports`], the [`Policy`], the [`Resolver`], the
 /// [`EgressGuard`] and once more those rules of the policy that are about addresses. Only what all of
-/// them admitted is connected to, by Happy Eyeballs (RFC 8305).
+/// them admitted is connected to, by Happy Eyeballs (RFC 8305), or asked of one of the [`Parents`].
 ///
 /// ```no_run
 /// use proxy_core::{TcpListener, serve};
@@ -59,7 +64,9 @@ pub struct ForwardUpstream {
     origins: Origins,
     resolver: Resolver,
     guard: EgressGuard,
-    policy: Policy,
+    policy: Arc<Policy>,
+    server_names: ServerNames,
+    parents: Parents,
     connect_ports: Ports,
     http_ports: Ports,
     trace: Trace,
@@ -67,6 +74,12 @@ pub struct ForwardUpstream {
 
 /// The cluster is never asked to choose.
 type NoChoice = SelectorFn<fn(&Candidates<'_>, &SelectionContext<'_>) -> Option<Backend>>;
+
+/// How a destination is reached.
+enum Way<'a> {
+    Direct(Arc<Origin>),
+    Parent(&'a Parent),
+}
 
 /// Why there is no way to a destination.
 enum Blocked {
@@ -95,13 +108,18 @@ impl ForwardUpstream {
         builder.upstream("forward", self).route(Route::to("forward"))
     }
 
+    /// How browsers find a proxy of this upstream: a filter to be put before others.
+    pub fn pac_file(&self) -> PacFile {
+        PacFile::new(&self.guard, &self.parents)
+    }
+
     /// Origins whose connections are kept.
     pub fn origins(&self) -> usize {
         self.origins.len()
     }
 
     /// The way to a destination, if it is open to who asks.
-    async fn open(&self, asked: &Asked, ctx: &Context) -> Result<Arc<Origin>, Blocked> {
+    async fn open(&self, asked: &Asked, ctx: &Context) -> Result<Way<'_>, Blocked> {
         let (destination, method) = (&asked.destination, &asked.method);
         let ports = if *method == Method::CONNECT { &self.connect_ports } else { &self.http_ports };
         if !ports.contains(destination.port()) {
@@ -110,9 +128,33 @@ impl ForwardUpstream {
         let user = ctx.get::<User>().map(User::name);
         let ask = Ask { destination, method, client: ctx.client(), user };
         let depends = self.judge(&ask, None)?;
+        if let Some(parent) = self.parents.of(destination.host()) {
+            self.check_named(&ask, depends).await?;
+            return Ok(Way::Parent(parent));
+        }
         let checked = self.check(destination).await?;
         let checked = if depends { self.judge_each(&ask, checked)? } else { checked };
-        Ok(self.origins.get(destination.clone(), checked))
+        Ok(Way::Direct(self.origins.get(destination.clone(), checked)))
+    }
+
+    /// What a parent is going to resolve is checked as far as it can be from here.
+    async fn check_named(&self, ask: &Ask<'_>, depends: bool) -> Result<(), Blocked> {
+        let destination = ask.destination;
+        let checked = match destination.host() {
+            Host::Address(_) => self.check(destination).await?,
+            Host::Name(name) if is_this_machine(name) => {
+                let addresses = [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()];
+                let checked = self.guard.admit(addresses.map(|address| (address, destination.port()).into()));
+                checked.map_err(|class| Refusal::new(Reason::Address(class), destination))?
+            }
+            Host::Name(_) if depends => self.check(destination).await?,
+            Host::Name(_) => return Ok(()),
+        };
+        if depends {
+            // Which of its addresses the parent will take is not known.
+            checked.addresses().iter().try_for_each(|address| self.judge(ask, Some(address.ip())).map(drop))?;
+        }
+        Ok(())
     }
 
     /// Whether it depends on the address, where it is not refused.
@@ -154,9 +196,13 @@ impl ForwardUpstream {
         if came_by {
             return Err(Refusal::new(Reason::Loop, &asked.destination).into());
         }
-        let origin = self.open(asked, ctx).await?;
+        let way = self.open(asked, ctx).await?;
         self.trace.leave(request.head_mut());
-        self.cluster.send_to(origin.backend(), request, ctx).await.map_err(Blocked::Failed)
+        let sent = match way {
+            Way::Direct(origin) => self.cluster.send_to(origin.backend(), request, ctx).await,
+            Way::Parent(parent) => parent.send(request, ctx).await,
+        };
+        sent.map_err(Blocked::Failed)
     }
 
     /// A tunnel. Nothing of the client's goes to the origin before it is open.
@@ -165,9 +211,20 @@ impl ForwardUpstream {
             let reason = Reason::Malformed("A CONNECT request has no body");
             return Err(Refusal::new(reason, &asked.destination).into());
         }
-        let origin = self.open(asked, ctx).await?;
-        let connection = self.cluster.connect_to(origin.backend(), ctx).await.map_err(Blocked::Failed)?;
-        Ok(Response::tunnel(connection))
+        let response = Response::tunnel(self.dial(asked, ctx).await?);
+        Ok(match server_name::check(self.server_names, &self.policy, asked, ctx) {
+            Some(check) => response.check_tunnel(check),
+            None => response,
+        })
+    }
+
+    /// A new connection.
+    async fn dial(&self, asked: &Asked, ctx: &mut Context) -> Result<Connection, Blocked> {
+        let connected = match self.open(asked, ctx).await? {
+            Way::Direct(origin) => self.cluster.connect_to(origin.backend(), ctx).await,
+            Way::Parent(parent) => parent.connect(&asked.destination, ctx).await,
+        };
+        connected.map_err(Blocked::Failed)
     }
 
     async fn answer(&self, request: Request, ctx: &mut Context) -> Result<Response, Blocked> {
@@ -181,6 +238,11 @@ impl ForwardUpstream {
 
 const NOT_AN_ORIGIN: &str = "This is a forward proxy, and no server of its own: \
     tell your client to use it as a proxy, as in curl -x http://proxy:3128 http://example.com/";
+
+/// RFC 6761 §6.3: these names are nobody else's, wherever they are resolved.
+fn is_this_machine(name: &str) -> bool {
+    name == "localhost" || name.ends_with(".localhost")
+}
 
 fn unresolved(error: ResolveError) -> Error {
     let timed_out = error == ResolveError::Timeout;
@@ -219,8 +281,8 @@ impl Upstream for ForwardUpstream {
         let named = destination.and_then(|text| Destination::parse(text, None).ok());
         let destination = named.ok_or(ErrorKind::Unsupported)?;
         let asked = Asked { destination, method: Method::CONNECT };
-        match self.open(&asked, ctx).await {
-            Ok(origin) => self.cluster.connect_to(origin.backend(), ctx).await,
+        match self.dial(&asked, ctx).await {
+            Ok(connection) => Ok(connection),
             Err(Blocked::Failed(error)) => Err(error),
             Err(Blocked::Refused(refusal)) => {
                 note(&refusal, ctx);

@@ -10,8 +10,8 @@ use http::StatusCode;
 use proxy_core::testing::{Recorder, Script, ScriptedConnector, TestProxy};
 use proxy_core::{
     Address, Backend, Breaker, BreakerPermit, ClientHandshake, Cluster, Connector, Context, Error, ErrorKind, Filter,
-    Flow, Instant, Io, Limits, Proxy, ProxyBuilder, Request, Response, Result, RetryPolicy, Route, ServiceUpstream,
-    SharedPool, Target, TlsInfo, Upstream, UpstreamTimeouts, filter_fn, selector_fn,
+    Flow, Instant, Io, Limits, NextHop, NextHopRefusal, Proxy, ProxyBuilder, Request, Response, Result, RetryPolicy,
+    Route, ServiceUpstream, SharedPool, Target, TlsInfo, Upstream, UpstreamTimeouts, filter_fn, selector_fn,
 };
 use tests::{Call, GET, Log, MemoryOrigin, ok, post};
 use tokio::io::AsyncWriteExt;
@@ -155,6 +155,7 @@ fn cause(kind: ErrorKind) -> Cause {
         }
         Kind::StreamRefused => Cause::sent(GET).at(resets(h2::Reason::REFUSED_STREAM)),
         Kind::StreamReset => Cause::sent(GET).at(resets(h2::Reason::INTERNAL_ERROR)),
+        Kind::NextHopRefused => Cause::sent(GET).at(led_nowhere()),
         Kind::Resolve => Cause::sent(GET).at(unresolved()),
         Kind::UpstreamGone => Cause::origin(read().close()),
         Kind::UpstreamIo => Cause::origin(Script::new().read_head().close()).sending(post(&"x".repeat(1 << 20))),
@@ -171,10 +172,11 @@ fn cause(kind: ErrorKind) -> Cause {
 }
 
 /// What only a raw connection, a session of UDP or a shared connection can end by, or one that is turned away before
-/// its first request: `tests/tests/http2/floods.rs`, `tcp.rs`, `udp.rs`, `server_names.rs` and `proxy_protocol.rs` have their causes.
-const NOT_OF_REQUESTS: [ErrorKind; 16] = [
+/// its first request: `proxy-forward/tests/it/server_names.rs`, `tests/tests/http2/floods.rs`, `tcp.rs`, `udp.rs`, `server_names.rs` and `proxy_protocol.rs` have their causes.
+const NOT_OF_REQUESTS: [ErrorKind; 17] = [
     // What ends an attempt, and never a request.
     ErrorKind::GrpcStatus,
+    ErrorKind::ServerNameMismatch,
     ErrorKind::Http2Protocol,
     ErrorKind::RapidReset,
     ErrorKind::MadeReset,
@@ -256,6 +258,22 @@ impl Upstream for Crowded {
 /// A backend that resets every stream.
 fn resets(reason: h2::Reason) -> impl Upstream {
     MemoryOrigin::http2(move |mut call: Call| async move { call.reset(reason) }).upstream()
+}
+
+/// A backend that is a proxy, and does not lead to the destination.
+fn led_nowhere() -> impl Upstream {
+    struct Refuses;
+
+    #[async_trait]
+    impl Connector for Refuses {
+        async fn connect(&self, _: &Target) -> io::Result<Box<dyn Io>> {
+            Err(NextHopRefusal::new(StatusCode::BAD_GATEWAY, "not there").into())
+        }
+    }
+
+    let pool = SharedPool::builder().connector(Arc::new(Refuses)).build();
+    let cluster = Cluster::builder(selector_fn(|candidates, _| candidates.at(0).cloned()));
+    cluster.next_hop(NextHop::Tunnel).backend(Address::Name("proxy".into(), 1080)).build_with(pool)
 }
 
 /// A backend whose name has no address.

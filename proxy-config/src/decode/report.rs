@@ -1,7 +1,7 @@
 //! Where the errors of one run gather.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use crate::Registry;
 use crate::error::{ConfigError, ConfigErrors};
@@ -14,12 +14,21 @@ pub(crate) struct Report {
     errors: RefCell<Vec<ConfigError>>,
     omitted: Cell<usize>,
     /// The names that references may use; `None` while `upstreams` itself is wrong, which is reported once, there.
-    upstreams: Option<BTreeSet<String>>,
+    upstreams: Option<BTreeMap<String, Leads>>,
     registry: Registry,
 }
 
+/// Where the backends of an upstream lead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leads {
+    /// They answer themselves.
+    Nowhere,
+    /// They are proxies.
+    Anywhere,
+}
+
 impl Report {
-    pub(crate) fn new(upstreams: Option<BTreeSet<String>>, registry: Registry) -> Self {
+    pub(crate) fn new(upstreams: Option<BTreeMap<String, Leads>>, registry: Registry) -> Self {
         Self { upstreams, registry, ..Self::default() }
     }
 
@@ -27,7 +36,7 @@ impl Report {
         &self.registry
     }
 
-    pub(crate) fn upstreams(&self) -> Option<&BTreeSet<String>> {
+    pub(crate) fn upstreams(&self) -> Option<&BTreeMap<String, Leads>> {
         self.upstreams.as_ref()
     }
 

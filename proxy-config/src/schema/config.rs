@@ -1,6 +1,6 @@
 //! The whole file.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path as FilePath;
@@ -15,7 +15,7 @@ use super::operations::{Admin, admin};
 use super::source::Source;
 use super::upstream::{Upstream, upstream};
 use crate::Registry;
-use crate::decode::{Cursor, Report, Shape, Unique};
+use crate::decode::{Cursor, Leads, Report, Shape, Unique};
 use crate::error::{ConfigError, ConfigErrors, ErrorKind};
 use crate::expand::expand;
 use crate::json::{self, Node, Value};
@@ -142,14 +142,23 @@ fn read(path: &FilePath) -> io::Result<String> {
 }
 
 /// The names that references may use. Read ahead of everything, as `listeners` usually comes first.
-fn upstream_names(root: &Node) -> Option<BTreeSet<String>> {
+fn upstream_names(root: &Node) -> Option<BTreeMap<String, Leads>> {
     let Value::Object(members) = &root.value else {
         return None;
     };
     match members.iter().find(|member| member.key == "upstreams").map(|member| &member.node.value) {
-        None => Some(BTreeSet::new()),
-        Some(Value::Object(upstreams)) => Some(upstreams.iter().map(|member| member.key.clone()).collect()),
+        None => Some(BTreeMap::new()),
+        Some(Value::Object(upstreams)) => {
+            Some(upstreams.iter().map(|member| (member.key.clone(), leads(&member.node.value))).collect())
+        }
         Some(_) => None,
+    }
+}
+
+fn leads(upstream: &Value) -> Leads {
+    match upstream {
+        Value::Object(members) if members.iter().any(|member| member.key == "proxy") => Leads::Anywhere,
+        _ => Leads::Nowhere,
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::filter::{Filter, filters};
 use super::http::{HttpTimeouts, Limits, limits, timeouts};
 use super::operations::file_path;
+use super::parent::{ForwardParent, parents};
 use crate::decode::{Cursor, Fields, quote};
 use crate::values::cidr::{Cidr, cidr, cidrs};
 use crate::values::header::{method, named_field, token};
@@ -35,6 +36,12 @@ pub struct Forward {
     /// `allow_private`: networks of private and local addresses that may be reached; `true` is all of them but the
     /// addresses that hand out a cloud's credentials, which are to be named.
     pub allow_private: Vec<AllowPrivate>,
+    /// `server_names`: whether the server name of a tunnel's TLS has to be its host; `"off"` when absent.
+    pub server_names: Option<ServerNames>,
+    /// `pac`: serves `/proxy.pac`, by which browsers find the proxy.
+    pub pac: Option<Pac>,
+    /// `parents`: which hosts are reached by another proxy, in order; those that none has are reached from here.
+    pub parents: Vec<ForwardParent>,
     /// `users`: a file of names and password hashes; without it nobody is asked for a password.
     pub users: Option<PathBuf>,
     /// `realm`: what clients show their users when they ask for the password.
@@ -53,6 +60,13 @@ pub struct Forward {
     pub timeouts: HttpTimeouts,
 }
 
+impl Forward {
+    /// Names of upstreams that it uses.
+    pub(crate) fn upstreams(&self) -> impl Iterator<Item = &str> {
+        self.parents.iter().filter_map(|parent| parent.upstream.as_deref())
+    }
+}
+
 /// `listeners.<name>.socks`: all keys of `forward`, and one more.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
@@ -61,6 +75,26 @@ pub struct Socks {
     pub forward: Forward,
     /// `also_http`: whether clients may speak HTTP on the same port.
     pub also_http: Option<bool>,
+}
+
+/// `listeners.<name>.forward.server_names`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ServerNames {
+    /// `"off"`: nobody looks.
+    Off,
+    /// `"log"`: another is logged.
+    Log,
+    /// `"require"`: another is refused, and what is no TLS.
+    Require,
+}
+
+/// `listeners.<name>.forward.pac`
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Pac {
+    /// `proxy`: the proxy as browsers reach it, as `proxy.example:3128`; as they reach the file when absent.
+    pub proxy: Option<String>,
 }
 
 /// A part of `allow_private`.
@@ -144,6 +178,9 @@ fn fields(fields: &mut Fields<'_>) -> Option<Forward> {
         rules: fields.optional("rules", rules).unwrap_or_default(),
         default: fields.optional("default", action),
         allow_private: fields.optional("allow_private", allow_private).unwrap_or_default(),
+        server_names: fields.optional("server_names", server_names),
+        pac: fields.optional("pac", pac),
+        parents: fields.optional("parents", parents).unwrap_or_default(),
         users: fields.optional("users", file_path),
         realm: fields.optional("realm", |cursor| Some(cursor.string("a string")?.to_owned())),
         anonymity: fields.optional("anonymity", anonymity),
@@ -155,7 +192,31 @@ fn fields(fields: &mut Fields<'_>) -> Option<Forward> {
     })
 }
 
-fn hosts(cursor: Cursor<'_>) -> Option<Vec<String>> {
+fn server_names(cursor: Cursor<'_>) -> Option<ServerNames> {
+    cursor.tagged(
+        "way with server names",
+        &[
+            ("off", |it| it.none(ServerNames::Off)),
+            ("log", |it| it.none(ServerNames::Log)),
+            ("require", |it| it.none(ServerNames::Require)),
+        ],
+    )
+}
+
+fn pac(cursor: Cursor<'_>) -> Option<Pac> {
+    cursor.object("an object", |fields| {
+        let proxy = fields.optional("proxy", |cursor| {
+            const WHAT: &str = "an address such as \"proxy.example:3128\"";
+            cursor.parsed(WHAT, |text| match proxy_forward::Destination::parse(text, None) {
+                Ok(_) => Ok(text.to_owned()),
+                Err(_) => Err(format!("expected {WHAT}, found {}", quote(text))),
+            })
+        });
+        Some(Pac { proxy })
+    })
+}
+
+pub(super) fn hosts(cursor: Cursor<'_>) -> Option<Vec<String>> {
     cursor.list(r#"an array of hosts such as "*.example.com""#, host_pattern)
 }
 

@@ -8,6 +8,7 @@ use super::breaker::{CircuitBreaker, SlowStart, circuit_breaker, slow_start};
 use super::discovery::{Discovery, discovery};
 use super::health::{HealthCheck, OutlierDetection, health_check, outlier_detection};
 use super::http2::window;
+use super::parent::{ParentProxy, parent_proxy};
 use super::selector::{Selector, selector};
 use super::sticky::{Sticky, sticky};
 use super::upstream_tls::{UpstreamTls, upstream_tls};
@@ -41,6 +42,8 @@ pub struct Upstream {
     pub tls: Option<UpstreamTls>,
     /// `http2`: whether backends are spoken to in it; `never` when absent.
     pub http2: Option<UpstreamHttp2>,
+    /// `proxy`: backends are proxies, by which the `parents` of forward proxies reach what clients ask for.
+    pub proxy: Option<ParentProxy>,
     /// `panic_percent`: with fewer healthy backends than this all are used, 0 for never; 10 when absent.
     pub panic_percent: Option<u8>,
     /// `proxy_protocol`: connections begin with a PROXY header that names the client.
@@ -192,6 +195,7 @@ pub(super) fn upstream(cursor: Cursor<'_>) -> Option<Upstream> {
             discovery: fields.optional("discovery", discovery),
             tls: fields.optional("tls", upstream_tls),
             http2: fields.optional("http2", http2),
+            proxy: fields.optional("proxy", parent_proxy),
             panic_percent: fields.optional("panic_percent", percent),
             proxy_protocol: fields.optional("proxy_protocol", proxy_protocol),
             retry: fields.optional("retry", retry).unwrap_or_default(),

@@ -137,6 +137,7 @@ impl Diff {
             tls,
             panic_percent,
             proxy_protocol,
+            proxy,
             retry,
             timeouts,
             pool,
@@ -154,6 +155,7 @@ impl Diff {
         self.compare(&Path::Key(path, "tls"), tls, &now.tls);
         self.compare(&Path::Key(path, "panic_percent"), panic_percent, &now.panic_percent);
         self.compare(&Path::Key(path, "proxy_protocol"), proxy_protocol, &now.proxy_protocol);
+        self.compare(&Path::Key(path, "proxy"), proxy, &now.proxy);
         self.compare(&Path::Key(path, "retry"), retry, &now.retry);
         self.compare(&Path::Key(path, "timeouts"), timeouts, &now.timeouts);
         self.compare(&Path::Key(path, "pool"), pool, &now.pool);

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use http::{HeaderName, Method};
 use proxy_core::{Cidr, Filter, Proxy, ProxyBuilder};
 use proxy_forward::{
-    Action, Anonymity, BasicAuth, DomainFile, ForwardBuilder, ForwardUpstream, PasswordFile, Policy, Ports, Rule,
+    Action, Anonymity, BasicAuth, Destination, DomainFile, ForwardBuilder, ForwardUpstream, PacFile, Parents,
+    PasswordFile, Policy, Ports, Rule, ServerNames,
 };
 use tokio::task::AbortHandle;
 
@@ -40,9 +41,11 @@ pub(super) fn proxy(
     let at = |key: &str, error: Source| ServerError::cannot_build(Path::Key(path, key).to_string(), error);
     let policy = policy(config, &mut watched).map_err(|(key, error)| at(key, error))?;
     let users = config.users.as_ref().map(PasswordFile::load).transpose().map_err(|error| at("users", error.into()))?;
-    let upstream = upstream(config, own).map_err(|error| at("remove_headers", error))?.policy(policy).build();
+    let upstream = upstream(config, own).map_err(|error| at("remove_headers", error))?.policy(policy);
+    let upstream = upstream.parents(parents(config, parts).map_err(|error| at("parents", error))?).build();
+    let pac = config.pac.as_ref().map(|pac| pac_file(pac, &upstream)).transpose().map_err(|error| at("pac", error))?;
     let proxy = upstream.into_proxy().limits(limits(&config.limits)).timeouts(timeouts(&config.timeouts));
-    let mut proxy = admission.into_proxy(proxy);
+    let mut proxy = pac.into_iter().fold(admission.into_proxy(proxy), ProxyBuilder::filter);
     if let Some(users) = &users {
         watched.run(users.clone().watch());
         let auth = BasicAuth::new(users.clone());
@@ -108,11 +111,38 @@ fn upstream(config: &Forward, own: &[SocketAddr]) -> Result<ForwardBuilder, Sour
             crate::Anonymity::Elite => Anonymity::Elite,
         });
     }
+    if let Some(server_names) = config.server_names {
+        builder = builder.server_names(match server_names {
+            crate::ServerNames::Off => ServerNames::Ignored,
+            crate::ServerNames::Log => ServerNames::Logged,
+            crate::ServerNames::Require => ServerNames::Required,
+        });
+    }
     if let Some(name) = &config.via {
         builder = builder.via(name);
     }
     let mut removed = config.remove_headers.iter();
     removed.try_fold(builder, |builder, name| Ok(builder.scrub(HeaderName::from_bytes(name.as_bytes())?)))
+}
+
+fn pac_file(config: &crate::Pac, upstream: &ForwardUpstream) -> Result<PacFile, Source> {
+    let file = upstream.pac_file();
+    let named = config.proxy.as_deref().map(|text| Destination::parse(text, None)).transpose()?;
+    Ok(named.into_iter().fold(file, PacFile::at))
+}
+
+/// Which hosts go by which upstream.
+fn parents(config: &Forward, parts: &Parts<'_>) -> Result<Parents, Source> {
+    config.parents.iter().try_fold(Parents::default(), |parents, rule| {
+        let parent = rule.upstream.as_deref().map(|name| parts.parent(name).ok_or("no proxies")).transpose()?;
+        let hosts = rule.hosts.iter().flatten().map(String::as_str);
+        Ok(match (parent, &rule.hosts) {
+            (Some(parent), None) => parents.otherwise(parent),
+            (Some(parent), Some(_)) => parents.via(hosts, parent)?,
+            (None, Some(_)) => parents.direct(hosts)?,
+            (None, None) => parents.otherwise_direct(),
+        })
+    })
 }
 
 fn all(ports: &[RangeInclusive<u16>]) -> Ports {

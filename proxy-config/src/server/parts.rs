@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proxy_core::{Observer, Upstream};
+use proxy_forward::Parent;
 
 use super::kept_limits::KeptLimits;
 use super::operations::Observation;
@@ -25,6 +26,11 @@ impl Parts<'_> {
         self.upstreams.get(name).map(Planned::upstream)
     }
 
+    /// The upstream of this name, as one of proxies.
+    pub(super) fn parent(&self, name: &str) -> Option<Parent> {
+        self.upstreams.get(name).and_then(Planned::parent)
+    }
+
     /// Who looks at the proxy of this listener.
     pub(super) fn observer(&self, listener: &str) -> Option<Box<dyn Observer>> {
         self.observation.of_listener(listener)
@@ -38,7 +44,8 @@ impl Parts<'_> {
             ListenerKind::Http(http) => http.routes.iter().flat_map(|route| route.target.upstreams()).any(is_new),
             ListenerKind::Tcp(tcp) => tcp.upstreams().any(is_new),
             ListenerKind::Udp(udp) => is_new(&udp.upstream),
-            _ => false,
+            ListenerKind::Forward(forward) => forward.upstreams().any(is_new),
+            ListenerKind::Socks(socks) => socks.forward.upstreams().any(is_new),
         };
         is_used || self.observation.is_new()
     }

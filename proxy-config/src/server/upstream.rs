@@ -10,6 +10,7 @@ use proxy_core::{
     PoolBuilder, PoolSettings, ProxyHeaderSender, RetryPolicy, Selector, SharedPool, UpstreamHttp2, UpstreamTimeouts,
     Verdict,
 };
+use proxy_forward::{Parent, ParentError, ParentProxy};
 use proxy_lb::PanicThreshold;
 use proxy_metrics::{UpstreamMetrics, Watched};
 use tokio::task::JoinSet;
@@ -43,6 +44,7 @@ struct Built {
     backends: BackendSet,
     pool: SharedPool,
     tls: Option<Arc<ClientTls>>,
+    parent: Option<ParentProxy>,
 }
 
 /// An upstream of the next configuration: everything that can fail has been done.
@@ -86,6 +88,12 @@ impl Running {
 impl Planned {
     pub(super) fn upstream(&self) -> &Arc<dyn proxy_core::Upstream> {
         &self.built.upstream
+    }
+
+    /// It as one of proxies.
+    pub(super) fn parent(&self) -> Option<Parent> {
+        let proxy = self.built.parent.clone()?;
+        Some(Parent::new(proxy, Arc::clone(&self.built.upstream)))
     }
 
     /// Whether a proxy that has the one of this name before needs another.
@@ -203,12 +211,16 @@ fn renew(
     let (backends, mut renewal) = members(upstream, before);
     let observer = metrics.clone().map(|metrics| Arc::new(metrics) as Arc<dyn Observer>);
     let same_tls = before.filter(|(old, _)| old.tls == upstream.tls);
+    let parent = upstream.proxy.as_ref().map(|config| parent(path, config, &upstream.timeouts)).transpose()?;
     let pool = match same_tls {
-        Some((old, running)) if may_keep_pool && pool_settings(old) == pool_settings(upstream) => {
+        Some((old, running))
+            if may_keep_pool && old.proxy == upstream.proxy && pool_settings(old) == pool_settings(upstream) =>
+        {
             running.built.pool.clone()
         }
         _ => {
             let pool = SharedPool::builder().settings(pool_settings(upstream));
+            let pool = parent.iter().fold(pool, |pool, parent| parent.pool(pool));
             observer.iter().cloned().fold(pool, PoolBuilder::observer).build()
         }
     };
@@ -222,7 +234,8 @@ fn renew(
     let cluster = observer.into_iter().fold(cluster, ClusterBuilder::observer);
     let cluster = backends.into_iter().fold(cluster, ClusterBuilder::with);
     let cluster = tls.iter().fold(cluster, |cluster, tls| cluster.shared_tls(Arc::clone(tls) as _));
-    let built = Built { tls, ..build(path, cluster, upstream, pool)? };
+    let cluster = parent.iter().fold(cluster, |cluster, parent| parent.cluster(cluster));
+    let built = Built { tls, parent, ..build(path, cluster, upstream, pool)? };
     renewal.tasks = guards.tasks(path, upstream, &built.backends, built.tls.as_deref())?;
     if let (Some(config), Some(files), Some(running)) = (&upstream.tls, files, &built.tls) {
         renewal.tasks.push(tls::follow(path, config, files, running));
@@ -273,11 +286,18 @@ fn build(
 ) -> Result<Built, ServerError> {
     let Some(sticky_config) = &upstream.sticky else {
         let cluster = cluster.build_with(pool.clone());
-        return Ok(Built { backends: cluster.backends().clone(), upstream: Arc::new(cluster), pool, tls: None });
+        return Ok(Built {
+            backends: cluster.backends().clone(),
+            upstream: Arc::new(cluster),
+            pool,
+            tls: None,
+            parent: None,
+        });
     };
     let at = |error| ServerError::cannot_build(Path::Key(path, "sticky").to_string(), error);
     let sticky = sticky(sticky_config).map_err(at)?.build_with(cluster, pool.clone());
-    Ok(Built { backends: sticky.inner().backends().clone(), upstream: Arc::new(sticky), pool, tls: None })
+    let backends = sticky.inner().backends().clone();
+    Ok(Built { backends, upstream: Arc::new(sticky), pool, tls: None, parent: None })
 }
 
 fn cluster(
@@ -382,6 +402,23 @@ fn pool_settings(upstream: &Upstream) -> PoolSettings {
         set(&mut settings.max_pending, breaker.max_pending);
     }
     settings
+}
+
+/// What the backends speak where they are proxies.
+fn parent(path: &Path<'_>, config: &crate::ParentProxy, timeouts: &Timeouts) -> Result<ParentProxy, ServerError> {
+    let mut proxy = match config {
+        crate::ParentProxy::Http(_) => ParentProxy::http(),
+        crate::ParentProxy::Socks5(_) => ParentProxy::socks5(),
+    };
+    let settings = config.settings();
+    if let (Some(user), Some(password)) = (&settings.user, &settings.password) {
+        let at = |error: ParentError| ServerError::cannot_build(Path::Key(path, "proxy").to_string(), error);
+        proxy = proxy.credentials(user, password.as_str()).map_err(at)?;
+    }
+    if let Some(timeout) = timeouts.connect {
+        proxy = proxy.connect_timeout(timeout);
+    }
+    Ok(settings.answer_timeout.into_iter().fold(proxy, ParentProxy::answer_timeout))
 }
 
 /// Turns a knob, where the configuration does.

@@ -4,8 +4,9 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
-use super::{Cluster, Core, Quarantine, RetryBudget, RetryPolicy, UpstreamTimeouts};
+use super::{Cluster, Core, NextHop, Quarantine, RetryBudget, RetryPolicy, UpstreamTimeouts};
 use crate::http1::client::Rules;
 use crate::pool::{Pool, Protocol, SharedPool};
 use crate::{
@@ -29,6 +30,7 @@ pub struct ClusterBuilder<S> {
     introduces: Option<ProxyHeaderSender>,
     eligibility: Box<dyn Eligibility>,
     tls: Option<Arc<dyn ClientHandshake>>,
+    next_hop: NextHop,
     http2: UpstreamHttp2,
 }
 
@@ -70,6 +72,7 @@ impl<S: Selector> ClusterBuilder<S> {
             eligibility: Box::new(Usable),
             tls: None,
             http2: UpstreamHttp2::Never,
+            next_hop: NextHop::default(),
         }
     }
 
@@ -102,6 +105,7 @@ impl<S: Selector> ClusterBuilder<S> {
             eligibility: self.eligibility,
             tls: self.tls,
             http2: self.http2,
+            next_hop: self.next_hop,
         }
     }
 
@@ -146,6 +150,20 @@ impl<S: Selector> ClusterBuilder<S> {
     #[must_use]
     pub fn timeouts(mut self, timeouts: UpstreamTimeouts) -> Self {
         self.timeouts = timeouts;
+        self
+    }
+
+    /// How long a connection may take, of the [timeouts](Self::timeouts).
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.timeouts.connect = timeout;
+        self
+    }
+
+    /// What the backends are, where they do not answer themselves. Default: they do.
+    #[must_use]
+    pub fn next_hop(mut self, next_hop: NextHop) -> Self {
+        self.next_hop = next_hop;
         self
     }
 
@@ -202,6 +220,7 @@ impl<S: Selector> ClusterBuilder<S> {
             response: self.timeouts.response,
             idle: self.timeouts.idle,
             grpc_statuses: grpc_statuses(&self.policy),
+            absolute: self.next_hop == NextHop::HttpProxy,
             replay: if self.policy.attempts > 1 { self.policy.max_replay_bytes } else { 0 },
         };
         let core = Core {
@@ -215,8 +234,13 @@ impl<S: Selector> ClusterBuilder<S> {
             timeouts: self.timeouts,
             introduces: self.introduces,
             rules,
-            protocol: self.http2.protocol(self.tls.is_some()),
+            // A proxy takes requests in absolute form, which is HTTP/1's.
+            protocol: match self.next_hop {
+                NextHop::HttpProxy => Protocol::Http1,
+                _ => self.http2.protocol(self.tls.is_some()),
+            },
             tls: self.tls,
+            next_hop: self.next_hop,
             random: AtomicU64::new(self.seed.unwrap_or_else(|| RandomState::new().hash_one(0))),
         };
         let (core, pool) = (Arc::new(core), Arc::new(pool));

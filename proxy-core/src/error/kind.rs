@@ -82,6 +82,7 @@ kinds! {
     ContinuationFlood, "continuation_flood", BAD_REQUEST, Client, "the client sent a field block in too many pieces";
     HeaderBomb, "header_bomb", BAD_REQUEST, Client, "the client sent a field block of many times the limit";
     FrameFlood, "frame_flood", BAD_REQUEST, Client, "the client sent more frames that bring nothing than it may";
+    ServerNameMismatch, "server_name_mismatch", MISDIRECTED_REQUEST, Client, "the TLS ClientHello is for another server than the tunnel";
     LifetimeOver, "lifetime_over", GATEWAY_TIMEOUT, Proxy, "the connection has lived as long as it may";
     ClientGone, "client_gone", BAD_REQUEST, Client, "the client left before the response was complete";
     // What comes before the first byte of a stream.
@@ -110,6 +111,7 @@ kinds! {
     ConnectTimeout, "connect_timeout", GATEWAY_TIMEOUT, Upstream, "connecting to the backend took too long";
     ConnectTls, "connect_tls", BAD_GATEWAY, Upstream, "the TLS handshake with the backend failed";
     ConnectHttp2, "connect_http2", BAD_GATEWAY, Upstream, "the backend does not speak HTTP/2";
+    NextHopRefused, "next_hop_refused", BAD_GATEWAY, Upstream, "the next proxy on the way did not lead to the destination";
     Resolve, "resolve", BAD_GATEWAY, Upstream, "the backend's name could not be resolved";
     UpstreamGone, "upstream_gone", BAD_GATEWAY, Upstream, "the backend closed the connection before its response was complete";
     UpstreamIo, "upstream_io", BAD_GATEWAY, Upstream, "reading from or writing to the backend failed";

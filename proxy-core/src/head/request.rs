@@ -172,9 +172,18 @@ impl RequestHead {
 
     /// Writes request line and fields for an origin, without the empty line.
     pub(crate) fn write_to(&self, out: &mut Vec<u8>) {
+        self.write_with(self.origin_form(), out);
+    }
+
+    /// The same for a proxy, with the target as it is (RFC 9112 §3.2.2).
+    pub(crate) fn write_absolute_to(&self, out: &mut Vec<u8>) {
+        self.write_with(self.target(), out);
+    }
+
+    fn write_with(&self, form: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(self.method().as_str().as_bytes());
         out.push(b' ');
-        match self.origin_form() {
+        match form {
             b"" if *self.method() == Method::OPTIONS => out.push(b'*'),
             form @ (b"" | [b'?', ..]) => {
                 out.push(b'/');

@@ -32,6 +32,8 @@ pub(crate) struct Rules {
     pub(crate) response: Duration,
     /// Without any progress, within the response body.
     pub(crate) idle: Duration,
+    /// The upstream is a proxy: targets stay in absolute form.
+    pub(crate) absolute: bool,
     /// Bytes of a request body kept for another attempt.
     pub(crate) replay: usize,
     /// Statuses of gRPC after which a call is tried again, one bit each.
@@ -88,7 +90,7 @@ impl<'a> Exchange<'a> {
     pub(crate) fn new(mut lease: Lease, head: &mut RequestHead, body: Body, rules: &'a Rules) -> Self {
         let chunked = body.exact_length().is_none();
         let mut bytes = crate::scratch::take();
-        write_head(head, &body, &mut bytes);
+        write_head(head, &body, rules.absolute, &mut bytes);
         let stream = lease.connection().stream().clone();
         let replay = if head.method().is_idempotent() { rules.replay } else { 0 };
         Exchange {
@@ -299,11 +301,14 @@ pub(crate) fn opens_tunnel(method: &Method, status: StatusCode) -> bool {
     status == StatusCode::SWITCHING_PROTOCOLS || (*method == Method::CONNECT && status.is_success())
 }
 
-/// The head as it goes to an origin: framing fields are ours, in agreement with the body.
-fn write_head(head: &mut RequestHead, body: &Body, out: &mut Vec<u8>) {
+/// The head as it goes to an origin, or to a proxy: framing fields are ours, in agreement with the body.
+fn write_head(head: &mut RequestHead, body: &Body, absolute: bool, out: &mut Vec<u8>) {
     let length = body.exact_length();
     super::encode::keep_length(head.headers_mut(), length);
-    head.write_to(out);
+    match absolute {
+        true => head.write_absolute_to(out),
+        false => head.write_to(out),
+    }
     match length {
         None => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
         Some(length)

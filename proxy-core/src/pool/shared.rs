@@ -10,7 +10,7 @@ use async_trait::async_trait;
 
 use super::{Connection, Lease, Pool, Target};
 use crate::clock::Instant;
-use crate::connector::Connector;
+use crate::connector::{Connector, NextHopRefusal};
 use crate::observer::{Observer, PoolEvent};
 use crate::{Address, Backend, Error, ErrorKind, Io, Result};
 
@@ -301,6 +301,9 @@ impl Inner {
 /// A missing Unix socket is "not found" too, but no matter of names.
 fn connect_error(target: &Target, error: io::Error) -> Error {
     let named = matches!(target.backend().address(), Address::Name(..));
+    if let Some(refusal) = NextHopRefusal::within(&error) {
+        return Error::new(ErrorKind::NextHopRefused).with_status(refusal.status()).with_source(error);
+    }
     let kind = match error.kind() {
         io::ErrorKind::NotFound if named => ErrorKind::Resolve,
         io::ErrorKind::TimedOut => ErrorKind::ConnectTimeout,

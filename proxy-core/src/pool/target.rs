@@ -30,16 +30,18 @@ pub struct Target {
     tls: Option<Arc<dyn ClientHandshake>>,
     /// The PROXY header sent first.
     proxy_header: Option<Arc<[u8]>>,
+    /// Where the backend is to lead.
+    destination: Option<Arc<str>>,
 }
 
 impl Target {
     /// A plain HTTP/1.1 connection to this backend.
     pub fn new(backend: Backend) -> Self {
-        Target { backend, protocol: Protocol::Http1, tls: None, proxy_header: None }
+        Target { backend, protocol: Protocol::Http1, tls: None, proxy_header: None, destination: None }
     }
 
     pub(crate) fn of(backend: Backend, protocol: Protocol, tls: Option<&Arc<dyn ClientHandshake>>) -> Self {
-        Target { backend, protocol, tls: tls.cloned(), proxy_header: None }
+        Target { backend, protocol, tls: tls.cloned(), proxy_header: None, destination: None }
     }
 
     /// For bytes of any protocol: such a connection is never shared.
@@ -71,6 +73,14 @@ impl Target {
         self
     }
 
+    /// To this authority beyond the backend, which is a proxy itself: the [`Connector`](crate::Connector) asks it to
+    /// lead there. Such a connection is shared only among requests for the same authority.
+    #[must_use]
+    pub fn with_destination(mut self, authority: Arc<str>) -> Self {
+        self.destination = Some(authority);
+        self
+    }
+
     /// The backend.
     pub fn backend(&self) -> &Backend {
         &self.backend
@@ -89,6 +99,11 @@ impl Target {
     /// The PROXY header sent first.
     pub fn proxy_header(&self) -> Option<&[u8]> {
         self.proxy_header.as_deref()
+    }
+
+    /// The authority beyond the backend that it is to lead to.
+    pub fn destination(&self) -> Option<&str> {
+        self.destination.as_deref()
     }
 
     /// Whether a connection for it may serve another client's request.
@@ -115,14 +130,19 @@ impl PartialEq for Target {
             && self.backend == other.backend
             && self.protocol == other.protocol
             && self.proxy_header == other.proxy_header
+            && self.destination == other.destination
     }
 }
 
 impl Eq for Target {}
 
 impl Hash for Target {
-    /// Few targets share a backend, so its key alone spreads them; equality is full.
+    /// Few targets share a backend, so its key alone spreads them, but for the many destinations behind a proxy;
+    /// equality is full.
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.backend.hash(state);
+        if let Some(destination) = &self.destination {
+            destination.hash(state);
+        }
     }
 }

@@ -12,18 +12,35 @@ use crate::message::Upgraded;
 use crate::relay::{End, Relay, reason};
 use crate::{ErrorKind, Phase};
 
+mod check;
+
+pub use check::{TunnelCheck, TunnelStart};
+
 /// Moves bytes both ways until both sides have ended, one fails, or none moves for `idle`. The
 /// request ends with the tunnel.
 ///
 /// # Cancel safety
 /// Dropping the future closes both sides; the request ends there, with what was moved.
-pub(crate) async fn run<C, S>(exchange: Exchange<S>, mut client: C, upgraded: Upgraded, idle: Duration)
+pub(crate) async fn run<C, S>(mut exchange: Exchange<S>, mut client: C, upgraded: Upgraded, idle: Duration)
 where
     C: End,
     S: Proxied,
 {
-    let mut upstream = upgraded.into_stream();
-    let mut tunnel = Tunnel::new(exchange, &mut client, &mut upstream, idle);
+    exchange.ctx().phase = Phase::Tunnel;
+    let (mut upstream, check) = upgraded.into_parts();
+    let begun = match check {
+        None => Ok(Vec::new()),
+        Some(check) => check.run(&mut client, &mut upstream).await,
+    };
+    let begun = match begun {
+        Ok(begun) => begun,
+        Err(kind) => {
+            exchange.fail(kind);
+            exchange.finish(Instant::now());
+            return;
+        }
+    };
+    let mut tunnel = Tunnel::new(exchange, &mut client, begun, &mut upstream, idle);
     let moved = poll_fn(|cx| tunnel.relay.poll(cx, &mut client, &mut upstream)).await;
     tunnel.end(moved.err().map(|error| reason(&error)));
 }
@@ -35,9 +52,15 @@ struct Tunnel<S: Proxied> {
 }
 
 impl<S: Proxied> Tunnel<S> {
-    fn new(mut exchange: Exchange<S>, client: &mut impl End, upstream: &mut Upstream, idle: Duration) -> Self {
-        exchange.ctx().phase = Phase::Tunnel;
-        let relay = Relay::new(client, upstream, &Options::default().idle_timeout(idle), true);
+    /// `begun` was read from the client already.
+    fn new(
+        exchange: Exchange<S>,
+        client: &mut impl End,
+        begun: Vec<u8>,
+        upstream: &mut Upstream,
+        idle: Duration,
+    ) -> Self {
+        let relay = Relay::new(client, begun, upstream, &Options::default().idle_timeout(idle), true);
         Tunnel { relay, exchange: Some(exchange) }
     }
 

@@ -79,7 +79,7 @@ impl Session<'_> {
         self.ctx().phase = Phase::Tunnel;
         let settings = &self.shared.settings;
         let options = Options::new().idle_timeout(settings.idle).lifetime(settings.lifetime);
-        let relay = Relay::new(&mut self.client, &mut upstream, &options, settings.splice);
+        let relay = Relay::new(&mut self.client, Vec::new(), &mut upstream, &options, settings.splice);
         let (relay, upstream) = self.relayed.insert((relay, upstream));
         let client = &mut self.client;
         let result = poll_fn(|cx| relay.poll(cx, client, upstream)).await;

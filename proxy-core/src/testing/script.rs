@@ -131,6 +131,14 @@ impl Script {
         self.then(Step::Echo)
     }
 
+    /// Goes on with the steps of another script.
+    #[must_use]
+    pub fn followed_by(mut self, next: Script) -> Self {
+        self.steps.extend(next.steps);
+        self.repeats |= next.repeats;
+        self
+    }
+
     /// Begins anew after the last step, on the same connection.
     #[must_use]
     pub fn repeat(mut self) -> Self {

@@ -87,6 +87,28 @@ const METADATA_V4: [Ipv4Addr; 5] = [
 const METADATA_V6: [Ipv6Addr; 2] =
     [Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254), Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)];
 
+/// What [`of_v4`] says, as ranges: base and length of the prefix.
+pub(crate) const SPECIAL_V4: [(Ipv4Addr, u8); 18] = [
+    (Ipv4Addr::new(0, 0, 0, 0), 8),
+    (Ipv4Addr::new(10, 0, 0, 0), 8),
+    (Ipv4Addr::new(100, 64, 0, 0), 10),
+    (Ipv4Addr::new(127, 0, 0, 0), 8),
+    (Ipv4Addr::new(168, 63, 129, 16), 32),
+    (Ipv4Addr::new(169, 254, 0, 0), 16),
+    (Ipv4Addr::new(172, 16, 0, 0), 12),
+    (Ipv4Addr::new(192, 0, 0, 0), 24),
+    (Ipv4Addr::new(192, 0, 2, 0), 24),
+    (Ipv4Addr::new(192, 88, 99, 0), 24),
+    (Ipv4Addr::new(192, 168, 0, 0), 16),
+    (Ipv4Addr::new(198, 18, 0, 0), 15),
+    (Ipv4Addr::new(198, 51, 100, 0), 24),
+    (Ipv4Addr::new(203, 0, 113, 0), 24),
+    (Ipv4Addr::new(224, 0, 0, 0), 4),
+    (Ipv4Addr::new(240, 0, 0, 0), 5),
+    (Ipv4Addr::new(248, 0, 0, 0), 5),
+    (Ipv4Addr::new(255, 255, 255, 255), 32),
+];
+
 fn of_v4(address: Ipv4Addr) -> Option<AddressClass> {
     if METADATA_V4.contains(&address) {
         return Some(AddressClass::Metadata);
@@ -147,6 +169,30 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    /// At the ends of every range and beside them, and everywhere else by chance.
+    #[test]
+    fn the_ranges_say_what_the_classes_say() {
+        let in_ranges = |address: Ipv4Addr| {
+            let inside = |(base, prefix): &(Ipv4Addr, u8)| {
+                (u64::from(address.to_bits()) ^ u64::from(base.to_bits())) >> (32 - prefix) == 0
+            };
+            SPECIAL_V4.iter().any(inside)
+        };
+        for (base, prefix) in SPECIAL_V4 {
+            let (first, size) = (base.to_bits(), (1_u64 << (32 - prefix)) as u32);
+            for bits in
+                [first.wrapping_sub(1), first, first.wrapping_add(size).wrapping_sub(1), first.wrapping_add(size)]
+            {
+                let address = Ipv4Addr::from_bits(bits);
+                assert_eq!(in_ranges(address), of_v4(address).is_some(), "{address}");
+            }
+        }
+        for step in 0..100_000_u32 {
+            let address = Ipv4Addr::from_bits(step.wrapping_mul(0x9e37_79b1));
+            assert_eq!(in_ranges(address), of_v4(address).is_some(), "{address}");
+        }
+    }
 
     #[test]
     fn every_special_address_has_its_class() {

@@ -11,7 +11,7 @@ use crate::destination::Host;
 const MAX_REGEX: usize = 64 * 1024;
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Hosts {
+pub(crate) struct Hosts {
     exact: Vec<Host>,
     /// Names with a dot in front.
     below: Vec<Box<str>>,
@@ -20,7 +20,7 @@ pub(super) struct Hosts {
 }
 
 impl Hosts {
-    pub(super) fn add(&mut self, pattern: &str) -> Result<(), RuleError> {
+    pub(crate) fn add(&mut self, pattern: &str) -> Result<(), RuleError> {
         let (below, text) = match pattern.strip_prefix("*.") {
             Some(text) => (true, text),
             None => (false, pattern),
@@ -48,11 +48,20 @@ impl Hosts {
         self.lists.push(file);
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    /// Hosts, and suffixes of names with a dot in front, each as text without brackets.
+    pub(crate) fn patterns(&self) -> (Vec<String>, Vec<String>) {
+        let exact = self.exact.iter().map(|host| match host {
+            Host::Name(name) => name.to_string(),
+            Host::Address(address) => address.to_string(),
+        });
+        (exact.collect(), self.below.iter().map(ToString::to_string).collect())
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
         self.exact.is_empty() && self.below.is_empty() && self.regexes.is_empty() && self.lists.is_empty()
     }
 
-    pub(super) fn contain(&self, host: &Host) -> bool {
+    pub(crate) fn contain(&self, host: &Host) -> bool {
         match host {
             Host::Name(name) => self.contain_name(name) || self.exact.contains(host),
             Host::Address(address) => self.contain_address(*address),

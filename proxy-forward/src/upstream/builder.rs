@@ -10,11 +10,12 @@ use proxy_core::{
     SharedPool, UpstreamTimeouts, selector_fn,
 };
 
-use super::{ForwardUpstream, NoChoice, Ports};
+use super::{ForwardUpstream, NoChoice, Ports, ServerNames};
 use crate::anonymity::{Anonymity, Trace};
 use crate::dialler::{Dial, Dialler, TcpDial};
 use crate::egress::EgressGuard;
 use crate::origins::{Directory, Origins};
+use crate::parents::Parents;
 use crate::policy::Policy;
 use crate::resolver::Resolver;
 
@@ -25,6 +26,8 @@ const ORIGINS: usize = 4096;
 pub struct ForwardBuilder {
     guard: EgressGuard,
     policy: Policy,
+    parents: Parents,
+    server_names: ServerNames,
     resolver: Resolver,
     dial: Arc<dyn Dial>,
     connect_ports: Ports,
@@ -43,6 +46,8 @@ impl Default for ForwardBuilder {
         ForwardBuilder {
             guard: EgressGuard::default(),
             policy: Policy::default(),
+            parents: Parents::default(),
+            server_names: ServerNames::default(),
             resolver: Resolver::default(),
             dial: Arc::new(TcpDial),
             connect_ports: Ports::tls(),
@@ -80,6 +85,15 @@ impl ForwardBuilder {
         self
     }
 
+    /// Which destinations are reached by another proxy. Default: none, everything is connected to from here.
+    ///
+    /// A name that goes to a parent is the parent's to resolve: see [`Parents`] for what guard and policy see of it.
+    #[must_use]
+    pub fn parents(mut self, parents: Parents) -> Self {
+        self.parents = parents;
+        self
+    }
+
     /// Who resolves names. Default: the system, with a cache.
     #[must_use]
     pub fn resolver(mut self, resolver: Resolver) -> Self {
@@ -98,6 +112,13 @@ impl ForwardBuilder {
     #[must_use]
     pub fn connect_ports(mut self, ports: Ports) -> Self {
         self.connect_ports = ports;
+        self
+    }
+
+    /// Whether tunnels have to lead to the server that their TLS handshake asks for. Default: nobody looks.
+    #[must_use]
+    pub fn server_names(mut self, server_names: ServerNames) -> Self {
+        self.server_names = server_names;
         self
     }
 
@@ -190,7 +211,9 @@ impl ForwardBuilder {
             origins: Origins::new(self.origins, pool, directory),
             resolver: self.resolver,
             guard: self.guard,
-            policy: self.policy,
+            policy: Arc::new(self.policy),
+            server_names: self.server_names,
+            parents: self.parents,
             connect_ports: self.connect_ports,
             http_ports: self.http_ports,
             trace: self.trace,

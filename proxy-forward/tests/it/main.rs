@@ -2,6 +2,8 @@
 
 mod egress;
 mod forward;
+mod parents;
 mod refusals;
+mod server_names;
 mod socks;
 mod stage;

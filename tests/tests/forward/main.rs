@@ -1,4 +1,4 @@
-//! Forward proxies under real clients: curl, wget, git and the clients of Python, before local origins with and without
+//! Forward proxies under real clients and before real parents: curl, wget, git and the clients of Python, before local origins with and without
 //! TLS. Skipped where the programs are missing, unless `PROXY_REQUIRE_PEERS` is set.
 
 use std::io::{BufRead, BufReader};
@@ -12,6 +12,9 @@ use proxy_core::testing::Recorder;
 use proxy_core::{Listener, TcpListener, serve};
 use proxy_forward::{BasicAuth, ForwardUpstream, PasswordFile, Ports, SocksListener};
 use tokio::runtime::Runtime;
+
+mod browser;
+mod parents;
 
 /// Debian's Python, whose modules are Debian packages.
 const PYTHON: &str = "/usr/bin/python3";
@@ -44,6 +47,14 @@ import functools, http.server, ssl, sys
 class Handler(http.server.SimpleHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def log_message(self, *_): pass
+    def do_GET(self):
+        if self.path != "/headers":
+            return super().do_GET()
+        body = str(self.headers).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.send_response(200)
@@ -99,6 +110,11 @@ fn run(command: &mut Command) {
 impl Stage {
     /// With users, both proxies ask for a name and a password.
     fn start(authenticates: bool) -> Self {
+        Stage::with_ports(authenticates, |https| Ports::of([https]))
+    }
+
+    /// The same with these ports open to tunnels.
+    fn with_ports(authenticates: bool, ports: fn(u16) -> Ports) -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("proxy-forward-{}-{number}", std::process::id()));
@@ -123,7 +139,7 @@ impl Stage {
         let recorder = Recorder::new("r");
         let runtime = Runtime::new().expect("a runtime");
         let users = authenticates.then(|| folder.join("users"));
-        let (proxy, socks) = runtime.block_on(proxies(https, users.as_deref(), &recorder));
+        let (proxy, socks) = runtime.block_on(proxies(&ports(https), users.as_deref(), &recorder));
         Stage { folder, http, https, proxy, socks, recorder, _origins: [http_process, https_process], runtime }
     }
 
@@ -161,11 +177,11 @@ impl Drop for Stage {
 }
 
 /// A forward proxy and one of SOCKS, which may reach this machine.
-async fn proxies(https: u16, users: Option<&Path>, recorder: &Recorder) -> (SocketAddr, SocketAddr) {
+async fn proxies(ports: &Ports, users: Option<&Path>, recorder: &Recorder) -> (SocketAddr, SocketAddr) {
     let upstream = || {
         let opened = ["127.0.0.0/8", "::1"].map(|range| range.parse().expect("a range"));
         let builder = opened.into_iter().fold(ForwardUpstream::builder(), proxy_forward::ForwardBuilder::allow_private);
-        builder.connect_ports(Ports::of([https])).build()
+        builder.connect_ports(ports.clone()).build()
     };
     let users = users.map(|path| Arc::new(PasswordFile::load(path).expect("a file of users")));
     let proxy = || {
