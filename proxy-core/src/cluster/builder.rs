@@ -234,7 +234,11 @@ impl<S: Selector> ClusterBuilder<S> {
             timeouts: self.timeouts,
             introduces: self.introduces,
             rules,
-            protocol: self.http2.protocol(self.tls.is_some()),
+            // A proxy takes requests in absolute form, which is HTTP/1's.
+            protocol: match self.next_hop {
+                NextHop::HttpProxy => Protocol::Http1,
+                _ => self.http2.protocol(self.tls.is_some()),
+            },
             tls: self.tls,
             next_hop: self.next_hop,
             random: AtomicU64::new(self.seed.unwrap_or_else(|| RandomState::new().hash_one(0))),
