@@ -1,5 +1,9 @@
 //! Bodies on their way: transforms, peeking, replacing, trailers.
 
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as Task, Poll, Waker};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -7,9 +11,11 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use proxy_core::testing::{Script, ScriptedConnector};
 use proxy_core::{
-    AsyncTransform, Body, Context, Filter, Flow, Forwarding, Request, Response, Result, Transform, filter_fn,
+    AsyncTransform, Body, Cluster, Connector, Context, Filter, Flow, Forwarding, Io, Request, Response, Result,
+    SharedPool, Target, Transform, filter_fn, selector_fn,
 };
 use tests::{GET, Stage, ok, post};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 /// Upper case, and at the end how many bytes there were.
@@ -420,4 +426,81 @@ async fn a_filter_may_read_the_whole_body() {
     client.send("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n2\r\nbc\r\n0\r\n\r\n").await;
     assert_eq!(client.read_response().await.text(), "abc");
     assert_eq!(stage.origin().connections(), 0);
+}
+
+/// An origin that answers early, with a body that ends with the connection, and is killed in the midst of both.
+///
+/// As sockets do it, the reset is told once: to whoever writes, and whoever reads then sees an end.
+#[derive(Default)]
+struct Killed {
+    room: usize,
+    answered: bool,
+    told: bool,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+}
+
+impl AsyncRead for Killed {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Task<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.told {
+            return Poll::Ready(Ok(()));
+        }
+        if !std::mem::replace(&mut self.answered, true) {
+            buffer.put_slice(b"HTTP/1.1 200 OK\r\n\r\nthe first half");
+            return Poll::Ready(Ok(()));
+        }
+        // By now the first half is on its way.
+        self.reader = Some(cx.waker().clone());
+        self.writer.take().inspect(Waker::wake_by_ref);
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for Killed {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Task<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.reader.is_some() {
+            self.told = true;
+            self.reader.take().inspect(Waker::wake_by_ref);
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        let count = bytes.len().min(self.room);
+        self.room -= count;
+        if count == 0 {
+            self.writer = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Task<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Task<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Io for Killed {}
+
+#[async_trait]
+impl Connector for Killed {
+    async fn connect(&self, _: &Target) -> io::Result<Box<dyn Io>> {
+        Ok(Box::new(Killed { room: 1000, ..Killed::default() }))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reset_found_by_writing_is_no_end_of_a_response() {
+    let pool = SharedPool::builder().connector(Arc::new(Killed::default())).build();
+    let cluster = Cluster::builder(selector_fn(|candidates, _| candidates.at(0).cloned()));
+    let upstream = cluster.backend("origin:80".parse().unwrap()).build_with(pool);
+    let stage = Stage::to(ScriptedConnector::default(), upstream, |builder| builder);
+    // More than the origin takes, and not all of it.
+    let begun = format!("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\n{}", "x".repeat(5000));
+    let mut client = stage.connect_and_send(begun).await;
+    assert_eq!(client.read_head().await.status(), 200);
+    let rest = client.read_to_end().await;
+    assert!(rest.ends_with(b"the first half\r\n"), "{:?}", String::from_utf8_lossy(&rest));
+    assert_eq!(stage.code().await, "upstream_gone");
 }

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use proxy_core::tls::ClientTls;
 use proxy_core::{
     Address, Backend, BackendSet, BackendState, Cluster, ClusterBuilder, HealthSource, Observer, Pool as _,
-    PoolBuilder, PoolSettings, ProxyHeaderSender, RetryPolicy, Selector, SharedPool, UpstreamTimeouts, Verdict,
+    PoolBuilder, PoolSettings, ProxyHeaderSender, RetryPolicy, Selector, SharedPool, UpstreamHttp2, UpstreamTimeouts,
+    Verdict,
 };
 use proxy_forward::{Parent, ParentError, ParentProxy};
 use proxy_lb::PanicThreshold;
@@ -329,6 +330,7 @@ fn cluster(
         .retry(retry(&upstream.retry))
         .timeouts(timeouts(&upstream.timeouts));
     let builder = upstream.proxy_protocol.iter().map(sender).fold(builder, ClusterBuilder::proxy_protocol);
+    let builder = upstream.http2.map(http2).into_iter().fold(builder, ClusterBuilder::http2);
     Ok(match &guards.breaker {
         Some(breaker) => builder.breaker(breaker.clone()),
         None => builder,
@@ -362,11 +364,20 @@ fn sender(config: &SendProxyHeader) -> ProxyHeaderSender {
     }
 }
 
+fn http2(config: crate::UpstreamHttp2) -> UpstreamHttp2 {
+    match config {
+        crate::UpstreamHttp2::Auto => UpstreamHttp2::Auto,
+        crate::UpstreamHttp2::Always => UpstreamHttp2::Always,
+        crate::UpstreamHttp2::Never => UpstreamHttp2::Never,
+    }
+}
+
 fn retry(config: &Retry) -> RetryPolicy {
     let mut policy = RetryPolicy::default();
     set(&mut policy.attempts, config.attempts.map(u32::from));
     let budget = config.budget_percent.map(u32::from);
     set(&mut policy.budget_percent, budget);
+    policy.grpc_statuses = config.grpc_statuses.iter().map(|status| *status as u8).collect();
     policy
 }
 
@@ -394,6 +405,10 @@ fn pool_settings(upstream: &Upstream) -> PoolSettings {
     let requests = config.max_requests.map(NonZero::get);
     set(&mut settings.max_requests, requests.map(Some));
     set(&mut settings.connect_timeout, timeouts.connect);
+    set(&mut settings.http2.max_streams, config.http2.max_streams);
+    set(&mut settings.http2.stream_window, config.http2.stream_window);
+    set(&mut settings.http2.ping_interval, config.http2.ping_interval.map(Some));
+    set(&mut settings.http2.ping_timeout, config.http2.ping_timeout);
     if let Some(breaker) = &upstream.circuit_breaker {
         set(&mut settings.max_open_per_backend, breaker.max_connections.map(Some));
         set(&mut settings.max_pending, breaker.max_pending);

@@ -122,10 +122,11 @@ impl RawBody {
                 return Poll::Ready(Err(broken.with_source(error)));
             }
         };
+        let whole = count == 0 && !reader.stream.is_reset();
         self.pacer.progress(count as u64);
         match (count, &self.decoder) {
             (1.., _) => Poll::Ready(Ok(true)),
-            (0, Decoder::UntilClose) => {
+            (0, Decoder::UntilClose) if whole => {
                 self.source = Source::Gone;
                 Poll::Ready(Ok(false))
             }

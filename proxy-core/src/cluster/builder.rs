@@ -220,6 +220,7 @@ impl<S: Selector> ClusterBuilder<S> {
             response: self.timeouts.response,
             idle: self.timeouts.idle,
             absolute: self.next_hop == NextHop::HttpProxy,
+            #[cfg(feature = "http2")]
             grpc_statuses: grpc_statuses(&self.policy),
             replay: if self.policy.attempts > 1 { self.policy.max_replay_bytes } else { 0 },
         };
@@ -260,6 +261,7 @@ impl<S: Selector> ClusterBuilder<S> {
 }
 
 /// One bit for each status; there are none beyond 16.
+#[cfg(feature = "http2")]
 fn grpc_statuses(policy: &RetryPolicy) -> u32 {
     let bits = policy.grpc_statuses.iter().filter_map(|status| 1_u32.checked_shl(u32::from(*status)));
     if policy.attempts > 1 { bits.fold(0, |all, bit| all | bit) } else { 0 }

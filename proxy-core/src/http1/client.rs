@@ -37,6 +37,7 @@ pub(crate) struct Rules {
     /// Bytes of a request body kept for another attempt.
     pub(crate) replay: usize,
     /// Statuses of gRPC after which a call is tried again, one bit each.
+    #[cfg(feature = "http2")]
     pub(crate) grpc_statuses: u32,
 }
 

@@ -27,6 +27,8 @@ struct Inner {
     abandoned: AtomicBool,
     /// A request body is still being written.
     uploading: AtomicBool,
+    /// Writing has found that the other side gave the connection up.
+    reset: AtomicBool,
 }
 
 enum Channel {
@@ -58,6 +60,7 @@ impl Stream {
             parked: Mutex::new(None),
             abandoned: AtomicBool::new(false),
             uploading: AtomicBool::new(false),
+            reset: AtomicBool::new(false),
         }))
     }
 
@@ -183,6 +186,15 @@ impl Stream {
 
     pub(crate) fn is_uploading(&self) -> bool {
         self.0.uploading.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_reset(&self) {
+        self.0.reset.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether an end that is read now is that of a connection which was cut off.
+    pub(crate) fn is_reset(&self) -> bool {
+        self.0.reset.load(Ordering::Relaxed)
     }
 
     /// Whether the bytes are those of a TCP socket.

@@ -53,8 +53,8 @@ impl Upload {
         if self.chunked {
             return self.poll_send_chunk(cx, len);
         }
-        let count =
-            ready!(self.stream.poll_write_two(cx, self.out.pending(), &self.body.data()[..len])).map_err(broken)?;
+        let written = ready!(self.stream.poll_write_two(cx, self.out.pending(), &self.body.data()[..len]));
+        let count = written.map_err(|error| self.broken(error))?;
         let of_out = count.min(self.out.pending().len());
         self.out.advance(of_out);
         self.take(count - of_out);
@@ -63,7 +63,7 @@ impl Upload {
 
     fn poll_send_chunk(&mut self, cx: &mut Task<'_>, len: usize) -> Poll<Result<()>> {
         if self.out.pending().len() >= BLOCK {
-            ready!(self.stream.poll_write_all(cx, &mut self.out)).map_err(broken)?;
+            ready!(self.stream.poll_write_all(cx, &mut self.out)).map_err(|error| self.broken(error))?;
         }
         chunked::write_size(len, &mut self.out.bytes);
         self.out.bytes.extend_from_slice(&self.body.data()[..len]);
@@ -92,12 +92,20 @@ impl Upload {
     }
 
     fn poll_flush(&mut self, cx: &mut Task<'_>) -> Poll<Result<()>> {
-        ready!(self.stream.poll_write_all(cx, &mut self.out)).map_err(broken)?;
-        ready!(self.stream.poll_flush(cx)).map_err(broken)?;
+        ready!(self.stream.poll_write_all(cx, &mut self.out)).map_err(|error| self.broken(error))?;
+        ready!(self.stream.poll_flush(cx)).map_err(|error| self.broken(error))?;
         if self.ended {
             self.stream.set_uploading(false);
         }
         Poll::Ready(Ok(()))
+    }
+
+    fn broken(&self, error: io::Error) -> Error {
+        // A socket tells this once: whoever reads then sees an end as good as any.
+        if error.kind() == io::ErrorKind::ConnectionReset {
+            self.stream.set_reset();
+        }
+        Error::new(ErrorKind::UpstreamIo).with_source(error)
     }
 
     /// The upstream wants the body, or said nothing for so long that it may have it.
@@ -135,10 +143,6 @@ impl std::fmt::Debug for Upload {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Upload").field("body", &self.body).field("sent", &self.sent).finish_non_exhaustive()
     }
-}
-
-fn broken(error: io::Error) -> Error {
-    Error::new(ErrorKind::UpstreamIo).with_source(error)
 }
 
 /// The beginning of a body, kept for another attempt.

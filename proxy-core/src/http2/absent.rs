@@ -31,12 +31,6 @@ pub(crate) mod client {
     #[derive(Debug)]
     pub(crate) enum Slot {}
 
-    impl Slot {
-        pub(crate) fn is_reused(&self) -> bool {
-            match *self {}
-        }
-    }
-
     /// There is none.
     #[derive(Debug)]
     pub(crate) enum Upload {}

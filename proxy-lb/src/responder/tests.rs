@@ -221,8 +221,9 @@ fn what_is_no_query_is_not_answered_as_one() {
         }),
         ResponseCode::BADVERS,
     );
+    // Bits behind the prefix: those of whole bytes are not sent.
     for (address, source, scope) in
-        [("192.0.2.1", 24, 0), ("192.0.2.0", 24, 24), ("2001:db8::1", 64, 0), ("::ffff:1.2.3.4", 128, 0)]
+        [("192.0.3.0", 23, 0), ("192.0.2.0", 24, 24), ("2001:db8:1::", 47, 0), ("::ffff:1.2.3.4", 128, 0)]
     {
         check(&subnet(good(), address, source, scope), ResponseCode::FormErr);
     }

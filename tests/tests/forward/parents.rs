@@ -54,12 +54,12 @@ fn check(stage: &Stage, protocol: fn() -> ParentProxy, address: SocketAddr, unkn
     assert_eq!(code(&stranger, &format!("{tls}/page"), "%{http_connect}"), "502");
 }
 
-/// Starts a parent that reads its settings, with `PORT` in place, from a file; on another port if that was taken.
+/// Starts a parent that reads its settings, with `HOST` and `PORT` in place, from a file; on another port if that was taken.
 fn start(stage: &Stage, program: &str, arguments: &[&str], settings: &str) -> (Process, SocketAddr) {
     let path = stage.folder.join(program);
     for _ in 0..5 {
         let address = tests::free_address();
-        let settings = settings.replace("PORT", &address.port().to_string());
+        let settings = settings.replace("PORT", &address.port().to_string()).replace("HOST", &address.ip().to_string());
         fs::write(&path, settings).expect("a file of its own");
         let mut command = Command::new(program);
         command.args(arguments).arg(&path).current_dir(&stage.folder);
@@ -97,7 +97,7 @@ fn tinyproxy_is_a_parent() {
     }
     let stage = Stage::start(false);
     let settings = format!(
-        "Port PORT\nListen 127.0.0.1\nLogFile \"{}\"\nBasicAuth ada secret\nConnectPort {}\nConnectPort 9\n",
+        "Port PORT\nListen HOST\nLogFile \"{}\"\nBasicAuth ada secret\nConnectPort {}\nConnectPort 9\n",
         stage.folder.join("log").display(),
         stage.https
     );
@@ -118,7 +118,7 @@ fn squid_is_a_parent() {
     open_to_all(&stage.folder);
     let (users, log) = (users.display().to_string(), stage.folder.join("log").display().to_string());
     let settings = format!(
-        "http_port 127.0.0.1:PORT\nauth_param basic program /usr/lib/squid/basic_ncsa_auth {users}\n\
+        "http_port HOST:PORT\nauth_param basic program /usr/lib/squid/basic_ncsa_auth {users}\n\
          auth_param basic children 1\nacl known proxy_auth REQUIRED\nacl inside dst 127.0.0.0/8 ::1\n\
          http_access allow known inside\nhttp_access deny all\npid_filename none\ncache deny all\ncache_mem 1 MB\n\
          access_log none\ncache_log {log}\ncache_store_log none\nnetdb_filename none\npinger_enable off\n\

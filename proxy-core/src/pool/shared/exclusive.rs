@@ -9,7 +9,7 @@ use crate::{Backend, Error, ErrorKind, Result};
 
 /// There are none.
 #[derive(Default)]
-pub(super) struct Multiplexed;
+pub(super) struct Multiplexed {}
 
 impl Multiplexed {
     pub(super) fn idle(&self, _: &Target) -> usize {
