@@ -169,9 +169,9 @@ const LOST: [Lost; 8] = [
 async fn lose(path: &Path, config: &Config, lost: Lost) {
     if let Lost::Inherited | Lost::Serves = lost {
         let inherited = inherited(path).await;
-        let server = Server::start_with(config, &inherited).unwrap();
         if let Lost::Serves = lost {
-            server.drain().await;
+            // To the end: the tasks of a server that is only dropped may still take a client.
+            Server::start_with(config, &inherited).unwrap().drain().await;
         }
         return;
     }
